@@ -1,0 +1,3 @@
+//! The JSON forms of the nouns. A version is written once and copied to the next, never edited.
+
+pub mod v1;

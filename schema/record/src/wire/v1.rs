@@ -1,0 +1,383 @@
+//! JSON, version 1: one object a line, times as integer nanoseconds since 1970, sizes in bytes.
+//!
+//! A path that is valid UTF-8 stands exactly in `path`. Otherwise `path` is for display and `path_raw`
+//! (base64 of the bytes) is the truth.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::{Body, Category, Digest, EntryId, Kind, Record, State, Totals};
+
+/// A path or a name for the edge: exact text, or text for display with the bytes beside it.
+#[must_use]
+pub fn text_and_raw(bytes: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (String::from_utf8_lossy(bytes).into_owned(), Some(BASE64.encode(bytes))),
+    }
+}
+
+/// The bytes behind a pair that [`text_and_raw`] made.
+///
+/// # Errors
+/// When `raw` is not base64.
+pub fn bytes_of(text: &str, raw: Option<&str>) -> Result<Vec<u8>, base64::DecodeError> {
+    match raw {
+        Some(raw) => BASE64.decode(raw),
+        None => Ok(text.as_bytes().to_vec()),
+    }
+}
+
+/// A digest as `kind:hex`.
+#[must_use]
+pub fn digest_text(digest: &Digest) -> String {
+    let mut text = String::with_capacity(digest.kind.word().len() + 65);
+    text.push_str(digest.kind.word());
+    text.push(':');
+    for byte in digest.bytes {
+        for half in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+        }
+    }
+    text
+}
+
+/// The stat fields of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// `file directory symlink fifo socket block char`.
+    pub kind: String,
+    /// Apparent size in bytes.
+    pub size: u64,
+    /// Bytes of disk.
+    pub allocated: u64,
+    /// Content last changed.
+    pub modified_ns: i128,
+    /// Inode last changed.
+    pub changed_ns: i128,
+    /// Birth; null where the file system keeps none.
+    pub created_ns: Option<i128>,
+    /// Last read, as of the last time the row was written.
+    pub accessed_ns: i128,
+    /// Permission bits.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Hard links.
+    pub links: u32,
+}
+
+impl From<&crate::Stat> for Stat {
+    fn from(stat: &crate::Stat) -> Stat {
+        Stat {
+            kind: stat.kind.word().to_owned(),
+            size: stat.size,
+            allocated: stat.allocated,
+            modified_ns: stat.modified.0,
+            changed_ns: stat.changed.0,
+            created_ns: stat.created.map(|time| time.0),
+            accessed_ns: stat.accessed.0,
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            links: stat.links,
+        }
+    }
+}
+
+/// An entry of the index: one line of `find --json` and `ls --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Absolute path.
+    pub path: String,
+    /// The path's bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_raw: Option<String>,
+    /// The stat fields.
+    #[serde(flatten)]
+    pub stat: Stat,
+    /// Inode number.
+    pub inode: u64,
+    /// Our number of the file system it is on.
+    pub volume: u32,
+    /// `photo video music document archive code other`.
+    pub category: String,
+    /// `kind:hex`, or null where none is known for this stat.
+    pub digest: Option<String>,
+}
+
+impl Entry {
+    /// The entry at `path`.
+    #[must_use]
+    pub fn new(path: &[u8], id: EntryId, row: &crate::Row) -> Entry {
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        let category = match row.stat.kind {
+            Kind::File => Category::of_name(name),
+            _ => Category::Other,
+        };
+        let (path, path_raw) = text_and_raw(path);
+        Entry {
+            path,
+            path_raw,
+            stat: Stat::from(&row.stat),
+            inode: id.inode,
+            volume: id.volume.0,
+            category: category.word().to_owned(),
+            digest: row.current_digest().map(|digest| digest_text(&digest)),
+        }
+    }
+}
+
+/// One line of `du --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Du {
+    /// Absolute path of the directory.
+    pub path: String,
+    /// The path's bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_raw: Option<String>,
+    /// Entries below that are not directories.
+    pub files: u64,
+    /// Directories, this one included.
+    pub directories: u64,
+    /// Sum of sizes.
+    pub bytes: u64,
+    /// Sum of allocated bytes.
+    pub allocated: u64,
+    /// Newest change below, ever.
+    pub newest_ns: i128,
+}
+
+impl Du {
+    /// The totals of the directory at `path`.
+    #[must_use]
+    pub fn new(path: &[u8], totals: &Totals) -> Du {
+        let (path, path_raw) = text_and_raw(path);
+        Du {
+            path,
+            path_raw,
+            files: totals.files,
+            directories: totals.directories,
+            bytes: totals.bytes,
+            allocated: totals.allocated,
+            newest_ns: totals.newest.0,
+        }
+    }
+}
+
+/// A name in a change: the directory by number and the name in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Volume of the directory.
+    pub volume: u32,
+    /// Inode of the directory.
+    pub parent: u64,
+    /// The name.
+    pub name: String,
+    /// Its bytes in base64, where `name` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_raw: Option<String>,
+}
+
+impl From<&crate::Place> for Place {
+    fn from(place: &crate::Place) -> Place {
+        let (name, name_raw) = text_and_raw(&place.name);
+        Place { volume: place.dir.volume.0, parent: place.dir.inode, name, name_raw }
+    }
+}
+
+/// A state in a change: stat and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryState {
+    /// The stat fields.
+    #[serde(flatten)]
+    pub stat: Stat,
+    /// `kind:hex` or null.
+    pub digest: Option<String>,
+}
+
+impl From<&State> for EntryState {
+    fn from(state: &State) -> EntryState {
+        EntryState { stat: Stat::from(&state.stat), digest: state.digest.as_ref().map(digest_text) }
+    }
+}
+
+/// A directory whose own times a change moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its volume.
+    pub volume: u32,
+    /// Its inode.
+    pub inode: u64,
+    /// Its new stat.
+    #[serde(flatten)]
+    pub stat: Stat,
+}
+
+/// One line of `changes --json`: a record. Fields that an op has no use for are absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Number of the record, gapless.
+    pub seq: u64,
+    /// `created modified attrib renamed linked unlinked deleted hashed corrupt gap root_lost root_found
+    /// seeded`.
+    pub op: String,
+    /// Absolute path of the entry, the scope or the root.
+    pub path: String,
+    /// The path's bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_raw: Option<String>,
+    /// For renamed: the path it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_path: Option<String>,
+    /// Its bytes in base64, where `old_path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_path_raw: Option<String>,
+    /// Path of the root it belongs to.
+    pub root: String,
+    /// Volume of the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<u32>,
+    /// Inode of the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// Birth of the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birth_ns: Option<i128>,
+    /// The name it happened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Place>,
+    /// For renamed: the name it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Place>,
+    /// The entry before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<EntryState>,
+    /// The entry after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<EntryState>,
+    /// Directories whose own times it moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Parent>,
+    /// When it was seen.
+    pub seen_ns: i128,
+    /// `fanotify inotify notify sweep scan digest import`.
+    pub how: String,
+    /// False while a writer is still at it.
+    pub complete: bool,
+    /// The other record of a recycled inode number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<u64>,
+    /// For gap: from when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_ns: Option<i128>,
+    /// For gap: until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_ns: Option<i128>,
+    /// For gap and `root_lost`: what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// For seeded: entries in the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+}
+
+impl Change {
+    /// The JSON form of `record`, whose root is configured at `root`.
+    #[must_use]
+    pub fn new(record: &Record, root: &[u8]) -> Change {
+        let mut change = Change {
+            seq: record.seq.0,
+            op: String::new(),
+            path: String::new(),
+            path_raw: None,
+            old_path: None,
+            old_path_raw: None,
+            root: text_and_raw(root).0,
+            volume: None,
+            inode: None,
+            birth_ns: None,
+            at: None,
+            old: None,
+            before: None,
+            after: None,
+            parents: Vec::new(),
+            seen_ns: record.seen.0,
+            how: record.how.word().to_owned(),
+            complete: true,
+            pair: None,
+            from_ns: None,
+            to_ns: None,
+            why: None,
+            entries: None,
+        };
+        let path = match &record.body {
+            Body::Change(body) => {
+                change.op = body.op.word().to_owned();
+                change.volume = Some(body.entry.volume.0);
+                change.inode = Some(body.entry.inode);
+                change.birth_ns = body.birth.map(|time| time.0);
+                change.at = body.at.as_ref().map(Place::from);
+                change.old = body.old.as_ref().map(Place::from);
+                change.before = body.before.as_ref().map(EntryState::from);
+                change.after = body.after.as_ref().map(EntryState::from);
+                change.parents = body
+                    .parents
+                    .iter()
+                    .map(|(id, stat)| Parent { volume: id.volume.0, inode: id.inode, stat: stat.into() })
+                    .collect();
+                change.complete = body.complete;
+                change.pair = body.pair.map(|seq| seq.0);
+                if let Some(old_path) = &body.old_path {
+                    let (text, raw) = text_and_raw(old_path);
+                    (change.old_path, change.old_path_raw) = (Some(text), raw);
+                }
+                &body.path
+            }
+            Body::Gap(gap) => {
+                "gap".clone_into(&mut change.op);
+                change.from_ns = Some(gap.from.0);
+                change.to_ns = Some(gap.to.0);
+                change.why = Some(gap.why.clone());
+                &gap.scope
+            }
+            Body::RootLost { path, why } => {
+                "root_lost".clone_into(&mut change.op);
+                change.why = Some(why.clone());
+                path
+            }
+            Body::RootFound { path } => {
+                "root_found".clone_into(&mut change.op);
+                path
+            }
+            Body::Seeded(seeded) => {
+                "seeded".clone_into(&mut change.op);
+                change.entries = Some(seeded.entries);
+                &seeded.path
+            }
+        };
+        (change.path, change.path_raw) = text_and_raw(path);
+        change
+    }
+}
+
+/// One line of `verify --json`: a difference between the index and the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Absolute path.
+    pub path: String,
+    /// The path's bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_raw: Option<String>,
+    /// `missing`: on disk, not in the index. `extra`: in the index, not on disk. `differs`: in both.
+    pub what: String,
+    /// What the index holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stat>,
+    /// What the disk holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Stat>,
+}
