@@ -1,1 +1,29 @@
-//! X
+//! Looks at directories: single looks, listings, the parallel walk, mounts, rules, and what belongs to a root.
+//! Decides nothing about change and knows no database. Everything is relative to open descriptors, paths are
+//! bytes, and no symbolic link is looked through (but under `--follow-symlinks`).
+
+mod batch;
+mod crossing;
+mod directory;
+mod ioctl;
+mod links;
+mod listing;
+mod look;
+mod mounts;
+mod open;
+mod rules;
+mod scope;
+mod volume;
+mod walk;
+
+pub use crossing::Binder;
+pub use directory::{Directory, raise_descriptor_limit};
+pub use listing::{ListBuffer, list};
+pub use look::{Look, Seen, look, look_self, look_through};
+pub use mounts::{Mount, is_hidden, is_pseudo, is_remote, mounts, parse as parse_mounts};
+pub use open::{open_below, open_dir, open_root};
+pub use rules::{IGNORE_FILE, Rules, RulesError};
+pub use rustix::io::Errno;
+pub use scope::{Member, Scope, Standing};
+pub use volume::{VolumeIdentity, identify};
+pub use walk::{Progress, Start, Visitor, WalkError, walk};

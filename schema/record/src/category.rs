@@ -45,17 +45,17 @@ impl Category {
             b"mp3" | b"flac" | b"ogg" | b"opus" | b"m4a" | b"aac" | b"wav" | b"wma" | b"aiff" | b"aif"
             | b"ape" | b"alac" | b"mid" | b"midi" | b"dsf" => Category::Music,
             b"pdf" | b"doc" | b"docx" | b"odt" | b"rtf" | b"txt" | b"md" | b"xls" | b"xlsx" | b"ods"
-            | b"csv" | b"tsv" | b"ppt" | b"pptx" | b"odp" | b"epub" | b"mobi" | b"azw3" | b"djvu" | b"tex"
-            | b"ps" | b"htm" | b"html" => Category::Document,
-            b"zip" | b"tar" | b"gz" | b"tgz" | b"bz2" | b"tbz2" | b"xz" | b"txz" | b"zst" | b"lz4" | b"7z"
-            | b"rar" | b"iso" | b"img" | b"dmg" | b"deb" | b"rpm" | b"jar" | b"cab" | b"lzma" | b"qcow2"
-            | b"vmdk" | b"vdi" => Category::Archive,
+            | b"csv" | b"tsv" | b"ppt" | b"pptx" | b"odp" | b"epub" | b"mobi" | b"azw3" | b"djvu"
+            | b"tex" | b"ps" | b"htm" | b"html" => Category::Document,
+            b"zip" | b"tar" | b"gz" | b"tgz" | b"bz2" | b"tbz2" | b"xz" | b"txz" | b"zst" | b"lz4"
+            | b"7z" | b"rar" | b"iso" | b"img" | b"dmg" | b"deb" | b"rpm" | b"jar" | b"cab" | b"lzma"
+            | b"qcow2" | b"vmdk" | b"vdi" => Category::Archive,
             b"rs" | b"c" | b"h" | b"cc" | b"cpp" | b"cxx" | b"hpp" | b"py" | b"js" | b"mjs" | b"ts"
-            | b"tsx" | b"jsx" | b"go" | b"java" | b"kt" | b"rb" | b"php" | b"pl" | b"pm" | b"sh" | b"bash"
-            | b"zsh" | b"cs" | b"swift" | b"scala" | b"hs" | b"ml" | b"lua" | b"r" | b"jl" | b"sql"
-            | b"css" | b"scss" | b"vue" | b"svelte" | b"f90" | b"asm" | b"s" | b"el" | b"lisp" | b"clj"
-            | b"ex" | b"exs" | b"erl" | b"zig" | b"nim" | b"d" | b"json" | b"toml" | b"yaml" | b"yml"
-            | b"xml" => Category::Code,
+            | b"tsx" | b"jsx" | b"go" | b"java" | b"kt" | b"rb" | b"php" | b"pl" | b"pm" | b"sh"
+            | b"bash" | b"zsh" | b"cs" | b"swift" | b"scala" | b"hs" | b"ml" | b"lua" | b"r" | b"jl"
+            | b"sql" | b"css" | b"scss" | b"vue" | b"svelte" | b"f90" | b"asm" | b"s" | b"el" | b"lisp"
+            | b"clj" | b"ex" | b"exs" | b"erl" | b"zig" | b"nim" | b"d" | b"json" | b"toml" | b"yaml"
+            | b"yml" | b"xml" => Category::Code,
             _ => Category::Other,
         }
     }

@@ -1,0 +1,253 @@
+//! Whether the index agrees with itself: every name has a row, every row its names, totals add up.
+
+use std::cmp::Ordering;
+
+use reconcile::Stored;
+use record::{EntryId, Place, Row, Totals};
+use rustc_hash::FxHashMap;
+
+use crate::error::IndexError;
+use crate::file::Index;
+use crate::reader::Reader;
+use crate::tables::{ENTRIES, JOURNAL, LINKS, NAMES, TOTALS};
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Rows looked at.
+    pub entries: u64,
+    /// Names looked at.
+    pub names: u64,
+    /// The first faults, at most [`Check::MOST`].
+    pub faults: Vec<Fault>,
+    /// All faults, listed or not.
+    pub count: u64,
+}
+
+/// One disagreement inside the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The entry.
+    pub entry: EntryId,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Where the bytes of the file go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Table name and bytes of keys and values in it.
+    pub tables: Vec<(String, u64)>,
+    /// Length of the file.
+    pub file: u64,
+}
+
+impl Check {
+    /// Faults that are listed one by one.
+    pub const MOST: usize = 100;
+
+    fn add(&mut self, entry: EntryId, what: impl Into<String>) {
+        self.count += 1;
+        if self.faults.len() < Check::MOST {
+            self.faults.push(Fault { entry, what: what.into() });
+        }
+    }
+}
+
+impl Reader {
+    /// Checks rows, names, links and totals against each other. Memory grows with the number of
+    /// directories, about 150 bytes each.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a row is damaged.
+    pub fn check(&self) -> Result<Check, IndexError> {
+        let mut check = Check::default();
+        let roots = self.roots()?;
+        let is_top = |id: EntryId| roots.iter().any(|root| root.top == id);
+        let mut directories: FxHashMap<EntryId, (Option<EntryId>, Totals)> = FxHashMap::default();
+        let mut counted: Vec<EntryId> = Vec::new();
+
+        self.each_name::<IndexError>(|dir, name, target| {
+            check.names += 1;
+            match self.row(target.id)? {
+                None => check.add(target.id, format!("a name in {dir} points at no row")),
+                Some(row) => {
+                    if row.stat.is_directory() != target.directory {
+                        check.add(target.id, "its name and its row disagree on being a directory");
+                    }
+                    let place = Place::new(dir, name);
+                    let known = if row.many_names {
+                        self.links(target.id)?.contains(&place)
+                    } else {
+                        row.place.as_ref() == Some(&place)
+                    };
+                    if !known {
+                        check.add(target.id, format!("it does not know its name in {dir}"));
+                    }
+                }
+            }
+            Ok(true)
+        })?;
+        self.each_row::<IndexError>(|id, row| {
+            check.entries += 1;
+            self.check_names(id, &row, is_top(id), &mut check)?;
+            if row.stat.is_directory() {
+                let own = own_totals(&row);
+                let parent = row.place.as_ref().map(|place| place.dir);
+                let slot = directories.entry(id).or_default();
+                slot.0 = parent;
+                add(&mut slot.1, &own);
+            } else if row.many_names {
+                counted.push(id);
+            } else if let Some(place) = &row.place {
+                add(&mut directories.entry(place.dir).or_default().1, &own_totals(&row));
+            }
+            Ok(true)
+        })?;
+        let tops: Vec<EntryId> = roots.iter().map(|root| root.top).collect();
+        for id in counted {
+            let Some(row) = self.row(id)? else { continue };
+            for dir in self.counted_at(id, &directories, &tops)? {
+                add(&mut directories.entry(dir).or_default().1, &own_totals(&row));
+            }
+        }
+        self.check_totals(directories, &mut check)?;
+        Ok(check)
+    }
+
+    fn check_names(&self, id: EntryId, row: &Row, top: bool, check: &mut Check) -> Result<(), IndexError> {
+        let names = if row.many_names { self.links(id)? } else { row.place.iter().cloned().collect() };
+        if names.is_empty() && !top && self.detached(id)?.is_none() {
+            check.add(id, "it has no name and is no root");
+        }
+        if row.place.as_ref() != names.iter().min() {
+            check.add(id, "its first name is not its least");
+        }
+        for place in names {
+            if self.lookup(place.dir, &place.name)?.map(|target| target.id) != Some(id) {
+                check.add(id, format!("its name in {} is not there", place.dir));
+            }
+        }
+        Ok(())
+    }
+
+    /// The directories that count an entry with several names: the least in each root.
+    fn counted_at(
+        &self,
+        id: EntryId,
+        directories: &FxHashMap<EntryId, (Option<EntryId>, Totals)>,
+        tops: &[EntryId],
+    ) -> Result<Vec<EntryId>, IndexError> {
+        let mut links = self.links(id)?;
+        links.sort();
+        let mut seen = Vec::new();
+        let mut dirs = Vec::new();
+        for place in links {
+            let mut top = place.dir;
+            while !tops.contains(&top)
+                && let Some((Some(parent), _)) = directories.get(&top)
+            {
+                top = *parent;
+            }
+            if !seen.contains(&top) {
+                seen.push(top);
+                dirs.push(place.dir);
+            }
+        }
+        Ok(dirs)
+    }
+
+    fn check_totals(
+        &self,
+        mut directories: FxHashMap<EntryId, (Option<EntryId>, Totals)>,
+        check: &mut Check,
+    ) -> Result<(), IndexError> {
+        let mut depth: FxHashMap<EntryId, u32> = FxHashMap::default();
+        let ids: Vec<EntryId> = directories.keys().copied().collect();
+        let mut order: Vec<(u32, EntryId)> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let mut way = Vec::new();
+            let mut at = id;
+            let base = loop {
+                if let Some(known) = depth.get(&at) {
+                    break *known;
+                }
+                way.push(at);
+                match directories.get(&at).and_then(|(parent, _)| *parent) {
+                    Some(parent) if way.len() <= directories.len() => at = parent,
+                    Some(_) => {
+                        check.add(id, "its way up runs in a circle");
+                        break 0;
+                    }
+                    None => break 0,
+                }
+            };
+            for (above, at) in way.iter().rev().enumerate() {
+                depth.insert(*at, base + u32::try_from(above).unwrap_or(u32::MAX) + 1);
+            }
+            order.push((depth.get(&id).copied().unwrap_or(0), id));
+        }
+        order.sort_by(|a, b| b.cmp(a));
+        for (_, id) in order {
+            let Some((parent, expected)) = directories.get(&id).copied() else { continue };
+            match self.totals(id)? {
+                None => check.add(id, "it is a directory without totals"),
+                Some(stored) if stored.newest.cmp(&expected.newest) == Ordering::Less => {
+                    check.add(id, "its newest change is older than a change below it");
+                }
+                Some(stored) if stored != (Totals { newest: stored.newest, ..expected }) => {
+                    check.add(id, format!("its totals are {stored:?}, the rows add up to {expected:?}"));
+                }
+                Some(_) => {}
+            }
+            if let Some((_, up)) = parent.and_then(|parent| directories.get_mut(&parent)) {
+                add(up, &expected);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Index {
+    /// Where the bytes of the file go.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sizes(&self) -> Result<Sizes, IndexError> {
+        use redb::ReadableTableMetadata as _;
+        let read = self.begin_read()?;
+        let tables = vec![
+            ("entries".to_owned(), read.open_table(ENTRIES)?.stats()?.stored_bytes()),
+            ("names".to_owned(), read.open_table(NAMES)?.stats()?.stored_bytes()),
+            ("links".to_owned(), read.open_table(LINKS)?.stats()?.stored_bytes()),
+            ("totals".to_owned(), read.open_table(TOTALS)?.stats()?.stored_bytes()),
+            ("journal".to_owned(), read.open_table(JOURNAL)?.stats()?.stored_bytes()),
+        ];
+        Ok(Sizes { tables, file: self.file_length() })
+    }
+
+    /// Length of the file in bytes; 0 when it cannot be looked at.
+    #[must_use]
+    pub fn file_length(&self) -> u64 {
+        self.path().symlink_metadata().map_or(0, |meta| meta.len())
+    }
+}
+
+fn own_totals(row: &Row) -> Totals {
+    let directory = row.stat.is_directory();
+    Totals {
+        files: u64::from(!directory),
+        directories: u64::from(directory),
+        bytes: row.stat.size,
+        allocated: row.stat.allocated,
+        newest: row.stat.changed,
+    }
+}
+
+fn add(to: &mut Totals, more: &Totals) {
+    to.files += more.files;
+    to.directories += more.directories;
+    to.bytes += more.bytes;
+    to.allocated += more.allocated;
+    to.newest = to.newest.max(more.newest);
+}

@@ -1,0 +1,356 @@
+//! A view of the index as of one commit: rows, names, paths, roots.
+
+use std::ops::Bound;
+
+use reconcile::{Detached, Stored, Target};
+use record::{EntryId, Name, Place, RootId, Row, Seq, Totals, VolumeId};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
+
+use crate::error::IndexError;
+use crate::file::META_SEQ;
+use crate::roots::{Blind, RootRow, VolumeRow, blind, detached, root, volume};
+use crate::row_code::{row, totals};
+use crate::tables::{
+    COVERAGE, CURSORS, DETACHED, ENTRIES, JOURNAL, LINKS, META, NAMES, ROOTS, TOTALS, VOLUMES, dir_prefix,
+    dir_prefix_end, id, key, name_key, split_name_key, target,
+};
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The name.
+    pub name: Name,
+    /// What it stands for.
+    pub target: Target,
+}
+
+/// An open view. It keeps freed pages of later commits in the file while it lives.
+pub struct Reader {
+    entries: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    names: ReadOnlyTable<&'static [u8], (u32, u64)>,
+    links: ReadOnlyTable<&'static [u8], ()>,
+    totals: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    detached: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) journal: ReadOnlyTable<u64, &'static [u8]>,
+    cursors: ReadOnlyTable<&'static str, u64>,
+    volumes: ReadOnlyTable<u32, &'static [u8]>,
+    roots: ReadOnlyTable<u32, &'static [u8]>,
+    coverage: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) meta: ReadOnlyTable<&'static str, u64>,
+}
+
+impl Reader {
+    pub(crate) fn new(transaction: &ReadTransaction) -> Result<Reader, IndexError> {
+        Ok(Reader {
+            entries: transaction.open_table(ENTRIES)?,
+            names: transaction.open_table(NAMES)?,
+            links: transaction.open_table(LINKS)?,
+            totals: transaction.open_table(TOTALS)?,
+            detached: transaction.open_table(DETACHED)?,
+            journal: transaction.open_table(JOURNAL)?,
+            cursors: transaction.open_table(CURSORS)?,
+            volumes: transaction.open_table(VOLUMES)?,
+            roots: transaction.open_table(ROOTS)?,
+            coverage: transaction.open_table(COVERAGE)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+
+    /// The seq of the last record.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn seq(&self) -> Result<Seq, IndexError> {
+        Ok(Seq(self.meta.get(META_SEQ)?.map_or(0, |value| value.value())))
+    }
+
+    /// How many rows there are.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn entries(&self) -> Result<u64, IndexError> {
+        Ok(self.entries.len()?)
+    }
+
+    /// What a name stands for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn lookup(&self, dir: EntryId, name: &[u8]) -> Result<Option<Target>, IndexError> {
+        Ok(self.names.get(&name_key(dir, name)[..])?.map(|value| target(value.value())))
+    }
+
+    /// Calls `each` with every name in `dir` in byte order until it answers false.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what `each` answers.
+    pub fn each_child<E: From<IndexError>>(
+        &self,
+        dir: EntryId,
+        mut each: impl FnMut(&[u8], Target) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for item in self.name_range(dir, None)? {
+            let (key, value) = item.map_err(IndexError::from)?;
+            let Some((_, name)) = split_name_key(key.value()) else { continue };
+            if !each(name, target(value.value()))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every name there is, by directory number and then name, until it answers false:
+    /// the fastest way over everything, without paths.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what `each` answers.
+    pub fn each_name<E: From<IndexError>>(
+        &self,
+        mut each: impl FnMut(EntryId, &[u8], Target) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for item in self.names.iter().map_err(IndexError::from)? {
+            let (key, value) = item.map_err(IndexError::from)?;
+            let Some((dir, name)) = split_name_key(key.value()) else { continue };
+            if !each(dir, name, target(value.value()))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every row, by number, until it answers false.
+    ///
+    /// # Errors
+    /// When the file cannot be read, a row is damaged, or what `each` answers.
+    pub fn each_row<E: From<IndexError>>(
+        &self,
+        mut each: impl FnMut(EntryId, Row) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for item in self.entries.iter().map_err(IndexError::from)? {
+            let (key, value) = item.map_err(IndexError::from)?;
+            let id = id(key.value());
+            let row =
+                row(id, value.value()).map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
+            if !each(id, row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The configured trees.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn roots(&self) -> Result<Vec<RootRow>, IndexError> {
+        let mut roots = Vec::new();
+        for item in self.roots.iter()? {
+            let (key, value) = item?;
+            let id = RootId(key.value());
+            roots.push(
+                root(id, value.value())
+                    .map_err(|error| IndexError::damaged(format!("root {}", id.0), error))?,
+            );
+        }
+        Ok(roots)
+    }
+
+    /// The known file systems.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn volumes(&self) -> Result<Vec<(VolumeId, VolumeRow)>, IndexError> {
+        let mut volumes = Vec::new();
+        for item in self.volumes.iter()? {
+            let (key, value) = item?;
+            let id = key.value();
+            let row =
+                volume(value.value()).map_err(|error| IndexError::damaged(format!("volume {id}"), error))?;
+            volumes.push((VolumeId(id), row));
+        }
+        Ok(volumes)
+    }
+
+    /// Consumers and the last record each is done with.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn cursors(&self) -> Result<Vec<(String, Seq)>, IndexError> {
+        let mut cursors = Vec::new();
+        for item in self.cursors.iter()? {
+            let (key, value) = item?;
+            cursors.push((key.value().to_owned(), Seq(value.value())));
+        }
+        Ok(cursors)
+    }
+
+    /// Directories that cannot be vouched for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn blind(&self) -> Result<Vec<(EntryId, Blind)>, IndexError> {
+        let mut all = Vec::new();
+        for item in self.coverage.iter()? {
+            let (key, value) = item?;
+            let id = id(key.value());
+            all.push((
+                id,
+                blind(value.value()).map_err(|error| IndexError::damaged(format!("coverage {id}"), error))?,
+            ));
+        }
+        Ok(all)
+    }
+
+    /// Whether one directory cannot be vouched for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_blind(&self, dir: EntryId) -> Result<bool, IndexError> {
+        Ok(self.coverage.get(key(dir))?.is_some())
+    }
+
+    /// Entries whose last name went to another.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn all_detached(&self) -> Result<Vec<EntryId>, IndexError> {
+        let mut all = Vec::new();
+        for item in self.detached.iter()? {
+            all.push(id(item?.0.value()));
+        }
+        Ok(all)
+    }
+
+    /// The entry at an absolute path, with the root it lies in. The path must be spelled as the index has
+    /// it: no `.`, `..` or doubled slashes.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn resolve(&self, path: &[u8]) -> Result<Option<(RootRow, EntryId)>, IndexError> {
+        for root in self.roots()? {
+            let Some(below) = below(&root.path, path) else { continue };
+            let mut at = root.top;
+            let mut found = true;
+            for name in below.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+                match self.lookup(at, name)? {
+                    Some(target) => at = target.id,
+                    None => {
+                        found = false;
+                        break;
+                    }
+                }
+            }
+            if found && self.row(at)?.is_some() {
+                return Ok(Some((root, at)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The absolute path of an entry by its first name; `None` when the way up ends at no root.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn path(&self, roots: &[RootRow], of: EntryId) -> Result<Option<Vec<u8>>, IndexError> {
+        let mut names: Vec<Name> = Vec::new();
+        let mut at = of;
+        let root = loop {
+            if let Some(root) = roots.iter().find(|root| root.top == at) {
+                break root;
+            }
+            let Some(place) = self.row(at)?.and_then(|row| row.place) else { return Ok(None) };
+            names.push(place.name);
+            at = place.dir;
+        };
+        let mut path = root.path.to_vec();
+        for name in names.iter().rev() {
+            push_name(&mut path, name);
+        }
+        Ok(Some(path))
+    }
+
+    fn name_range(
+        &self,
+        dir: EntryId,
+        after: Option<&[u8]>,
+    ) -> Result<redb::Range<'static, &'static [u8], (u32, u64)>, IndexError> {
+        let prefix = dir_prefix(dir);
+        let from = after.map(|name| name_key(dir, name));
+        let lower = match &from {
+            Some(key) => Bound::Excluded(&key[..]),
+            None => Bound::Included(&prefix[..]),
+        };
+        let end = dir_prefix_end(dir);
+        let upper = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
+        Ok(self.names.range::<&[u8]>((lower, upper))?)
+    }
+}
+
+/// Appends `/name`, without doubling the slash of the root of all.
+fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// What is left of `path` below `root`; `None` when it lies elsewhere.
+fn below<'a>(root: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(root)?;
+    (rest.is_empty() || rest[0] == b'/' || root.last() == Some(&b'/')).then_some(rest)
+}
+
+impl Stored for Reader {
+    type Error = IndexError;
+
+    fn row(&self, id: EntryId) -> Result<Option<Row>, IndexError> {
+        let Some(value) = self.entries.get(key(id))? else { return Ok(None) };
+        row(id, value.value()).map(Some).map_err(|error| IndexError::damaged(format!("row {id}"), error))
+    }
+
+    fn name(&self, dir: EntryId, name: &[u8]) -> Result<Option<EntryId>, IndexError> {
+        Ok(self.lookup(dir, name)?.map(|target| target.id))
+    }
+
+    fn links(&self, id: EntryId) -> Result<Vec<Place>, IndexError> {
+        let prefix = dir_prefix(id);
+        let end = dir_prefix_end(id);
+        let upper = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
+        let mut places = Vec::new();
+        for item in self.links.range::<&[u8]>((Bound::Included(&prefix[..]), upper))? {
+            let (key, _) = item?;
+            if let Some((dir, name)) = key.value().get(12..).and_then(split_name_key) {
+                places.push(Place::new(dir, name));
+            }
+        }
+        Ok(places)
+    }
+
+    fn detached(&self, id: EntryId) -> Result<Option<Detached>, IndexError> {
+        let Some(value) = self.detached.get(key(id))? else { return Ok(None) };
+        detached(value.value())
+            .map(Some)
+            .map_err(|error| IndexError::damaged(format!("detached {id}"), error))
+    }
+
+    fn totals(&self, dir: EntryId) -> Result<Option<Totals>, IndexError> {
+        let Some(value) = self.totals.get(key(dir))? else { return Ok(None) };
+        totals(value.value()).map(Some).map_err(|error| IndexError::damaged(format!("totals {dir}"), error))
+    }
+
+    fn children(
+        &self,
+        dir: EntryId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Name, EntryId)>, IndexError> {
+        let mut children = Vec::new();
+        for item in self.name_range(dir, after)?.take(limit) {
+            let (key, value) = item?;
+            if let Some((_, name)) = split_name_key(key.value()) {
+                children.push((name.into(), target(value.value()).id));
+            }
+        }
+        Ok(children)
+    }
+}

@@ -1,0 +1,378 @@
+//! From sorted runs to tables, in one transaction.
+
+use std::ops::Bound;
+use std::sync::PoisonError;
+
+use record::{Body, EntryId, How, Place, Record, RootId, Row, Seeded, Seq, Time, Totals, VolumeId};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use rustc_hash::FxHashMap;
+
+use super::sort::{Merge, Runs, Sorter};
+use super::{Kinds, RunResult, Seed, SeedWorker};
+use crate::commit::{Edits, Message, apply};
+use crate::error::IndexError;
+use crate::file::Index;
+use crate::roots::RootRow;
+use crate::row_code::{put_row, put_totals, row, totals};
+use crate::tables::{ENTRIES, LINKS, NAMES, TOTALS, dir_prefix, key, link_key, split_name_key};
+
+/// Sums held back before they are written up the tree: about 8 MB.
+const MOST_SUMS: usize = 1 << 16;
+
+/// Bytes of the buffer that sorts what entries with several links add to directories.
+const SUMS_BUFFER: usize = 4 << 20;
+
+/// A root that a seed fills; its row is written, with the `seeded` record, in the seed's transaction.
+pub struct SeedRoot {
+    /// The row; `seeded` is filled in.
+    pub row: RootRow,
+    /// When its scan ended.
+    pub seen: Time,
+}
+
+/// What the merge of the entries leaves to do.
+struct Loaded<'t> {
+    /// Rows, by root.
+    rows: FxHashMap<RootId, u64>,
+    /// Where entries with several links count, and with what.
+    sums: Sorter,
+    /// Takes the names of entries that have several.
+    links: Table<'t, &'static [u8], ()>,
+}
+
+impl Index {
+    /// Ends a seed: merges its runs into the tables, writes `edits` and one `seeded` record a root, all in
+    /// one durable transaction. Answers the records.
+    ///
+    /// # Errors
+    /// When a run cannot be read or the file not be written; nothing has changed then.
+    pub fn load(
+        &self,
+        seed: Seed,
+        roots: Vec<SeedRoot>,
+        mut edits: Edits,
+    ) -> Result<Vec<Record>, IndexError> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kinds { entries, names, totals } =
+            std::mem::take(&mut *seed.runs.lock().unwrap_or_else(PoisonError::into_inner));
+        let transaction = self.begin_write()?;
+        let (rows, sums) = std::thread::scope(|scope| {
+            let transaction = &transaction;
+            let names = scope.spawn(move || load_names(transaction, names));
+            let sums = Sorter::new(seed.dir.clone(), "sums", SUMS_BUFFER);
+            let loaded = load_entries(transaction, entries, sums)?;
+            names.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok::<_, IndexError>(loaded)
+        })?;
+        load_totals(&transaction, totals)?;
+        add_sums(&transaction, sums)?;
+
+        let before = self.read()?.seq()?.0 + edits.plan.records.len() as u64 + edits.messages.len() as u64;
+        for (nth, SeedRoot { mut row, seen }) in roots.into_iter().enumerate() {
+            let entries = rows.get(&row.id).copied().unwrap_or(0);
+            row.seeded = Some(Seq(before + nth as u64 + 1));
+            let body = Body::Seeded(Seeded { path: row.path.clone(), entries });
+            edits.messages.push(Message { seen, how: How::Scan, root: row.id, body });
+            edits.roots.push(row);
+        }
+        let records = apply(&transaction, edits)?;
+        transaction.commit()?;
+        Ok(records)
+    }
+}
+
+fn load_names(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(runs)?;
+    let mut table = transaction.open_table(NAMES)?;
+    if table.is_empty()? {
+        let mut cursor = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
+        let mut last = Vec::new();
+        while let Some((key, value)) = merge.next()? {
+            // A directory that changed while it was listed may have told a name twice.
+            if key != last {
+                cursor.insert_before(key, name_value(value))?;
+                last.clear();
+                last.extend_from_slice(key);
+            }
+        }
+        cursor.close()?;
+    } else {
+        while let Some((key, value)) = merge.next()? {
+            table.insert(key, name_value(value))?;
+        }
+    }
+    Ok(())
+}
+
+fn name_value(value: &[u8]) -> (u32, u64) {
+    let (mut volume, mut inode) = ([0; 4], [0; 8]);
+    volume.copy_from_slice(&value[..4]);
+    inode.copy_from_slice(&value[4..12]);
+    (u32::from_be_bytes(volume), u64::from_be_bytes(inode))
+}
+
+fn load_entries(
+    transaction: &WriteTransaction,
+    runs: Runs,
+    sums: Sorter,
+) -> RunResult<(FxHashMap<RootId, u64>, Runs)> {
+    let mut merge = Merge::new(runs)?;
+    let mut table = transaction.open_table(ENTRIES)?;
+    let mut loaded = Loaded { rows: FxHashMap::default(), sums, links: transaction.open_table(LINKS)? };
+    let mut group = Group::default();
+    if table.is_empty()? {
+        let mut cursor = table.upper_bound_mut(Bound::<(u32, u64)>::Unbounded)?;
+        while let Some((record, value)) = merge.next()? {
+            if group.takes(record, value) {
+                continue;
+            }
+            if let Some((id, bytes)) = group.close(&mut loaded)? {
+                cursor.insert_before(key(id), &bytes[..])?;
+            }
+            group.open(record, value);
+        }
+        if let Some((id, bytes)) = group.close(&mut loaded)? {
+            cursor.insert_before(key(id), &bytes[..])?;
+        }
+        cursor.close()?;
+    } else {
+        // Another root was here first; an entry may be hard-linked from both.
+        loop {
+            let next = merge.next()?.map(|(record, value)| (record.to_vec(), value.to_vec()));
+            if let Some((record, value)) = &next
+                && group.takes(record, value)
+            {
+                continue;
+            }
+            if let Some(id) = group.id() {
+                group.join(&table, &loaded.links, id)?;
+            }
+            if let Some((id, bytes)) = group.close(&mut loaded)? {
+                table.insert(key(id), &bytes[..])?;
+            }
+            let Some((record, value)) = next else { break };
+            group.open(&record, &value);
+        }
+    }
+    let mut sums = Runs::new();
+    loaded.sums.finish(&mut sums);
+    Ok((loaded.rows, sums))
+}
+
+/// The records of one entry: one for each name the walk found it by.
+#[derive(Default)]
+struct Group {
+    key: Vec<u8>,
+    first: Vec<u8>,
+    more: Vec<Vec<u8>>,
+    /// Names that another root's seed already stored.
+    stored: Vec<Place>,
+}
+
+impl Group {
+    fn open(&mut self, key: &[u8], value: &[u8]) {
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.first.clear();
+        self.first.extend_from_slice(value);
+        self.more.clear();
+        self.stored.clear();
+    }
+
+    /// Takes the record if it is of the same entry.
+    fn takes(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let same = !self.key.is_empty() && key == self.key;
+        if same {
+            self.more.push(value.to_vec());
+        }
+        same
+    }
+
+    fn id(&self) -> Option<EntryId> {
+        let (volume, inode) = self.key.split_first_chunk::<4>()?;
+        let inode = inode.first_chunk::<8>()?;
+        Some(EntryId::new(VolumeId(u32::from_be_bytes(*volume)), u64::from_be_bytes(*inode)))
+    }
+
+    /// Adds the names that the row already stored for the entry has.
+    fn join(
+        &mut self,
+        table: &impl ReadableTable<(u32, u64), &'static [u8]>,
+        links: &impl ReadableTable<&'static [u8], ()>,
+        id: EntryId,
+    ) -> RunResult<()> {
+        let Some(value) = table.get(key(id))? else { return Ok(()) };
+        let old = decode_row(id, value.value())?;
+        self.stored.extend(old.place);
+        if old.many_names {
+            let start = dir_prefix(id);
+            for item in links.range::<&[u8]>(&start[..]..)? {
+                let key = item?.0;
+                if !key.value().starts_with(&start) {
+                    break;
+                }
+                if let Some((dir, name)) = key.value().get(12..).and_then(split_name_key) {
+                    self.stored.push(Place::new(dir, name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry's row, ready to write.
+    fn close(&mut self, loaded: &mut Loaded<'_>) -> RunResult<Option<(EntryId, Vec<u8>)>> {
+        let Some(id) = self.id() else { return Ok(None) };
+        let (root, bytes) = split_root(&self.first);
+        *loaded.rows.entry(root).or_default() += 1;
+        if self.more.is_empty() && self.stored.is_empty() {
+            let bytes = bytes.to_vec();
+            // One name of several links: the others lie outside, and it counts here.
+            let found = decode_row(id, &bytes)?;
+            if !SeedWorker::counts(&found.stat)
+                && let Some(place) = &found.place
+            {
+                add(&mut loaded.sums, place.dir, &found)?;
+            }
+            self.key.clear();
+            return Ok(Some((id, bytes)));
+        }
+        let mut found: Vec<(RootId, Row)> = vec![(root, decode_row(id, bytes)?)];
+        for value in &self.more {
+            let (root, bytes) = split_root(value);
+            found.push((root, decode_row(id, bytes)?));
+        }
+        // The newest look has the say; looks at the same entry differ when it changed between them.
+        let mut newest = found
+            .iter()
+            .max_by_key(|(_, row)| row.looked_at)
+            .map(|(_, row)| row.clone())
+            .unwrap_or_else(|| found[0].1.clone());
+        let mut least: FxHashMap<RootId, Place> = FxHashMap::default();
+        let mut names: Vec<Place> = self.stored.clone();
+        for (root, row) in &found {
+            let Some(place) = &row.place else { continue };
+            names.push(place.clone());
+            let slot = least.entry(*root).or_insert_with(|| place.clone());
+            if place < slot {
+                *slot = place.clone();
+            }
+        }
+        names.sort();
+        names.dedup();
+        newest.many_names = names.len() > 1;
+        newest.place = names.first().cloned();
+        if !SeedWorker::counts(&newest.stat) {
+            for place in least.into_values() {
+                add(&mut loaded.sums, place.dir, &newest)?;
+            }
+        }
+        if newest.many_names {
+            for place in &names {
+                loaded.links.insert(&link_key(id, place)[..], ())?;
+            }
+        }
+        let mut bytes = Vec::new();
+        put_row(&mut bytes, id, &newest);
+        self.key.clear();
+        Ok(Some((id, bytes)))
+    }
+}
+
+/// Notes that an entry with several links counts in `dir`.
+fn add(sums: &mut Sorter, dir: EntryId, row: &Row) -> RunResult<()> {
+    let one = Totals {
+        files: 1,
+        directories: 0,
+        bytes: row.stat.size,
+        allocated: row.stat.allocated,
+        newest: row.stat.changed,
+    };
+    let mut bytes = Vec::new();
+    put_totals(&mut bytes, &one);
+    sums.push(&dir_prefix(dir), &[], &bytes)
+}
+
+fn split_root(value: &[u8]) -> (RootId, &[u8]) {
+    match value.split_first_chunk::<4>() {
+        Some((root, rest)) => (RootId(u32::from_be_bytes(*root)), rest),
+        None => (RootId(0), &[]),
+    }
+}
+
+fn load_totals(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(runs)?;
+    let mut table = transaction.open_table(TOTALS)?;
+    while let Some((record, value)) = merge.next()? {
+        if let Some((dir, _)) = split_name_key(record) {
+            table.insert(key(dir), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds sums to the totals of their directories and all above.
+fn add_sums(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(runs)?;
+    let entries = transaction.open_table(ENTRIES)?;
+    let mut table = transaction.open_table(TOTALS)?;
+    let mut parents: FxHashMap<EntryId, Option<EntryId>> = FxHashMap::default();
+    let mut all: FxHashMap<EntryId, Totals> = FxHashMap::default();
+    while let Some((record, value)) = merge.next()? {
+        let Some((dir, _)) = split_name_key(record) else { continue };
+        let sum = decode_totals(dir, value)?;
+        let mut at = Some(dir);
+        while let Some(id) = at {
+            join(all.entry(id).or_default(), &sum);
+            at = match parents.get(&id) {
+                Some(parent) => *parent,
+                None => {
+                    let value = entries.get(key(id))?;
+                    let place = match &value {
+                        Some(value) => decode_row(id, value.value())?.place,
+                        None => None,
+                    };
+                    let parent = place.map(|place| place.dir);
+                    parents.insert(id, parent);
+                    parent
+                }
+            };
+        }
+        if all.len() > MOST_SUMS {
+            write_sums(&mut table, &mut all)?;
+            parents.clear();
+        }
+    }
+    write_sums(&mut table, &mut all)
+}
+
+fn write_sums(
+    table: &mut Table<'_, (u32, u64), &'static [u8]>,
+    all: &mut FxHashMap<EntryId, Totals>,
+) -> RunResult<()> {
+    for (id, sum) in all.drain() {
+        let mut new = match table.get(key(id))? {
+            Some(value) => decode_totals(id, value.value())?,
+            None => Totals::default(),
+        };
+        join(&mut new, &sum);
+        let mut bytes = Vec::new();
+        put_totals(&mut bytes, &new);
+        table.insert(key(id), &bytes[..])?;
+    }
+    Ok(())
+}
+
+fn join(to: &mut Totals, more: &Totals) {
+    to.files += more.files;
+    to.bytes += more.bytes;
+    to.allocated += more.allocated;
+    to.newest = to.newest.max(more.newest);
+}
+
+fn decode_row(id: EntryId, bytes: &[u8]) -> RunResult<Row> {
+    row(id, bytes).map_err(|error| IndexError::damaged(format!("row {id}"), error))
+}
+
+fn decode_totals(id: EntryId, bytes: &[u8]) -> RunResult<Totals> {
+    totals(bytes).map_err(|error| IndexError::damaged(format!("totals {id}"), error))
+}

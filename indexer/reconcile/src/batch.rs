@@ -1,0 +1,433 @@
+//! The working set: looks in, differences kept. Holds only what the looks touched.
+
+use std::collections::hash_map::Entry as Slot;
+
+use record::{EntryId, How, Name, Place, Row, Stat, Time};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::decide::{Decision, decide};
+use crate::identity::same_entry;
+use crate::{Finished, Found, Look, Root, Stored};
+
+/// What becomes of entries that have no name left when a batch finishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// They wait: the other half of a rename may still come.
+    Keep,
+    /// They are gone: everything that could name them has been looked at.
+    End,
+}
+
+/// A row and all its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) row: Row,
+    /// Sorted; the first is `row.place`.
+    pub(crate) names: Vec<Place>,
+}
+
+impl Node {
+    fn add(&mut self, place: Place) {
+        if let Err(at) = self.names.binary_search(&place) {
+            self.names.insert(at, place);
+        }
+    }
+
+    fn remove(&mut self, place: &Place) {
+        if let Ok(at) = self.names.binary_search(place) {
+            self.names.remove(at);
+        }
+    }
+}
+
+/// An entry this batch has looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    /// As stored; `None` when the entry is new.
+    pub(crate) before: Option<Node>,
+    /// As it is now; `None` when it is gone.
+    pub(crate) after: Option<Node>,
+    /// `after` is another entry with the same inode number.
+    pub(crate) recycled: bool,
+    /// Its stat was taken in this batch, after its names last changed.
+    pub(crate) fresh: bool,
+    pub(crate) how: How,
+    pub(crate) at: Time,
+    pub(crate) moved: bool,
+    pub(crate) written: bool,
+    pub(crate) closed: bool,
+}
+
+impl Touched {
+    fn note(&mut self, look: &Look) {
+        self.how = look.how;
+        self.at = look.at;
+        self.moved |= look.moved;
+        // A write after a close begins again; one look may stand for both, and then the close is later.
+        self.written |= look.written;
+        self.closed = look.closed || (self.closed && !look.written);
+    }
+}
+
+/// The looks of one transaction, and what they change.
+pub struct Batch<'a, S: Stored> {
+    pub(crate) stored: &'a S,
+    pub(crate) roots: &'a [Root],
+    pub(crate) touched: FxHashMap<EntryId, Touched>,
+    /// Entries in the order they were first touched: the tie-break of record order.
+    pub(crate) order: Vec<EntryId>,
+    /// Names whose owner differs from the stored one.
+    pub(crate) names: FxHashMap<(EntryId, Name), Option<EntryId>>,
+    /// Rows read for paths and totals alone.
+    pub(crate) places: FxHashMap<EntryId, Option<Place>>,
+    /// Nameless entries whose wait is over.
+    pub(crate) released: FxHashSet<EntryId>,
+    /// Names that must be looked at again before the batch is finished.
+    stale: FxHashSet<Place>,
+}
+
+impl<'a, S: Stored> Batch<'a, S> {
+    /// An empty batch over what is stored.
+    #[must_use]
+    pub fn new(stored: &'a S, roots: &'a [Root]) -> Batch<'a, S> {
+        Batch {
+            stored,
+            roots,
+            touched: FxHashMap::default(),
+            order: Vec::new(),
+            names: FxHashMap::default(),
+            places: FxHashMap::default(),
+            released: FxHashSet::default(),
+            stale: FxHashSet::default(),
+        }
+    }
+
+    /// How many entries the batch has touched: its size in memory is proportional to this.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// Whether nothing was looked at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// Takes a look at `name` in `dir`.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn name(
+        &mut self,
+        dir: EntryId,
+        name: &[u8],
+        found: Option<Found>,
+        look: &Look,
+    ) -> Result<Decision, S::Error> {
+        let place = Place::new(dir, name);
+        self.stale.remove(&place);
+        let owner = self.owner(&place)?;
+        let decision = {
+            let row = match owner {
+                Some(id) => {
+                    self.touch(id, look)?;
+                    self.node(id).map(|node| &node.row)
+                }
+                None => None,
+            };
+            decide(owner.map(|id| (id, row)), found.as_ref().map(|found| (found.id, &found.stat)))
+        };
+        match (decision, owner, found) {
+            (Decision::Refresh, _, Some(found)) => {
+                self.note(found.id, look);
+                self.refresh(&found, look);
+                if look.sole && is_sole(&found.stat) {
+                    self.keep_only(found.id, &place);
+                }
+            }
+            (Decision::Gain, _, Some(found)) => self.gain(place, &found, look)?,
+            (Decision::Lose, Some(owner), _) => {
+                self.note(owner, look);
+                self.lose(owner, &place);
+            }
+            (Decision::Relink | Decision::Recycle, Some(owner), Some(found)) => {
+                self.lose(owner, &place);
+                self.gain(place, &found, look)?;
+            }
+            _ => {}
+        }
+        Ok(decision)
+    }
+
+    /// Takes a look at an entry itself, a directory through its descriptor. Another entry found at the
+    /// same number changes nothing here: its name's own look brings it.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn entry(&mut self, found: &Found, look: &Look) -> Result<(), S::Error> {
+        self.touch(found.id, look)?;
+        if self.node(found.id).is_some_and(|node| same_entry(&node.row, &found.stat)) {
+            self.note(found.id, look);
+            self.refresh(found, look);
+        }
+        Ok(())
+    }
+
+    /// A kernel witness for an entry that no single name carries: a rename event's own inode.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn witness(&mut self, id: EntryId, look: &Look) -> Result<(), S::Error> {
+        self.touch(id, look)?;
+        self.note(id, look);
+        Ok(())
+    }
+
+    /// Ends the wait of an entry that another entry took the last name from: unless a look of this batch
+    /// names it, it is gone when the batch finishes with [`Holds::End`].
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn release(&mut self, id: EntryId, look: &Look) -> Result<(), S::Error> {
+        self.touch(id, look)?;
+        self.released.insert(id);
+        Ok(())
+    }
+
+    /// Names that have to be looked at before [`Batch::finish`]: those through which an entry that lost or
+    /// shares names is seen again (its link count and change time moved, with no event that names it).
+    pub fn take_stale(&mut self) -> Vec<Place> {
+        for id in &self.order {
+            let touched = &self.touched[id];
+            let (Some(before), Some(after)) = (&touched.before, &touched.after) else { continue };
+            if !touched.fresh
+                && let Some(first) = after.names.first()
+                && before.names != after.names
+            {
+                self.stale.insert(first.clone());
+            }
+        }
+        let mut stale: Vec<Place> = self.stale.drain().collect();
+        stale.sort();
+        stale
+    }
+
+    /// The entry's names as this batch leaves them.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn names_of(&mut self, id: EntryId) -> Result<Vec<Place>, S::Error> {
+        match self.touched.get(&id) {
+            Some(touched) => Ok(touched.after.as_ref().map(|node| node.names.clone()).unwrap_or_default()),
+            None => Ok(self.load(id)?.map(|node| node.names).unwrap_or_default()),
+        }
+    }
+
+    /// The row as this batch leaves it.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn row_of(&mut self, id: EntryId) -> Result<Option<Row>, S::Error> {
+        match self.touched.get(&id) {
+            Some(touched) => Ok(touched.after.as_ref().map(|node| node.row.clone())),
+            None => self.stored.row(id),
+        }
+    }
+
+    /// Which entry has a name, as this batch leaves it.
+    ///
+    /// # Errors
+    /// When the stored names cannot be read.
+    pub fn owner(&self, place: &Place) -> Result<Option<EntryId>, S::Error> {
+        // The map's key owns its name; building one only when the batch changed any name keeps the common
+        // first look free of it.
+        if !self.names.is_empty()
+            && let Some(owner) = self.names.get(&(place.dir, place.name.clone()))
+        {
+            return Ok(*owner);
+        }
+        self.stored.name(place.dir, &place.name)
+    }
+
+    /// Turns the differences into a plan. Names from [`Batch::take_stale`] should have been looked at.
+    ///
+    /// `limit` bounds how many entries a directory's removal may add to the batch.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn finish(mut self, holds: Holds, limit: usize) -> Result<Finished, S::Error> {
+        let mut finished = Finished::default();
+        match holds {
+            Holds::Keep => self.hold(&mut finished)?,
+            Holds::End => self.end(limit, &mut finished)?,
+        }
+        self.settle_flags(&mut finished);
+        self.plan_totals(&mut finished.plan)?;
+        self.plan_rows(&mut finished.plan);
+        self.plan_records(&mut finished.plan)?;
+        Ok(finished)
+    }
+
+    pub(crate) fn node(&self, id: EntryId) -> Option<&Node> {
+        self.touched.get(&id).and_then(|touched| touched.after.as_ref())
+    }
+
+    fn node_mut(&mut self, id: EntryId) -> Option<&mut Node> {
+        self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut())
+    }
+
+    fn note(&mut self, id: EntryId, look: &Look) {
+        if let Some(touched) = self.touched.get_mut(&id) {
+            touched.note(look);
+        }
+    }
+
+    fn load(&self, id: EntryId) -> Result<Option<Node>, S::Error> {
+        let Some(row) = self.stored.row(id)? else { return Ok(None) };
+        let mut names = match (&row.place, row.many_names) {
+            (_, true) => self.stored.links(id)?,
+            (Some(place), false) => vec![place.clone()],
+            (None, false) => Vec::new(),
+        };
+        names.sort();
+        Ok(Some(Node { row, names }))
+    }
+
+    pub(crate) fn touch(&mut self, id: EntryId, look: &Look) -> Result<(), S::Error> {
+        if self.touched.contains_key(&id) {
+            return Ok(());
+        }
+        let node = self.load(id)?;
+        if let Slot::Vacant(slot) = self.touched.entry(id) {
+            self.order.push(id);
+            slot.insert(Touched {
+                before: node.clone(),
+                after: node,
+                recycled: false,
+                fresh: false,
+                how: look.how,
+                at: look.at,
+                moved: false,
+                written: false,
+                closed: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self, found: &Found, look: &Look) {
+        let Some(touched) = self.touched.get_mut(&found.id) else { return };
+        touched.fresh = true;
+        if let Some(node) = &mut touched.after
+            && !node.row.stat.same(&found.stat)
+        {
+            node.row.stat = found.stat;
+            node.row.looked_at = look.at;
+        }
+    }
+
+    fn gain(&mut self, place: Place, found: &Found, look: &Look) -> Result<(), S::Error> {
+        self.touch(found.id, look)?;
+        let known = self.node(found.id).map(|node| same_entry(&node.row, &found.stat));
+        if known == Some(false) {
+            // The inode number was recycled: every name the old entry had is gone with it.
+            for old in self.node(found.id).map(|node| node.names.clone()).unwrap_or_default() {
+                self.lose(found.id, &old);
+            }
+        }
+        if known == Some(true) {
+            if found.stat.is_directory() {
+                self.cut_cycle(found.id, place.dir)?;
+            }
+            self.refresh(found, look);
+        } else if let Some(touched) = self.touched.get_mut(&found.id) {
+            touched.recycled = touched.before.is_some();
+            touched.fresh = true;
+            (touched.moved, touched.written, touched.closed) = (false, false, false);
+            touched.after = Some(Node { row: new_row(found.stat, look.at), names: Vec::new() });
+        }
+        self.note(found.id, look);
+        if let Some(node) = self.node_mut(found.id) {
+            node.add(place.clone());
+        }
+        self.own(&place, Some(found.id));
+        if look.sole && is_sole(&found.stat) {
+            self.keep_only(found.id, &place);
+        } else if self
+            .node(found.id)
+            .is_some_and(|node| node.names.len() as u64 > u64::from(found.stat.links))
+        {
+            // More names than links: some went, and nothing has named them yet.
+            let names = self.node(found.id).map(|node| node.names.clone()).unwrap_or_default();
+            if look.sole {
+                self.stale.extend(names.into_iter().filter(|name| *name != place));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lose(&mut self, id: EntryId, place: &Place) {
+        if let Some(touched) = self.touched.get_mut(&id) {
+            touched.fresh = false;
+            if let Some(node) = &mut touched.after {
+                node.remove(place);
+            }
+        }
+        if self.owner_is(place, id) {
+            self.own(place, None);
+        }
+    }
+
+    /// At the instant of the look the entry had one link and it was `place`, so no other name can be its.
+    fn keep_only(&mut self, id: EntryId, place: &Place) {
+        let Some(node) = self.node(id) else { return };
+        if node.names.len() < 2 {
+            return;
+        }
+        let others: Vec<Place> = node.names.iter().filter(|name| *name != place).cloned().collect();
+        for other in others {
+            self.lose(id, &other);
+        }
+        if let Some(touched) = self.touched.get_mut(&id) {
+            touched.fresh = true;
+        }
+    }
+
+    /// Looks made at different times may put a directory below itself. The newest look wins: the link
+    /// right under it on the way down to `dir` is dropped and looked at again.
+    fn cut_cycle(&mut self, id: EntryId, dir: EntryId) -> Result<(), S::Error> {
+        let mut below = dir;
+        while let Some(place) = self.place_after(below)? {
+            if place.dir == id {
+                let look = Look::plain(Time(0), How::Sweep);
+                self.touch(below, &look)?;
+                self.lose(below, &place);
+                self.stale.insert(place);
+                return Ok(());
+            }
+            below = place.dir;
+        }
+        Ok(())
+    }
+
+    fn owner_is(&self, place: &Place, id: EntryId) -> bool {
+        match self.names.get(&(place.dir, place.name.clone())) {
+            Some(owner) => *owner == Some(id),
+            // An untouched name is as stored, and `id` was loaded with it.
+            None => true,
+        }
+    }
+
+    pub(crate) fn own(&mut self, place: &Place, id: Option<EntryId>) {
+        self.names.insert((place.dir, place.name.clone()), id);
+    }
+}
+
+fn is_sole(stat: &Stat) -> bool {
+    stat.links <= 1 || stat.is_directory()
+}
+
+fn new_row(stat: Stat, at: Time) -> Row {
+    Row { stat, place: None, many_names: false, looked_at: at, writing: false, digest: None }
+}

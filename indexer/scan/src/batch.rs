@@ -1,0 +1,85 @@
+//! The directories found in one directory and not yet walked, packed: a million of them is one allocation of
+//! names and some thousand jobs, not a million of each.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use record::VolumeId;
+
+use crate::directory::{Budget, Directory, HeldFd};
+use crate::look::Seen;
+
+/// Most directories in a batch.
+const MOST: usize = 256;
+
+/// Directories of one parent, all on one device.
+pub(crate) struct Batch<D> {
+    pub(crate) dir: Arc<Directory<D>>,
+    /// The parent's descriptor; `None` when too many are open.
+    pub(crate) fd: Option<Arc<HeldFd>>,
+    pub(crate) volume: VolumeId,
+    pub(crate) device: u64,
+    /// For a link entered: where it leads. Such a batch holds one.
+    pub(crate) target: Option<Box<[u8]>>,
+    /// Each with its NUL.
+    names: Vec<u8>,
+    /// Inode, and where its name begins.
+    children: Vec<(u64, u32)>,
+}
+
+impl<D> Batch<D> {
+    pub(crate) fn len(&self) -> usize {
+        self.children.len()
+    }
+
+    pub(crate) fn child(&self, at: usize) -> (&CStr, u64) {
+        let (inode, start) = self.children[at];
+        let name = CStr::from_bytes_until_nul(&self.names[start as usize..]).unwrap_or_default();
+        (name, inode)
+    }
+}
+
+/// A batch being filled.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    of: Option<(VolumeId, u64)>,
+    target: Option<Box<[u8]>>,
+    names: Vec<u8>,
+    children: Vec<(u64, u32)>,
+}
+
+impl Gathered {
+    /// Whether one more can be added; otherwise take the batch first.
+    pub(crate) fn fits(&self, volume: VolumeId, seen: &Seen) -> bool {
+        self.of.is_none_or(|of| of == (volume, seen.device))
+            && self.target.is_none()
+            && self.children.len() < MOST
+    }
+
+    pub(crate) fn add(&mut self, name: &CStr, volume: VolumeId, seen: &Seen, target: Option<Vec<u8>>) {
+        self.of = Some((volume, seen.device));
+        self.target = target.map(Into::into);
+        // 256 names of 256 bytes are far below 4 GiB.
+        self.children.push((seen.inode, self.names.len() as u32));
+        self.names.extend_from_slice(name.to_bytes_with_nul());
+    }
+
+    pub(crate) fn take<D>(
+        &mut self,
+        dir: &Arc<Directory<D>>,
+        fd: &Arc<HeldFd>,
+        budget: &Arc<Budget>,
+    ) -> Option<Batch<D>> {
+        let full = std::mem::take(self);
+        let (volume, device) = full.of?;
+        Some(Batch {
+            dir: Arc::clone(dir),
+            fd: fd.keep(budget).then(|| Arc::clone(fd)),
+            volume,
+            device,
+            target: full.target,
+            names: full.names,
+            children: full.children,
+        })
+    }
+}

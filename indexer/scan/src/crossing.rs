@@ -1,0 +1,227 @@
+//! Where a tree goes over into another file system, and whether the root follows it there. Remembers one answer a
+//! mount and device; knows no rules, no depth and no links.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use record::VolumeId;
+use rustc_hash::FxHashMap;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, makedev, openat, readlinkat, statx};
+use rustix::io::Errno;
+
+use crate::look::{Seen, look_self};
+use crate::mounts::{Mount, is_below, is_hidden, is_pseudo, mounts};
+use crate::open::{open_dir, open_root};
+use crate::scope::Member;
+use crate::volume::{VolumeIdentity, identify_in, mount_of};
+
+/// Gives a volume its number: called with its identity and its device, once each time it is met anew.
+pub type Binder = Box<dyn Fn(&VolumeIdentity, u64) -> VolumeId + Send + Sync>;
+
+pub(crate) struct Crossings {
+    binder: Binder,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    root: Option<(Seen, VolumeId)>,
+    /// By mount and device.
+    decided: FxHashMap<(u64, u64), Member>,
+    /// By device: the number, and a path to a directory of it.
+    volumes: FxHashMap<u64, (VolumeId, Vec<u8>)>,
+}
+
+/// A place where the device or the mount changes.
+pub(crate) struct Crossing<'a> {
+    pub(crate) root: &'a [u8],
+    pub(crate) dir: BorrowedFd<'a>,
+    pub(crate) name: &'a [u8],
+    pub(crate) seen: &'a Seen,
+    /// Path from the root.
+    pub(crate) relative: Vec<u8>,
+}
+
+impl Crossings {
+    pub(crate) fn new(binder: Binder) -> Crossings {
+        Crossings { binder, known: RwLock::default() }
+    }
+
+    /// Binds the volume that holds the root's own directory, if it is not the one bound before.
+    pub(crate) fn bind_root(&self, path: &[u8], dir: BorrowedFd<'_>, seen: &Seen) -> Result<VolumeId, Errno> {
+        if let Some((before, volume)) = self.read().root
+            && before.same_inode(seen)
+            && before.mount == seen.mount
+            && before.stat.created == seen.stat.created
+        {
+            return Ok(volume);
+        }
+        let identity = identify_in(dir, seen.mount, &table()?)?;
+        let volume = (self.binder)(&identity, seen.device);
+        let mut known = self.write();
+        *known = Known { root: Some((*seen, volume)), ..Known::default() };
+        known.volumes.insert(seen.device, (volume, path.to_vec()));
+        Ok(volume)
+    }
+
+    /// Forgets all but the root: mount ids and devices are used again.
+    pub(crate) fn forget(&self) {
+        let mut known = self.write();
+        known.decided.clear();
+        let device = known.root.map(|(seen, _)| seen.device);
+        known.volumes.retain(|&at, _| Some(at) == device);
+    }
+
+    pub(crate) fn root(&self) -> Option<(Seen, VolumeId)> {
+        self.read().root
+    }
+
+    pub(crate) fn volumes(&self) -> Vec<(u64, VolumeId, Vec<u8>)> {
+        let known = self.read();
+        let mut all: Vec<_> =
+            known.volumes.iter().map(|(device, (volume, point))| (*device, *volume, point.clone())).collect();
+        all.sort_by(|a, b| a.2.cmp(&b.2));
+        all
+    }
+
+    /// Decides about a directory on another device or mount than its parent's. `admitted` says whether a path
+    /// from the root would be in the index were it not for mounts.
+    pub(crate) fn cross(&self, crossing: &Crossing<'_>, admitted: &dyn Fn(&[u8]) -> bool) -> Member {
+        let seen = crossing.seen;
+        if let Some(member) = self.read().decided.get(&(seen.mount, seen.device)) {
+            return *member;
+        }
+        let member = self.decide(crossing, admitted).unwrap_or_else(Member::Failed);
+        // A failure is not remembered: the next look may go better.
+        if !matches!(member, Member::Failed(_)) {
+            self.write().decided.insert((seen.mount, seen.device), member);
+        }
+        member
+    }
+
+    fn decide(&self, crossing: &Crossing<'_>, admitted: &dyn Fn(&[u8]) -> bool) -> Result<Member, Errno> {
+        let seen = crossing.seen;
+        let table = table()?;
+        let own = mount_of(seen.mount, seen.device, &table);
+        if own.is_some_and(|mount| is_pseudo(&mount.fs_type)) {
+            return Ok(Member::Out("pseudo file system"));
+        }
+        let root = self.root();
+        if root.is_some_and(|(root, _)| root.device == seen.device) {
+            return Ok(Member::Out("bind mount of an indexed volume"));
+        }
+        let first = own.and_then(|own| first_mount(crossing.root, own, seen, &table, admitted));
+        if first.is_some_and(|first| first.id != seen.mount) {
+            return Ok(Member::Out("bind mount of an indexed volume"));
+        }
+        let dir = open_dir(crossing.dir, crossing.name)?;
+        if !look_self(dir.as_fd())?.same_inode(seen) {
+            return Err(Errno::STALE);
+        }
+        let mut point = crossing.root.to_vec();
+        point.push(b'/');
+        point.extend_from_slice(&crossing.relative);
+        Ok(Member::In(self.bind(dir.as_fd(), seen, point, &table)?))
+    }
+
+    /// Decides about the target of a followed link, `path` being where it is. No mount is a bind mount there:
+    /// an inode is followed once, however reached.
+    pub(crate) fn outside(&self, seen: &Seen, path: &[u8]) -> Member {
+        if let Some((volume, _)) = self.read().volumes.get(&seen.device) {
+            return Member::In(*volume);
+        }
+        self.decide_outside(seen, path).unwrap_or_else(Member::Failed)
+    }
+
+    fn decide_outside(&self, seen: &Seen, path: &[u8]) -> Result<Member, Errno> {
+        let table = table()?;
+        if mount_of(seen.mount, seen.device, &table).is_some_and(|mount| is_pseudo(&mount.fs_type)) {
+            return Ok(Member::Out("pseudo file system"));
+        }
+        let point = match path.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) if !seen.stat.is_directory() => &path[..slash.max(1)],
+            _ => path,
+        };
+        let dir = open_root(point)?;
+        if look_self(dir.as_fd())?.device != seen.device {
+            return Ok(Member::Out("a file mounted over another"));
+        }
+        Ok(Member::In(self.bind(dir.as_fd(), seen, point.to_vec(), &table)?))
+    }
+
+    fn bind(
+        &self,
+        dir: BorrowedFd<'_>,
+        seen: &Seen,
+        point: Vec<u8>,
+        table: &[Mount],
+    ) -> Result<VolumeId, Errno> {
+        if let Some((volume, _)) = self.read().volumes.get(&seen.device) {
+            return Ok(*volume);
+        }
+        let identity = identify_in(dir, seen.mount, table)?;
+        // Under the lock: two threads that meet the volume at once must not bind it twice.
+        let mut known = self.write();
+        if let Some((volume, _)) = known.volumes.get(&seen.device) {
+            return Ok(*volume);
+        }
+        let volume = (self.binder)(&identity, seen.device);
+        known.volumes.insert(seen.device, (volume, point));
+        Ok(volume)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first mount, in the order of the table, that shows the device of `seen` inside the root.
+fn first_mount<'t>(
+    root: &[u8],
+    own: &Mount,
+    seen: &Seen,
+    table: &'t [Mount],
+    admitted: &dyn Fn(&[u8]) -> bool,
+) -> Option<&'t Mount> {
+    table.iter().find(|mount| {
+        let inside = mount.point != root && is_below(&mount.point, root);
+        mount.device == own.device
+            && inside
+            && admitted(relative_to(&mount.point, root))
+            && !is_hidden(mount, table)
+            // On btrfs the table has the device of the whole, not that of the subvolume.
+            && (mount.device == seen.device || device_at(&mount.point) == Some(seen.device))
+    })
+}
+
+pub(crate) fn relative_to<'a>(path: &'a [u8], root: &[u8]) -> &'a [u8] {
+    let root = root.strip_suffix(b"/").unwrap_or(root);
+    let rest = path.strip_prefix(root).unwrap_or(path);
+    rest.strip_prefix(b"/").unwrap_or(rest)
+}
+
+fn device_at(path: &[u8]) -> Option<u64> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let seen = statx(CWD, path, flags, StatxFlags::empty()).ok()?;
+    Some(makedev(seen.stx_dev_major, seen.stx_dev_minor))
+}
+
+/// Where `name` in `dir` leads, through links, as an absolute path without any.
+pub(crate) fn canonical(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let target = openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&target));
+    let path = readlinkat(CWD, &*link, Vec::new())?.into_bytes();
+    // What is unlinked, or out of this process's sight, has no path.
+    if Path::new(OsStr::from_bytes(&path)).is_absolute() { Ok(path) } else { Err(Errno::NOENT) }
+}
+
+fn table() -> Result<Vec<Mount>, Errno> {
+    mounts().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}

@@ -1,0 +1,516 @@
+//! The parallel walk: one job a directory, each looked at through its own descriptor. Shows everything to a
+//! visitor; keeps nothing.
+
+use std::ffi::CStr;
+use std::ops::{ControlFlow, Range};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use record::{EntryId, Kind, Name};
+use rustix::io::Errno;
+
+use crate::batch::{Batch, Gathered};
+use crate::directory::{Budget, Directory, HeldFd};
+use crate::links;
+use crate::listing::{ListBuffer, list_while};
+use crate::look::{Look, Seen, look_at, look_self};
+use crate::open::{open_below, open_dir_at, open_root};
+use crate::scope::{Member, Scope};
+
+/// What is done with what the walk sees. All calls may come from any of the walk's threads at once, but those
+/// for one directory come one after the other: `enter`, any number of `entry` and `failed`, `listed`, `done`.
+/// After a stop, calls are missing: a directory is `listed` or `done` only if that is so.
+pub trait Visitor: Sync {
+    /// State of one thread for a while; there are never more than jobs running at once.
+    type Worker: Send;
+    /// State of one directory, kept until all below it was walked.
+    type Data: Default + Send + Sync;
+
+    /// Makes a worker.
+    fn worker(&self) -> Self::Worker;
+
+    /// Takes a worker back at the end of the walk, also of a stopped one.
+    fn finish(&self, worker: Self::Worker);
+
+    /// The directory is open and not yet listed: watches are armed here. `seen` is a look at what was opened.
+    /// False: it is not to be listed; `done` follows at once.
+    fn enter(
+        &self,
+        worker: &mut Self::Worker,
+        dir: &Directory<Self::Data>,
+        fd: BorrowedFd<'_>,
+        seen: &Seen,
+    ) -> bool;
+
+    /// One name in it, which belongs to the root.
+    fn entry(
+        &self,
+        worker: &mut Self::Worker,
+        dir: &Directory<Self::Data>,
+        name: &[u8],
+        id: EntryId,
+        seen: &Seen,
+    );
+
+    /// Something was not seen. With a name: that one (`doing` is `look`, `identify` or `open`; the last comes after
+    /// its `entry`, and after `listed` too). Without: the rest of the listing (`list`), or the second look (`look`).
+    fn failed(
+        &self,
+        worker: &mut Self::Worker,
+        dir: &Directory<Self::Data>,
+        name: Option<&[u8]>,
+        error: Errno,
+        doing: &'static str,
+    );
+
+    /// Its own listing ended. `seen_after` is a look made then (the first one, should that have failed); `complete`:
+    /// every name in it that belongs to the root was seen.
+    fn listed(
+        &self,
+        worker: &mut Self::Worker,
+        dir: &Directory<Self::Data>,
+        seen_after: &Seen,
+        complete: bool,
+    );
+
+    /// All below it has been walked, or failed to be. Once a directory entered, children before parents.
+    fn done(&self, worker: &mut Self::Worker, dir: &Directory<Self::Data>);
+}
+
+/// Where a walk begins.
+pub struct Start {
+    fd: OwnedFd,
+    id: EntryId,
+    path: Vec<u8>,
+    root_length: usize,
+    depth: u32,
+}
+
+impl Start {
+    /// At the root's own directory.
+    ///
+    /// # Errors
+    /// When it cannot be opened or its volume not be told.
+    pub fn root(scope: &Scope) -> Result<Start, WalkError> {
+        let (fd, _) = scope.open().map_err(|source| WalkError::root(scope, source))?;
+        let id = scope.root_entry().ok_or_else(|| WalkError::root(scope, Errno::STALE))?;
+        Ok(Start { fd, id, path: scope.path.clone(), root_length: scope.path.len(), depth: 0 })
+    }
+
+    /// At the open directory `fd`, whose entry is `id` and whose path from the root is `components`.
+    #[must_use]
+    pub fn below(scope: &Scope, fd: OwnedFd, id: EntryId, components: Vec<Name>) -> Start {
+        let mut path = scope.path.clone();
+        for name in &components {
+            if !path.ends_with(b"/") {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+        }
+        let depth = u32::try_from(components.len()).unwrap_or(u32::MAX);
+        Start { fd, id, path, root_length: scope.path.len(), depth }
+    }
+
+    /// The open directory.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Counts while the walk runs, for whoever wants to show them.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Entries seen, the start excluded.
+    pub entries: AtomicU64,
+    /// Directories listed, or tried in vain.
+    pub directories: AtomicU64,
+    /// Directories found and not yet listed.
+    pub directories_left: AtomicU64,
+    /// Sum of sizes of the entries seen, in bytes; hard links count as often as they are seen.
+    pub bytes: AtomicU64,
+}
+
+/// Why a walk did not go to its end. What fails inside the tree is told to the visitor instead.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// The start cannot be looked at.
+    #[error("failed to open {path:?}: {source}")]
+    Root {
+        /// The start, for display.
+        path: String,
+        /// Why.
+        source: Errno,
+    },
+    /// It was told to stop.
+    #[error("the walk was stopped")]
+    Stopped,
+    /// Its threads could not be made.
+    #[error("failed to start {threads} threads for the walk: {why}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+impl WalkError {
+    pub(crate) fn root(scope: &Scope, source: Errno) -> WalkError {
+        WalkError::Root { path: String::from_utf8_lossy(&scope.path).into_owned(), source }
+    }
+}
+
+/// Walks all below `start` that belongs to `scope`, on `threads` threads of its own, and shows it to `visitor`.
+/// `stop` is asked once a directory and once some hundred entries.
+///
+/// Memory holds one buffer a thread, the chain above each directory in work, and the names of the directories
+/// waiting; descriptors are bounded by half the process's limit.
+///
+/// # Errors
+/// When the start cannot be opened, threads cannot be made, or the walk was stopped.
+pub fn walk<V: Visitor>(
+    scope: &Scope,
+    start: Start,
+    threads: usize,
+    visitor: &V,
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> Result<(), WalkError> {
+    if scope.follow_symlinks && start.depth == 0 {
+        links::find(scope, threads, stop)?;
+    }
+    let follow = scope.follow_symlinks;
+    Walk::run(scope, start, threads, visitor, stop, progress, follow, Budget::of_process())
+}
+
+/// `walk` that leaves links alone, whatever the scope says.
+pub(crate) fn walk_plain<V: Visitor>(
+    scope: &Scope,
+    start: Start,
+    threads: usize,
+    visitor: &V,
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> Result<(), WalkError> {
+    Walk::run(scope, start, threads, visitor, stop, progress, false, Budget::of_process())
+}
+
+struct Walk<'a, V: Visitor> {
+    scope: &'a Scope,
+    visitor: &'a V,
+    stop: &'a AtomicBool,
+    progress: &'a Progress,
+    follow: bool,
+    budget: Arc<Budget>,
+    top: Arc<HeldFd>,
+    /// What each thread needs, by its number. A list each, since a visitor may run other jobs inside a call.
+    desks: Vec<Mutex<Vec<Desk<V::Worker>>>>,
+}
+
+struct Desk<W> {
+    worker: W,
+    buffer: ListBuffer,
+}
+
+/// How many entries between two looks at the stop flag, and between two additions to the counts.
+const BEAT: u64 = 512;
+
+impl<'a, V: Visitor> Walk<'a, V> {
+    #[expect(clippy::too_many_arguments, reason = "one caller each for the two kinds of walk, and the tests")]
+    fn run(
+        scope: &'a Scope,
+        start: Start,
+        threads: usize,
+        visitor: &'a V,
+        stop: &'a AtomicBool,
+        progress: &'a Progress,
+        follow: bool,
+        budget: Budget,
+    ) -> Result<(), WalkError> {
+        let threads = threads.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("scan-{number}"))
+            .build()
+            .map_err(|error| WalkError::Threads { threads, why: error.to_string() })?;
+        let seen = look_self(start.fd.as_fd()).map_err(|source| WalkError::root(scope, source))?;
+        let standing = (seen.device, seen.mount);
+        let fd = HeldFd::new(start.fd);
+        let top = Directory::top(
+            start.id,
+            start.depth,
+            standing,
+            start.path,
+            start.root_length,
+            Arc::downgrade(&fd),
+        );
+        let walk = Walk {
+            scope,
+            visitor,
+            stop,
+            progress,
+            follow,
+            budget: Arc::new(budget),
+            top: Arc::clone(&fd),
+            desks: (0..threads).map(|_| Mutex::default()).collect(),
+        };
+        progress.directories_left.fetch_add(1, Ordering::Relaxed);
+        pool.scope(|jobs| {
+            let walk = &walk;
+            jobs.spawn(move |jobs| {
+                let mut desk = walk.desk();
+                walk.directory(jobs, &mut desk, Arc::new(top), fd, &seen);
+                walk.give_back(desk);
+            });
+        });
+        for desk in walk.desks {
+            for desk in desk.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                visitor.finish(desk.worker);
+            }
+        }
+        if stop.load(Ordering::Relaxed) { Err(WalkError::Stopped) } else { Ok(()) }
+    }
+
+    fn desk(&self) -> Desk<V::Worker> {
+        let at = rayon::current_thread_index().unwrap_or(0);
+        let kept = self.desks[at].lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| Desk { worker: self.visitor.worker(), buffer: ListBuffer::new() })
+    }
+
+    fn give_back(&self, desk: Desk<V::Worker>) {
+        let at = rayon::current_thread_index().unwrap_or(0);
+        self.desks[at].lock().unwrap_or_else(PoisonError::into_inner).push(desk);
+    }
+
+    /// Walks some of the directories of a batch: gives away the second half until one is left.
+    fn batch<'s>(&'s self, jobs: &rayon::Scope<'s>, batch: Arc<Batch<V::Data>>, mut range: Range<usize>)
+    where
+        'a: 's,
+    {
+        while range.len() > 1 {
+            let middle = range.start + range.len() / 2;
+            let (other, rest) = (Arc::clone(&batch), middle..range.end);
+            jobs.spawn(move |jobs| self.batch(jobs, other, rest));
+            range.end = middle;
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut desk = self.desk();
+        self.child(jobs, &mut desk, batch, range.start);
+        self.give_back(desk);
+    }
+
+    fn child<'s>(
+        &'s self,
+        jobs: &rayon::Scope<'s>,
+        desk: &mut Desk<V::Worker>,
+        batch: Arc<Batch<V::Data>>,
+        at: usize,
+    ) where
+        'a: 's,
+    {
+        let (name, inode) = batch.child(at);
+        let opened = self.open(&batch, name).and_then(|fd| {
+            let seen = look_self(fd.as_fd())?;
+            // Another directory took the name since it was looked at; a hint or the next listing has it.
+            if (seen.inode, seen.device) == (inode, batch.device) {
+                Ok((fd, seen))
+            } else {
+                Err(Errno::STALE)
+            }
+        });
+        match opened {
+            Ok((fd, seen)) => {
+                let fd = HeldFd::new(fd);
+                let dir = Directory::child(
+                    Arc::clone(&batch.dir),
+                    name.to_bytes(),
+                    EntryId::new(batch.volume, inode),
+                    (seen.device, seen.mount),
+                    batch.target.clone(),
+                    Arc::downgrade(&fd),
+                );
+                // The parent's descriptor goes with the last batch of it, before this one is listed.
+                drop(batch);
+                self.directory(jobs, desk, Arc::new(dir), fd, &seen);
+            }
+            Err(error) => {
+                self.visitor.failed(&mut desk.worker, &batch.dir, Some(name.to_bytes()), error, "open");
+                self.count_directory();
+                self.ascend(desk, Arc::clone(&batch.dir));
+            }
+        }
+    }
+
+    /// Opens a child: by its parent's descriptor, or that of the nearest directory above that is open.
+    fn open(&self, batch: &Batch<V::Data>, name: &CStr) -> Result<OwnedFd, Errno> {
+        if let Some(target) = &batch.target {
+            return open_root(target);
+        }
+        if let Some(fd) = &batch.fd {
+            return open_dir_at(fd.as_fd(), name);
+        }
+        let mut components = vec![name.to_bytes()];
+        let mut at = &*batch.dir;
+        loop {
+            if let Some(fd) = at.fd.upgrade() {
+                components.reverse();
+                return open_below(fd.as_fd(), &components);
+            }
+            if let Some(target) = &at.target {
+                components.reverse();
+                return open_below(open_root(target)?.as_fd(), &components);
+            }
+            let Some(parent) = at.parent() else { break };
+            components.push(at.name());
+            at = parent;
+        }
+        components.reverse();
+        open_below(self.top.as_fd(), &components)
+    }
+
+    fn directory<'s>(
+        &'s self,
+        jobs: &rayon::Scope<'s>,
+        desk: &mut Desk<V::Worker>,
+        dir: Arc<Directory<V::Data>>,
+        fd: Arc<HeldFd>,
+        seen: &Seen,
+    ) where
+        'a: 's,
+    {
+        if self.visitor.enter(&mut desk.worker, &dir, fd.as_fd(), seen)
+            && !self.list(jobs, desk, &dir, &fd, seen)
+        {
+            return;
+        }
+        drop(fd);
+        self.count_directory();
+        self.ascend(desk, dir);
+    }
+
+    /// Lists one directory, looks at each name, sends off jobs for the directories in it. False: stopped.
+    fn list<'s>(
+        &'s self,
+        jobs: &rayon::Scope<'s>,
+        desk: &mut Desk<V::Worker>,
+        dir: &Arc<Directory<V::Data>>,
+        fd: &Arc<HeldFd>,
+        seen: &Seen,
+    ) -> bool
+    where
+        'a: 's,
+    {
+        let Desk { worker, buffer } = desk;
+        let mut complete = true;
+        let mut gathered = Gathered::default();
+        let (mut entries, mut bytes) = (0, 0);
+        let send = |gathered: &mut Gathered| {
+            if let Some(batch) = gathered.take(dir, fd, &self.budget) {
+                let range = 0..batch.len();
+                let more = range.len() as u64;
+                dir.pending.fetch_add(more, Ordering::Relaxed);
+                self.progress.directories_left.fetch_add(more, Ordering::Relaxed);
+                let batch = Arc::new(batch);
+                jobs.spawn(move |jobs| self.batch(jobs, batch, range));
+            }
+        };
+        let result = list_while(fd.as_fd(), buffer, |name, _kind| {
+            let bare = name.to_bytes();
+            let relative = || relative_path(dir, bare);
+            let seen = match look_at(fd.as_fd(), name) {
+                Look::Present(seen) if self.follow && seen.stat.kind == Kind::Symlink => {
+                    self.scope.through(fd.as_fd(), bare, &relative(), &seen)
+                }
+                Look::Present(seen) => seen,
+                // Gone since it was listed: as if it had gone before.
+                Look::Absent => return ControlFlow::Continue(()),
+                Look::Failed(error) => {
+                    self.visitor.failed(worker, dir, Some(bare), error, "look");
+                    complete = false;
+                    return ControlFlow::Continue(());
+                }
+            };
+            let standing = (dir.device, dir.mount);
+            let depth = dir.depth + 1;
+            match self.scope.member(dir.id, standing, &relative, depth, bare, &seen, fd.as_fd()) {
+                Member::In(volume) => {
+                    self.visitor.entry(worker, dir, bare, EntryId::new(volume, seen.inode), &seen);
+                    if seen.stat.kind == Kind::Directory {
+                        let target = if seen.through { self.scope.target_of(&relative()) } else { None };
+                        if !gathered.fits(volume, &seen) || target.is_some() {
+                            send(&mut gathered);
+                        }
+                        gathered.add(name, volume, &seen, target);
+                    }
+                    entries += 1;
+                    bytes += seen.stat.size;
+                }
+                Member::Out(_) => {}
+                Member::Failed(error) => {
+                    self.visitor.failed(worker, dir, Some(bare), error, "identify");
+                    complete = false;
+                }
+            }
+            if entries >= BEAT {
+                self.count_entries(&mut entries, &mut bytes);
+                if self.stop.load(Ordering::Relaxed) {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        self.count_entries(&mut entries, &mut bytes);
+        match result {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                self.visitor.failed(worker, dir, None, error, "list");
+                complete = false;
+            }
+        }
+        let after = look_self(fd.as_fd()).unwrap_or_else(|error| {
+            self.visitor.failed(worker, dir, None, error, "look");
+            complete = false;
+            *seen
+        });
+        self.visitor.listed(worker, dir, &after, complete);
+        send(&mut gathered);
+        true
+    }
+
+    fn count_entries(&self, entries: &mut u64, bytes: &mut u64) {
+        if *entries > 0 {
+            self.progress.entries.fetch_add(std::mem::take(entries), Ordering::Relaxed);
+            self.progress.bytes.fetch_add(std::mem::take(bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn count_directory(&self) {
+        self.progress.directories.fetch_add(1, Ordering::Relaxed);
+        self.progress.directories_left.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// One thing less to wait for in `dir`; if it was the last, `dir` is done, and so on upwards.
+    fn ascend(&self, desk: &mut Desk<V::Worker>, dir: Arc<Directory<V::Data>>) {
+        let mut at = dir;
+        // Acquire and release: who finds the count at 0 sees what all others did below.
+        while at.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.visitor.done(&mut desk.worker, &at);
+            let Some(parent) = at.parent_arc() else { break };
+            at = parent;
+        }
+    }
+}
+
+fn relative_path<D>(dir: &Directory<D>, name: &[u8]) -> Vec<u8> {
+    let mut path = dir.relative_path();
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
