@@ -5,7 +5,8 @@ mod batch;
 mod hint;
 mod pending;
 mod sync;
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod testing;
 
 #[cfg(not(loom))]

@@ -2,7 +2,8 @@
 //! index; forgets nothing: when full, it remembers more coarsely.
 
 mod state;
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};

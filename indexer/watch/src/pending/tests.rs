@@ -43,7 +43,8 @@ fn all(capacity: usize, hints: Vec<Hint>) -> String {
     let pending = Pending::new(capacity);
     pending.add_all(hints);
     let batch = pending.take(usize::MAX);
-    assert!(pending.is_empty() && pending.len() == 0 && pending.oldest().is_none());
+    assert!(pending.is_empty() && pending.oldest().is_none());
+    assert_eq!(pending.len(), 0);
     line(&batch)
 }
 

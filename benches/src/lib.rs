@@ -1,0 +1,9 @@
+//! What the bench programs share: numbers in order, and a child's time and memory as the kernel counts them.
+
+mod machine;
+mod spent;
+mod summary;
+
+pub use machine::machine;
+pub use spent::{Spent, run};
+pub use summary::Summary;
