@@ -1,15 +1,16 @@
 //! Whether the index agrees with itself: every name has a row, every row its names, totals add up.
 
-use std::cmp::Ordering;
+use std::sync::PoisonError;
 
 use reconcile::Stored;
 use record::{EntryId, Place, Row, Totals};
 use rustc_hash::FxHashMap;
 
 use crate::error::IndexError;
-use crate::file::Index;
+use crate::file::{Index, META_TORN};
 use crate::reader::Reader;
-use crate::tables::{ENTRIES, JOURNAL, LINKS, NAMES, TOTALS};
+use crate::row_code::put_totals;
+use crate::tables::{ENTRIES, JOURNAL, LINKS, META, NAMES, TOTALS, key};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,9 @@ impl Check {
     }
 }
 
+/// A directory's parent and what counts in it, itself included but nothing further down.
+type Own = FxHashMap<EntryId, (Option<EntryId>, Totals)>;
+
 impl Reader {
     /// Checks rows, names, links and totals against each other. Memory grows with the number of
     /// directories, about 150 bytes each.
@@ -64,9 +68,6 @@ impl Reader {
         let mut check = Check::default();
         let roots = self.roots()?;
         let is_top = |id: EntryId| roots.iter().any(|root| root.top == id);
-        let mut directories: FxHashMap<EntryId, (Option<EntryId>, Totals)> = FxHashMap::default();
-        let mut counted: Vec<EntryId> = Vec::new();
-
         self.each_name::<IndexError>(|dir, name, target| {
             check.names += 1;
             match self.row(target.id)? {
@@ -91,12 +92,27 @@ impl Reader {
         self.each_row::<IndexError>(|id, row| {
             check.entries += 1;
             self.check_names(id, &row, is_top(id), &mut check)?;
+            Ok(true)
+        })?;
+        let tops: Vec<EntryId> = roots.iter().map(|root| root.top).collect();
+        let mut directories = self.own_totals(&tops)?;
+        let order = add_up(&mut directories, |id| check.add(id, "its way up runs in a circle"));
+        for id in order {
+            self.check_total(id, &directories[&id].1, &mut check)?;
+        }
+        Ok(check)
+    }
+
+    /// What counts in each directory itself, by the rows. Memory grows with the number of directories, about
+    /// 150 bytes each.
+    fn own_totals(&self, tops: &[EntryId]) -> Result<Own, IndexError> {
+        let mut directories = Own::default();
+        let mut counted: Vec<EntryId> = Vec::new();
+        self.each_row::<IndexError>(|id, row| {
             if row.stat.is_directory() {
-                let own = own_totals(&row);
-                let parent = row.place.as_ref().map(|place| place.dir);
                 let slot = directories.entry(id).or_default();
-                slot.0 = parent;
-                add(&mut slot.1, &own);
+                slot.0 = row.place.as_ref().map(|place| place.dir);
+                add(&mut slot.1, &own_totals(&row));
             } else if row.many_names {
                 counted.push(id);
             } else if let Some(place) = &row.place {
@@ -104,15 +120,13 @@ impl Reader {
             }
             Ok(true)
         })?;
-        let tops: Vec<EntryId> = roots.iter().map(|root| root.top).collect();
         for id in counted {
             let Some(row) = self.row(id)? else { continue };
-            for dir in self.counted_at(id, &directories, &tops)? {
+            for dir in self.counted_at(id, &directories, tops)? {
                 add(&mut directories.entry(dir).or_default().1, &own_totals(&row));
             }
         }
-        self.check_totals(directories, &mut check)?;
-        Ok(check)
+        Ok(directories)
     }
 
     fn check_names(&self, id: EntryId, row: &Row, top: bool, check: &mut Check) -> Result<(), IndexError> {
@@ -157,58 +171,89 @@ impl Reader {
         Ok(dirs)
     }
 
-    fn check_totals(
-        &self,
-        mut directories: FxHashMap<EntryId, (Option<EntryId>, Totals)>,
-        check: &mut Check,
-    ) -> Result<(), IndexError> {
-        let mut depth: FxHashMap<EntryId, u32> = FxHashMap::default();
-        let ids: Vec<EntryId> = directories.keys().copied().collect();
-        let mut order: Vec<(u32, EntryId)> = Vec::with_capacity(ids.len());
-        for id in ids {
-            let mut way = Vec::new();
-            let mut at = id;
-            let base = loop {
-                if let Some(known) = depth.get(&at) {
-                    break *known;
-                }
-                way.push(at);
-                match directories.get(&at).and_then(|(parent, _)| *parent) {
-                    Some(parent) if way.len() <= directories.len() => at = parent,
-                    Some(_) => {
-                        check.add(id, "its way up runs in a circle");
-                        break 0;
-                    }
-                    None => break 0,
-                }
-            };
-            for (above, at) in way.iter().rev().enumerate() {
-                depth.insert(*at, base + u32::try_from(above).unwrap_or(u32::MAX) + 1);
+    fn check_total(&self, id: EntryId, expected: &Totals, check: &mut Check) -> Result<(), IndexError> {
+        match self.totals(id)? {
+            None => check.add(id, "it is a directory without totals"),
+            Some(stored) if stored.newest < expected.newest => {
+                check.add(id, "its newest change is older than a change below it");
             }
-            order.push((depth.get(&id).copied().unwrap_or(0), id));
-        }
-        order.sort_by(|a, b| b.cmp(a));
-        for (_, id) in order {
-            let Some((parent, expected)) = directories.get(&id).copied() else { continue };
-            match self.totals(id)? {
-                None => check.add(id, "it is a directory without totals"),
-                Some(stored) if stored.newest.cmp(&expected.newest) == Ordering::Less => {
-                    check.add(id, "its newest change is older than a change below it");
-                }
-                Some(stored) if stored != (Totals { newest: stored.newest, ..expected }) => {
-                    check.add(id, format!("its totals are {stored:?}, the rows add up to {expected:?}"));
-                }
-                Some(_) => {}
+            Some(stored) if stored != (Totals { newest: stored.newest, ..*expected }) => {
+                check.add(id, format!("its totals are {stored:?}, the rows add up to {expected:?}"));
             }
-            if let Some((_, up)) = parent.and_then(|parent| directories.get_mut(&parent)) {
-                add(up, &expected);
-            }
+            Some(_) => {}
         }
         Ok(())
     }
 }
 
+/// Adds every directory's totals to its parent's, deepest first; answers the directories in that order.
+/// `circle` hears of directories whose way up has no end.
+fn add_up(directories: &mut Own, mut circle: impl FnMut(EntryId)) -> Vec<EntryId> {
+    let mut depths: FxHashMap<EntryId, u32> = FxHashMap::default();
+    let mut order: Vec<(u32, EntryId)> = Vec::with_capacity(directories.len());
+    for id in directories.keys().copied() {
+        let mut way = Vec::new();
+        let mut at = id;
+        let base = loop {
+            if let Some(known) = depths.get(&at) {
+                break *known;
+            }
+            way.push(at);
+            match directories.get(&at).and_then(|(parent, _)| *parent) {
+                Some(parent) if way.len() <= directories.len() => at = parent,
+                Some(_) => {
+                    circle(id);
+                    break 0;
+                }
+                None => break 0,
+            }
+        };
+        let mut depth = base;
+        for at in way.into_iter().rev() {
+            depth += 1;
+            depths.insert(at, depth);
+        }
+        order.push((depth, id));
+    }
+    order.sort_by(|a, b| b.cmp(a));
+    for (_, id) in &order {
+        let (parent, totals) = directories[id];
+        if let Some((_, up)) = parent.and_then(|parent| directories.get_mut(&parent)) {
+            add(up, &totals);
+        }
+    }
+    order.into_iter().map(|(_, id)| id).collect()
+}
+
 impl Index {
+    /// Makes totals what the rows add up to, if a seed left them otherwise. Answers whether it did.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn mend_totals(&self) -> Result<bool, IndexError> {
+        let reader = self.read()?;
+        if reader.meta.get(META_TORN)?.is_none_or(|torn| torn.value() == 0) {
+            return Ok(false);
+        }
+        let tops: Vec<EntryId> = reader.roots()?.iter().map(|root| root.top).collect();
+        let mut directories = reader.own_totals(&tops)?;
+        add_up(&mut directories, |_| {});
+        drop(reader);
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = self.begin_write()?;
+        {
+            let mut table = transaction.open_table(TOTALS)?;
+            for (id, (_, totals)) in &directories {
+                let mut bytes = Vec::new();
+                put_totals(&mut bytes, totals);
+                table.insert(key(*id), &bytes[..])?;
+            }
+            transaction.open_table(META)?.insert(META_TORN, 0)?;
+        }
+        transaction.commit()?;
+        Ok(true)
+    }
+
     /// Where the bytes of the file go.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub const FORMAT: u32 = 1;
 pub(crate) const META_FORMAT: &str = "format";
 pub(crate) const META_SEQ: &str = "seq";
 pub(crate) const META_JOURNAL_BYTES: &str = "journal_bytes";
+/// 1 while totals are not what the rows add up to.
+pub(crate) const META_TORN: &str = "torn";
 pub(crate) const META_EPOCH_HIGH: &str = "epoch_high";
 pub(crate) const META_EPOCH_LOW: &str = "epoch_low";
 

@@ -71,7 +71,7 @@ impl Touched {
 
 /// The looks of one transaction, and what they change.
 pub struct Batch<'a, S: Stored> {
-    pub(crate) stored: &'a S,
+    pub(crate) stored: S,
     pub(crate) roots: &'a [Root],
     pub(crate) touched: FxHashMap<EntryId, Touched>,
     /// Entries in the order they were first touched: the tie-break of record order.
@@ -89,7 +89,7 @@ pub struct Batch<'a, S: Stored> {
 impl<'a, S: Stored> Batch<'a, S> {
     /// An empty batch over what is stored.
     #[must_use]
-    pub fn new(stored: &'a S, roots: &'a [Root]) -> Batch<'a, S> {
+    pub fn new(stored: S, roots: &'a [Root]) -> Batch<'a, S> {
         Batch {
             stored,
             roots,
@@ -158,6 +158,19 @@ impl<'a, S: Stored> Batch<'a, S> {
             _ => {}
         }
         Ok(decision)
+    }
+
+    /// Whether a look would say nothing new: the name's owner is what was found there, with the same stat,
+    /// and no look of this batch touched it. Listings ask this first, so that a batch holds differences alone.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn unchanged(&self, dir: EntryId, name: &[u8], found: &Found) -> Result<bool, S::Error> {
+        if self.touched.contains_key(&found.id) || self.owner(&Place::new(dir, name))? != Some(found.id) {
+            return Ok(false);
+        }
+        let row = self.stored.row(found.id)?;
+        Ok(row.is_some_and(|row| same_entry(&row, &found.stat) && row.stat.same(&found.stat)))
     }
 
     /// Takes a look at an entry itself, a directory through its descriptor. Another entry found at the
@@ -283,7 +296,7 @@ impl<'a, S: Stored> Batch<'a, S> {
         }
     }
 
-    fn load(&self, id: EntryId) -> Result<Option<Node>, S::Error> {
+    pub(crate) fn load(&self, id: EntryId) -> Result<Option<Node>, S::Error> {
         let Some(row) = self.stored.row(id)? else { return Ok(None) };
         let mut names = match (&row.place, row.many_names) {
             (_, true) => self.stored.links(id)?,

@@ -3,7 +3,7 @@
 use record::{EntryId, Name, Place};
 use rustc_hash::FxHashMap;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Touched};
 use crate::paths::{Paths, Side, join, top};
 use crate::{Detached, Finished, Held, Look, Stored};
 
@@ -16,52 +16,87 @@ struct Frame {
     after: Option<Name>,
 }
 
+/// Names added, by directory.
+type Gained = FxHashMap<EntryId, Vec<(Name, EntryId)>>;
+
+/// How far the removal has come.
+struct Progress {
+    gained: Gained,
+    /// Entries the batch may have touched before it stops.
+    most: usize,
+    /// Whether anything is gone for good: without that, going on in the next batch would never end.
+    any: bool,
+}
+
 impl<S: Stored> Batch<'_, S> {
     /// Parks entries that lost their last name: nothing is written of the loss, unless another entry took
     /// the name; then the nameless one is noted as detached.
     pub(crate) fn hold(&mut self, finished: &mut Finished) -> Result<(), S::Error> {
-        let mut paths = Paths::default();
         for id in self.nameless()? {
             let before = self.touched[&id].before.as_ref().map(|node| node.names.clone()).unwrap_or_default();
-            let free: Vec<Place> = before
-                .iter()
-                .filter(|place| self.names.get(&(place.dir, place.name.clone())) == Some(&None))
-                .cloned()
-                .collect();
-            if let Some(place) = free.first() {
-                for place in &free {
+            let mut free = Vec::new();
+            for place in before {
+                if self.is_free(&place) && !self.is_below(place.dir, id)? {
                     self.names.remove(&(place.dir, place.name.clone()));
-                }
-                finished.held.push(Held { id, place: Some(place.clone()) });
-            } else {
-                finished.held.push(Held { id, place: None });
-                if let Some(place) = before.first() {
-                    let dir = paths.dir(self, Side::Before, place.dir)?;
-                    let detached = Detached { place: place.clone(), path: join(&dir.path, &place.name) };
-                    finished.plan.detached.push((id, Some(detached)));
+                    free.push(place);
                 }
             }
-            if let Some(node) = self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut()) {
-                node.names = free;
+            if let Some(place) = free.first() {
+                finished.held.push(Held { id, place: Some(place.clone()) });
+                if let Some(node) = self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut()) {
+                    node.names = free;
+                }
+            } else {
+                self.detach(id, finished)?;
             }
         }
         self.forget_found(finished)?;
-        self.doom(Vec::new(), usize::MAX, finished)
+        self.doom(usize::MAX, finished)
     }
 
     /// Removes entries that have no name left, and everything below them.
     pub(crate) fn end(&mut self, limit: usize, finished: &mut Finished) -> Result<(), S::Error> {
-        let mut tops = Vec::new();
         for id in self.nameless()? {
             if let Some(touched) = self.touched.get_mut(&id) {
                 touched.after = None;
-                if touched.before.as_ref().is_some_and(|node| node.row.stat.is_directory()) {
-                    tops.push(id);
-                }
             }
         }
-        self.doom(tops, limit, finished)?;
+        self.doom(limit, finished)?;
         self.forget_found(finished)
+    }
+
+    /// Keeps an entry without a name, as it was: what was seen of it since is not told until it is found.
+    fn detach(&mut self, id: EntryId, finished: &mut Finished) -> Result<(), S::Error> {
+        let Some(touched) = self.touched.get_mut(&id) else { return Ok(()) };
+        touched.after.clone_from(&touched.before);
+        let Some(node) = &mut touched.after else { return Ok(()) };
+        let lost = node.names.first().cloned();
+        node.names.clear();
+        finished.held.push(Held { id, place: None });
+        if let Some(place) = lost {
+            let dir = Paths::default().dir(self, Side::Before, place.dir)?;
+            let path = join(&dir.path, &place.name);
+            finished.plan.detached.push((id, Some(Detached { place, path })));
+        }
+        Ok(())
+    }
+
+    /// Whether this batch took a name away and gave it to no other.
+    pub(crate) fn is_free(&self, place: &Place) -> bool {
+        self.names.get(&(place.dir, place.name.clone())) == Some(&None)
+    }
+
+    /// Whether `dir` lies in or below `id`, as this batch leaves it: a name given back there would close
+    /// a circle.
+    fn is_below(&mut self, dir: EntryId, id: EntryId) -> Result<bool, S::Error> {
+        let mut at = dir;
+        while at != id {
+            match self.place_after(at)? {
+                Some(place) => at = place.dir,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Entries that have no name although they need one. New ones that came and went are dropped at once.
@@ -103,44 +138,96 @@ impl<S: Stored> Batch<'_, S> {
 
     /// Takes the names in directories that are gone from what they named: leaves first, so that stopping at
     /// `limit` touched entries leaves a lawful tree; the rest is then named in `finished.unfinished`.
-    fn doom(&mut self, tops: Vec<EntryId>, limit: usize, finished: &mut Finished) -> Result<(), S::Error> {
-        let mut starts = tops;
-        // A directory's inode number that now belongs to something else holds no names any more.
-        starts.extend(self.order.iter().copied().filter(|id| {
-            let touched = &self.touched[id];
-            touched.recycled
-                && touched.before.as_ref().is_some_and(|node| node.row.stat.is_directory())
-                && touched.after.as_ref().is_some_and(|node| !node.row.stat.is_directory())
-        }));
-        if starts.is_empty() {
-            return Ok(());
+    fn doom(&mut self, limit: usize, finished: &mut Finished) -> Result<(), S::Error> {
+        let gained = self.gained();
+        let gone: Vec<EntryId> = self.order.iter().copied().filter(|id| self.is_gone(*id, &gained)).collect();
+        let most = self.touched.len().saturating_add(limit);
+        let mut progress = Progress { gained, most, any: false };
+        let mut limited = Vec::new();
+        for id in gone {
+            if limit < usize::MAX && self.can_spare(id) {
+                limited.push(id);
+            } else {
+                self.empty(id, false, &mut progress, finished)?;
+            }
         }
-        let mut gained = self.gained();
-        for start in starts {
-            let mut stack = vec![Frame { dir: start, after: None }];
-            while let Some(frame) = stack.last_mut() {
-                if self.touched.len() > limit {
-                    self.spare(&stack, finished);
-                    return Ok(());
+        for (nth, id) in limited.iter().enumerate() {
+            if !self.empty(*id, true, &mut progress, finished)? {
+                for rest in &limited[nth + 1..] {
+                    self.spare(*rest, finished)?;
                 }
-                let dir = frame.dir;
-                let mut children = self.stored.children(dir, frame.after.as_deref(), CHUNK)?;
-                let last = children.len() < CHUNK;
-                frame.after = children.last().map(|(name, _)| name.clone()).or(frame.after.take());
-                if last {
-                    children.extend(gained.remove(&dir).unwrap_or_default());
-                }
-                let mut below = Vec::new();
-                for (name, child) in children {
-                    self.doom_child(&Place { dir, name }, child, start, &mut below, finished)?;
-                }
-                if last {
-                    stack.pop();
-                }
-                stack.extend(below.into_iter().map(|dir| Frame { dir, after: None }));
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Whether `id` was a directory, stored or in this batch, and is none any more: it ended, or its
+    /// inode number now belongs to something else.
+    fn is_gone(&self, id: EntryId, gained: &Gained) -> bool {
+        let touched = &self.touched[&id];
+        let was = touched.before.as_ref().is_some_and(|node| node.row.stat.is_directory());
+        let is = touched.after.as_ref().is_some_and(|node| node.row.stat.is_directory());
+        !is && (was || gained.contains_key(&id))
+    }
+
+    /// Whether a directory that is gone could go a batch later: it, and all that it was in, have only
+    /// ended. What was recycled, or came and went, cannot be kept.
+    fn can_spare(&self, id: EntryId) -> bool {
+        let mut at = id;
+        while let Some(Touched { before, after: None, recycled, .. }) = self.touched.get(&at) {
+            match before {
+                Some(node) if !recycled => match node.names.first() {
+                    Some(place) => at = place.dir,
+                    None => return true,
+                },
+                _ => return false,
+            }
+        }
+        self.touched
+            .get(&at)
+            .and_then(|touched| touched.after.as_ref())
+            .is_none_or(|node| node.row.stat.is_directory())
+    }
+
+    /// Takes away every name below `start`; false when it stopped.
+    fn empty(
+        &mut self,
+        start: EntryId,
+        limited: bool,
+        progress: &mut Progress,
+        finished: &mut Finished,
+    ) -> Result<bool, S::Error> {
+        let mut stack = vec![Frame { dir: start, after: None }];
+        while let Some(frame) = stack.last_mut() {
+            if limited && progress.any && self.touched.len() > progress.most {
+                for frame in &stack {
+                    self.spare(frame.dir, finished)?;
+                }
+                return Ok(false);
+            }
+            let dir = frame.dir;
+            let mut children = self.stored.children(dir, frame.after.as_deref(), CHUNK)?;
+            let last = children.len() < CHUNK;
+            frame.after = children.last().map(|(name, _)| name.clone()).or(frame.after.take());
+            if last {
+                children.extend(progress.gained.remove(&dir).unwrap_or_default());
+                stack.pop();
+            }
+            let mut below = Vec::new();
+            for (name, child) in children {
+                self.doom_child(&Place { dir, name }, child, start, &mut below, finished)?;
+            }
+            progress.any |= last && below.is_empty();
+            for dir in below {
+                if limited && !self.can_spare(dir) {
+                    self.empty(dir, false, progress, finished)?;
+                } else {
+                    stack.push(Frame { dir, after: None });
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn doom_child(
@@ -166,7 +253,8 @@ impl<S: Stored> Batch<'_, S> {
             // It lives on under another name, which tells its new link count.
             Some(other) => finished.unfinished.push(other.clone()),
             None => {
-                if touched.before.as_ref().is_some_and(|node| node.row.stat.is_directory()) {
+                let was = touched.before.as_ref().is_some_and(|node| node.row.stat.is_directory());
+                if was || node.row.stat.is_directory() {
                     below.push(child);
                 }
                 touched.after = None;
@@ -175,28 +263,41 @@ impl<S: Stored> Batch<'_, S> {
         Ok(())
     }
 
-    /// Gives directories that could not be emptied their names back, for the next batch to go on with.
-    fn spare(&mut self, stack: &[Frame], finished: &mut Finished) {
-        for frame in stack {
-            let Some(touched) = self.touched.get_mut(&frame.dir) else { continue };
+    /// Gives a directory that could not be emptied its names back, for the next batch to go on with; and
+    /// likewise what it was in.
+    fn spare(&mut self, id: EntryId, finished: &mut Finished) -> Result<(), S::Error> {
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            let Some(touched) = self.touched.get_mut(&id) else { continue };
             if touched.recycled || touched.after.is_some() {
                 continue;
             }
             touched.after.clone_from(&touched.before);
             let names = touched.before.as_ref().map(|node| node.names.clone()).unwrap_or_default();
-            for place in names {
-                self.names.remove(&(place.dir, place.name.clone()));
-                finished.unfinished.push(place);
+            let mut kept = Vec::new();
+            if let Some(node) = &mut touched.after {
+                node.names.clear();
             }
-            if self.released.contains(&frame.dir) {
-                finished.held.push(Held { id: frame.dir, place: None });
+            for place in names {
+                if self.is_free(&place) && !self.is_below(place.dir, id)? {
+                    self.names.remove(&(place.dir, place.name.clone()));
+                    finished.unfinished.push(place.clone());
+                    next = Some(place.dir);
+                    kept.push(place);
+                }
+            }
+            if kept.is_empty() {
+                self.detach(id, finished)?;
+            } else if let Some(node) = self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut()) {
+                node.names = kept;
             }
         }
+        Ok(())
     }
 
     /// Names that this batch added, by directory.
-    fn gained(&self) -> FxHashMap<EntryId, Vec<(Name, EntryId)>> {
-        let mut gained: FxHashMap<EntryId, Vec<(Name, EntryId)>> = FxHashMap::default();
+    fn gained(&self) -> Gained {
+        let mut gained = Gained::default();
         for ((dir, name), owner) in &self.names {
             if let Some(owner) = owner {
                 gained.entry(*dir).or_default().push((name.clone(), *owner));

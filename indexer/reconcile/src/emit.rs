@@ -145,18 +145,19 @@ impl<S: Stored> Batch<'_, S> {
         paths: &mut Paths,
         plan: &mut Plan,
     ) -> Result<(), S::Error> {
+        let start = plan.records.len();
         self.went(id, before, touched, paths, plan)?;
         let ended = plan.records.len();
         self.appeared(id, after, touched, paths, plan)?;
-        if ended > 0 && plan.records.len() > ended {
+        if ended > start && plan.records.len() > ended {
             pair(&mut plan.records[ended - 1], ended as u64 + 1);
             pair(&mut plan.records[ended], ended as u64);
         }
         Ok(())
     }
 
-    /// Records of an entry that was and is. Answers true for a directory of which only times and size
-    /// moved: a record of one of its names may carry that.
+    /// Records of an entry that was and is. Answers true for a directory whose own stat moved: a record of
+    /// one of its names may carry that.
     fn changed(
         &mut self,
         id: EntryId,
@@ -166,7 +167,19 @@ impl<S: Stored> Batch<'_, S> {
         paths: &mut Paths,
         plan: &mut Plan,
     ) -> Result<bool, S::Error> {
-        if before == after || (after.names.is_empty() && !before.names.is_empty()) {
+        if before == after {
+            return Ok(false);
+        }
+        if after.names.is_empty() && !before.names.is_empty() {
+            // It waits for its new name. The owner of a name that was taken has a record; a name that went
+            // to nobody has this one.
+            for place in &before.names {
+                if self.is_free(place) {
+                    let spot = self.spot(Side::Before, place, paths)?;
+                    let change = change(id, Op::Unlinked, Some(place), Some(before), Some(after), spot.path);
+                    push(plan, touched, spot.root, change);
+                }
+            }
             return Ok(false);
         }
         let detached = match (&before.names[..], &after.names[..]) {
@@ -213,8 +226,7 @@ impl<S: Stored> Batch<'_, S> {
             push(plan, touched, root, change(id, Op::Unlinked, Some(place), Some(before), Some(after), path));
         }
         let Some(op) = stat_op(before, after, named) else { return Ok(false) };
-        let (was, is) = (&before.row.stat, &after.row.stat);
-        if is.is_directory() && same_rights(was, is) {
+        if after.row.stat.is_directory() && !named {
             return Ok(true);
         }
         self.push_own(id, op, before, after, touched, paths, plan)?;
@@ -243,14 +255,18 @@ impl<S: Stored> Batch<'_, S> {
         }
         for (id, touched) in directories {
             let (Some(before), Some(after)) = (&touched.before, &touched.after) else { continue };
-            match last.get(&id).and_then(|at| plan.records.get_mut(*at)) {
-                Some(Record { body: Body::Change(change), .. }) => change.parents.push((id, after.row.stat)),
-                _ => {
-                    let content = before.row.stat.modified != after.row.stat.modified
-                        || before.row.stat.size != after.row.stat.size;
-                    let op = if content { Op::Modified } else { Op::Attrib };
-                    self.push_own(id, op, before, after, &touched, paths, plan)?;
+            let (was, is) = (&before.row.stat, &after.row.stat);
+            let carried = match last.get(&id).and_then(|at| plan.records.get_mut(*at)) {
+                Some(Record { body: Body::Change(change), .. }) => {
+                    change.parents.push((id, *is));
+                    true
                 }
+                _ => false,
+            };
+            let content = was.modified != is.modified || was.size != is.size;
+            if !carried || !same_rights(was, is) {
+                let op = if content && !carried { Op::Modified } else { Op::Attrib };
+                self.push_own(id, op, before, after, &touched, paths, plan)?;
             }
         }
         Ok(())

@@ -69,16 +69,17 @@ impl<S: Stored> Batch<'_, S> {
     fn needs(&self, id: EntryId, before: &Before) -> Vec<EntryId> {
         let touched = &self.touched[&id];
         let mut needs = Vec::new();
-        match &touched.after {
-            Some(node) => {
-                for place in node.names.iter().filter(|place| before.takers.get(place) == Some(&id)) {
-                    if self.touched.contains_key(&place.dir) {
-                        needs.push(place.dir);
-                    }
-                    needs.extend(before.holders.get(place).filter(|holder| **holder != id));
+        if let Some(node) = &touched.after {
+            for place in node.names.iter().filter(|place| before.takers.get(place) == Some(&id)) {
+                if self.touched.contains_key(&place.dir) {
+                    needs.push(place.dir);
                 }
+                needs.extend(before.holders.get(place).filter(|holder| **holder != id));
             }
-            None => needs.extend(before.leaving.get(&id).into_iter().flatten().rev()),
+        }
+        // What leaves a directory comes before its end, also when its inode number lives on.
+        if touched.recycled || touched.after.is_none() {
+            needs.extend(before.leaving.get(&id).into_iter().flatten().rev());
         }
         needs
     }

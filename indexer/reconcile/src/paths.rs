@@ -12,6 +12,8 @@ use crate::{Root, Stored};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DirPath {
     pub(crate) root: Option<RootId>,
+    /// The directory at the end of the way up: a root's, or a nameless one.
+    pub(crate) top: EntryId,
     pub(crate) path: Box<[u8]>,
     /// Directories between it and the root.
     pub(crate) depth: u32,
@@ -47,7 +49,8 @@ impl Paths {
                 break known.clone();
             }
             if let Some(root) = top(batch.roots, at) {
-                let known = Rc::new(DirPath { root: Some(root.id), path: root.path.clone(), depth: 0 });
+                let known =
+                    Rc::new(DirPath { root: Some(root.id), top: at, path: root.path.clone(), depth: 0 });
                 self.side(side).insert(at, known.clone());
                 break known;
             }
@@ -66,7 +69,7 @@ impl Paths {
                         Some(detached) => detached.path,
                         None => Box::from(&b"?"[..]),
                     };
-                    break Rc::new(DirPath { root: None, path, depth: 0 });
+                    break Rc::new(DirPath { root: None, top: at, path, depth: 0 });
                 }
             }
         };
@@ -74,6 +77,7 @@ impl Paths {
             let below = names.last().map_or(dir, |next| next.dir);
             found = Rc::new(DirPath {
                 root: found.root,
+                top: found.top,
                 path: join(&found.path, &place.name),
                 depth: found.depth + 1,
             });

@@ -28,6 +28,39 @@ pub trait Stored {
     ) -> Result<Vec<(Name, EntryId)>, Self::Error>;
 }
 
+macro_rules! through {
+    ($($pointer:ty),*) => {$(
+        impl<T: Stored + ?Sized> Stored for $pointer {
+            type Error = T::Error;
+
+            fn row(&self, id: EntryId) -> Result<Option<Row>, T::Error> {
+                (**self).row(id)
+            }
+            fn name(&self, dir: EntryId, name: &[u8]) -> Result<Option<EntryId>, T::Error> {
+                (**self).name(dir, name)
+            }
+            fn links(&self, id: EntryId) -> Result<Vec<Place>, T::Error> {
+                (**self).links(id)
+            }
+            fn detached(&self, id: EntryId) -> Result<Option<Detached>, T::Error> {
+                (**self).detached(id)
+            }
+            fn totals(&self, dir: EntryId) -> Result<Option<Totals>, T::Error> {
+                (**self).totals(dir)
+            }
+            fn children(
+                &self,
+                dir: EntryId,
+                after: Option<&[u8]>,
+                limit: usize,
+            ) -> Result<Vec<(Name, EntryId)>, T::Error> {
+                (**self).children(dir, after, limit)
+            }
+        }
+    )*};
+}
+through!(&T, std::rc::Rc<T>);
+
 /// A configured tree: where its records belong and what their paths begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {

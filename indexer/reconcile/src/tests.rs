@@ -1,1 +1,6 @@
-
+mod cases;
+mod disk;
+mod memory;
+mod model;
+mod order;
+mod replica;

@@ -9,6 +9,9 @@ use crate::batch::{Batch, Node};
 use crate::paths::{Paths, Side};
 use crate::{Plan, Stored};
 
+/// Names read from the stored rows at a time.
+const CHUNK: usize = 256;
+
 /// A difference of totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Delta {
@@ -77,6 +80,14 @@ impl<S: Stored> Batch<'_, S> {
         let mut deltas: FxHashMap<EntryId, Delta> = FxHashMap::default();
         for id in self.order.clone() {
             self.local(id, &mut paths, &mut deltas, plan)?;
+        }
+        for (_, node) in self.recounted(&mut paths)? {
+            for dir in self.counted_at(&node, Side::Before, &mut paths)? {
+                deltas.entry(dir).or_default().subtract(&Delta::of(&node.row.stat));
+            }
+            for dir in self.counted_at(&node, Side::After, &mut paths)? {
+                deltas.entry(dir).or_default().add(&Delta::of(&node.row.stat));
+            }
         }
         // Deepest first, so that every directory has all of its difference before its parent takes it.
         let mut queued: FxHashSet<EntryId> = FxHashSet::default();
@@ -155,17 +166,58 @@ impl<S: Stored> Batch<'_, S> {
         Ok(())
     }
 
+    /// Entries with several names that did not change, but lie below a directory that went from one root
+    /// to another: which of their names counts in each may be another now.
+    fn recounted(&mut self, paths: &mut Paths) -> Result<FxHashMap<EntryId, Node>, S::Error> {
+        let mut moved = Vec::new();
+        for id in self.order.clone() {
+            let touched = &self.touched[&id];
+            let (Some(before), Some(after)) = (&touched.before, &touched.after) else { continue };
+            if before.row.stat.is_directory()
+                && after.row.stat.is_directory()
+                && before.names != after.names
+                && paths.dir(self, Side::Before, id)?.top != paths.dir(self, Side::After, id)?.top
+            {
+                moved.push(id);
+            }
+        }
+        let mut found = FxHashMap::default();
+        while let Some(dir) = moved.pop() {
+            let mut last = None;
+            loop {
+                let children = self.stored.children(dir, last.as_deref(), CHUNK)?;
+                for (_, child) in &children {
+                    let Some(row) = self.stored.row(*child)? else { continue };
+                    if row.stat.is_directory() {
+                        moved.push(*child);
+                    } else if row.many_names
+                        && !found.contains_key(child)
+                        && self.touched.get(child).is_none_or(|touched| touched.before == touched.after)
+                        && let Some(node) = self.load(*child)?
+                    {
+                        found.insert(*child, node);
+                    }
+                }
+                if children.len() < CHUNK {
+                    break;
+                }
+                last = children.last().map(|(name, _)| name.clone());
+            }
+        }
+        Ok(found)
+    }
+
     /// The directories that count an entry: its least name's, once a root.
     fn counted_at(&mut self, node: &Node, side: Side, paths: &mut Paths) -> Result<Vec<EntryId>, S::Error> {
         if let [only] = &node.names[..] {
             return Ok(vec![only.dir]);
         }
-        let mut roots = Vec::new();
+        let mut tops = Vec::new();
         let mut dirs = Vec::new();
         for place in &node.names {
-            let root = paths.dir(self, side, place.dir)?.root;
-            if !roots.contains(&root) {
-                roots.push(root);
+            let top = paths.dir(self, side, place.dir)?.top;
+            if !tops.contains(&top) {
+                tops.push(top);
                 dirs.push(place.dir);
             }
         }

@@ -2,12 +2,15 @@
 //! names and some thousand jobs, not a million of each.
 
 use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use record::VolumeId;
+use rustix::io::Errno;
 
 use crate::directory::{Budget, Directory, HeldFd};
 use crate::look::Seen;
+use crate::open::{open_below, open_dir_at, open_root};
 
 /// Most directories in a batch.
 const MOST: usize = 256;
@@ -36,6 +39,34 @@ impl<D> Batch<D> {
         let (inode, start) = self.children[at];
         let name = CStr::from_bytes_until_nul(&self.names[start as usize..]).unwrap_or_default();
         (name, inode)
+    }
+
+    /// Opens the child called `name`: by its parent's descriptor, else by a path from the nearest directory
+    /// above that is open, which is `top` at the latest.
+    pub(crate) fn open(&self, name: &CStr, top: &HeldFd) -> Result<OwnedFd, Errno> {
+        if let Some(target) = &self.target {
+            return open_root(target);
+        }
+        if let Some(fd) = &self.fd {
+            return open_dir_at(fd.as_fd(), name);
+        }
+        let mut components = vec![name.to_bytes()];
+        let mut at = &*self.dir;
+        loop {
+            if let Some(fd) = at.fd.upgrade() {
+                components.reverse();
+                return open_below(fd.as_fd(), &components);
+            }
+            if let Some(target) = &at.target {
+                components.reverse();
+                return open_below(open_root(target)?.as_fd(), &components);
+            }
+            let Some(parent) = at.parent() else { break };
+            components.push(at.name());
+            at = parent;
+        }
+        components.reverse();
+        open_below(top.as_fd(), &components)
     }
 }
 

@@ -1,11 +1,8 @@
 //! Where a tree goes over into another file system, and whether the root follows it there. Remembers one answer a
 //! mount and device; knows no rules, no depth and no links.
 
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use record::VolumeId;
 use rustc_hash::FxHashMap;
@@ -28,15 +25,25 @@ pub(crate) struct Crossings {
 
 #[derive(Default)]
 struct Known {
-    root: Option<(Seen, VolumeId)>,
+    root: Option<Root>,
     /// By mount and device.
     decided: FxHashMap<(u64, u64), Member>,
     /// By device: the number, and a path to a directory of it.
     volumes: FxHashMap<u64, (VolumeId, Vec<u8>)>,
 }
 
+/// The root's own directory, as it was last opened.
+#[derive(Clone)]
+pub(crate) struct Root {
+    pub(crate) seen: Seen,
+    pub(crate) volume: VolumeId,
+    /// Its path without any link, as the mount table has it.
+    pub(crate) path: Arc<[u8]>,
+}
+
 /// A place where the device or the mount changes.
 pub(crate) struct Crossing<'a> {
+    /// The root's path as it is configured.
     pub(crate) root: &'a [u8],
     pub(crate) dir: BorrowedFd<'a>,
     pub(crate) name: &'a [u8],
@@ -52,17 +59,20 @@ impl Crossings {
 
     /// Binds the volume that holds the root's own directory, if it is not the one bound before.
     pub(crate) fn bind_root(&self, path: &[u8], dir: BorrowedFd<'_>, seen: &Seen) -> Result<VolumeId, Errno> {
-        if let Some((before, volume)) = self.read().root
-            && before.same_inode(seen)
-            && before.mount == seen.mount
-            && before.stat.created == seen.stat.created
+        // A path too long for the kernel to tell is taken as it is.
+        let real: Arc<[u8]> = path_of(dir).unwrap_or_else(|_| path.to_vec()).into();
+        if let Some(before) = &self.read().root
+            && before.seen.same_inode(seen)
+            && before.seen.mount == seen.mount
+            && before.seen.stat.created == seen.stat.created
+            && before.path == real
         {
-            return Ok(volume);
+            return Ok(before.volume);
         }
         let identity = identify_in(dir, seen.mount, &table()?)?;
         let volume = (self.binder)(&identity, seen.device);
         let mut known = self.write();
-        *known = Known { root: Some((*seen, volume)), ..Known::default() };
+        *known = Known { root: Some(Root { seen: *seen, volume, path: real }), ..Known::default() };
         known.volumes.insert(seen.device, (volume, path.to_vec()));
         Ok(volume)
     }
@@ -71,12 +81,12 @@ impl Crossings {
     pub(crate) fn forget(&self) {
         let mut known = self.write();
         known.decided.clear();
-        let device = known.root.map(|(seen, _)| seen.device);
+        let device = known.root.as_ref().map(|root| root.seen.device);
         known.volumes.retain(|&at, _| Some(at) == device);
     }
 
-    pub(crate) fn root(&self) -> Option<(Seen, VolumeId)> {
-        self.read().root
+    pub(crate) fn root(&self) -> Option<Root> {
+        self.read().root.clone()
     }
 
     pub(crate) fn volumes(&self) -> Vec<(u64, VolumeId, Vec<u8>)> {
@@ -110,19 +120,29 @@ impl Crossings {
             return Ok(Member::Out("pseudo file system"));
         }
         let root = self.root();
-        if root.is_some_and(|(root, _)| root.device == seen.device) {
+        if root.as_ref().is_some_and(|root| root.seen.device == seen.device) {
             return Ok(Member::Out("bind mount of an indexed volume"));
         }
-        let first = own.and_then(|own| first_mount(crossing.root, own, seen, &table, admitted));
+        let real = root.as_ref().map_or(crossing.root, |root| &root.path);
+        let first = own.and_then(|own| first_mount(real, own, seen, &table, admitted));
         if first.is_some_and(|first| first.id != seen.mount) {
             return Ok(Member::Out("bind mount of an indexed volume"));
         }
-        let dir = open_dir(crossing.dir, crossing.name)?;
+        let dir = match open_dir(crossing.dir, crossing.name) {
+            // It may be seen and not read: udev's word must do for the ioctls.
+            Err(Errno::ACCESS) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(crossing.dir, crossing.name, flags, Mode::empty())?
+            }
+            opened => opened?,
+        };
         if !look_self(dir.as_fd())?.same_inode(seen) {
             return Err(Errno::STALE);
         }
         let mut point = crossing.root.to_vec();
-        point.push(b'/');
+        if !point.ends_with(b"/") {
+            point.push(b'/');
+        }
         point.extend_from_slice(&crossing.relative);
         Ok(Member::In(self.bind(dir.as_fd(), seen, point, &table)?))
     }
@@ -215,11 +235,14 @@ fn device_at(path: &[u8]) -> Option<u64> {
 
 /// Where `name` in `dir` leads, through links, as an absolute path without any.
 pub(crate) fn canonical(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
-    let target = openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&target));
-    let path = readlinkat(CWD, &*link, Vec::new())?.into_bytes();
-    // What is unlinked, or out of this process's sight, has no path.
-    if Path::new(OsStr::from_bytes(&path)).is_absolute() { Ok(path) } else { Err(Errno::NOENT) }
+    path_of(openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
+}
+
+/// The path of what `fd` has open.
+fn path_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    let path = readlinkat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?.into_bytes();
+    // What is out of this process's sight has no path.
+    if path.starts_with(b"/") { Ok(path) } else { Err(Errno::NOENT) }
 }
 
 fn table() -> Result<Vec<Mount>, Errno> {

@@ -13,6 +13,8 @@ mod mounts;
 mod open;
 mod rules;
 mod scope;
+mod start;
+mod visitor;
 mod volume;
 mod walk;
 
@@ -25,5 +27,7 @@ pub use open::{open_below, open_dir, open_root};
 pub use rules::{IGNORE_FILE, Rules, RulesError};
 pub use rustix::io::Errno;
 pub use scope::{Member, Scope, Standing};
+pub use start::{Start, WalkError};
+pub use visitor::{Progress, Visitor};
 pub use volume::{VolumeIdentity, identify};
-pub use walk::{Progress, Start, Visitor, WalkError, walk};
+pub use walk::walk;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use record::{EntryId, Kind};
 use rustc_hash::FxHashSet;
@@ -18,7 +18,9 @@ use crate::look::{Look, Seen, look_self, look_through};
 use crate::mounts::is_below;
 use crate::open::open_root;
 use crate::scope::{Member, Scope};
-use crate::walk::{Progress, Start, Visitor, WalkError, walk_plain};
+use crate::start::{Start, WalkError};
+use crate::visitor::{Progress, Visitor};
+use crate::walk::walk_plain;
 
 #[derive(Default)]
 pub(crate) struct Links(RwLock<Table>);
@@ -82,7 +84,7 @@ pub(crate) fn find(scope: &Scope, threads: usize, stop: &AtomicBool) -> Result<(
     let root = look_self(start.fd()).map_err(|source| WalkError::root(scope, source))?;
     let mut table = Table::default();
     table.inodes.insert((root.device, root.inode));
-    let finder = Finder { scope, known: FxHashSet::default(), found: Mutex::default() };
+    let finder = Finder { root: scope.real_path(), known: FxHashSet::default(), found: Mutex::default() };
     walk_plain(scope, start, threads, &finder, stop, &Progress::default())?;
     let mut waiting = finder.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     while let Some((link, target)) = waiting.pop_first() {
@@ -97,7 +99,7 @@ pub(crate) fn find(scope: &Scope, threads: usize, stop: &AtomicBool) -> Result<(
         let id = EntryId::new(volume, target.seen.inode);
         let start = Start::below(scope, fd, id, components);
         // The target itself is entered; all others, and the root, are not entered again inside it.
-        let finder = Finder { scope, known: table.inodes.clone(), found: Mutex::default() };
+        let finder = Finder { root: scope.real_path(), known: table.inodes.clone(), found: Mutex::default() };
         walk_plain(scope, start, threads, &finder, stop, &Progress::default())?;
         waiting.append(&mut finder.found.into_inner().unwrap_or_else(PoisonError::into_inner));
         table.inodes.insert((target.seen.device, target.seen.inode));
@@ -107,13 +109,14 @@ pub(crate) fn find(scope: &Scope, threads: usize, stop: &AtomicBool) -> Result<(
     Ok(())
 }
 
-struct Finder<'a> {
-    scope: &'a Scope,
+struct Finder {
+    /// The root's path without any link.
+    root: Arc<[u8]>,
     known: FxHashSet<(u64, u64)>,
     found: Mutex<BTreeMap<Vec<u8>, Target>>,
 }
 
-impl Visitor for Finder<'_> {
+impl Visitor for Finder {
     type Worker = ();
     type Data = ();
 
@@ -135,11 +138,11 @@ impl Visitor for Finder<'_> {
         // A link that leads nowhere, in circles, or whose path is too long for the kernel stays a link.
         let Ok(target) = std::fs::canonicalize(OsStr::from_bytes(&path)) else { return };
         let target = target.into_os_string().into_encoded_bytes();
-        if is_below(&target, &self.scope.path) {
+        if is_below(&target, &self.root) {
             return;
         }
         let Ok(fd) = open_root(&target) else { return };
-        let Ok(seen) = look_self(std::os::fd::AsFd::as_fd(&fd)) else { return };
+        let Ok(seen) = look_self(fd.as_fd()) else { return };
         let mut link = dir.relative_path();
         if !link.is_empty() {
             link.push(b'/');

@@ -54,8 +54,12 @@ pub(crate) fn list_while(
 ) -> Result<bool, Errno> {
     // btrfs fixes the end of a listing at open: a file created between open and the first getdents64 would be
     // missed, after its directory was armed. Rewinding moves the end.
-    seek(dir, SeekFrom::Start(0))?;
-    let mut entries = RawDir::new(dir, &mut self::bytes(buffer)[..]);
+    match seek(dir, SeekFrom::Start(0)) {
+        // A file system that cannot rewind lists from where the descriptor is: the start, if it is new.
+        Ok(_) | Err(Errno::SPIPE | Errno::INVAL | Errno::NOTSUP) => {}
+        Err(error) => return Err(error),
+    }
+    let mut entries = RawDir::new(dir, &mut buffer.0[..]);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();
@@ -67,10 +71,6 @@ pub(crate) fn list_while(
         }
     }
     Ok(true)
-}
-
-fn bytes(buffer: &mut ListBuffer) -> &mut [MaybeUninit<u8>] {
-    &mut buffer.0
 }
 
 fn kind_of(kind: FileType) -> Option<Kind> {

@@ -2,6 +2,7 @@
 //! to tell; knows no stored row.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use record::{EntryId, Kind, RootId, VolumeId};
 use rustix::io::Errno;
@@ -77,7 +78,7 @@ impl Scope {
     /// The entry of the root's own directory, as it was last opened.
     #[must_use]
     pub fn root_entry(&self) -> Option<EntryId> {
-        self.crossings.root().map(|(seen, volume)| EntryId::new(volume, seen.inode))
+        self.crossings.root().map(|root| EntryId::new(root.volume, root.seen.inode))
     }
 
     /// May this child be in the index? `parent_seen` is the device and mount of the directory it is in,
@@ -98,10 +99,46 @@ impl Scope {
         if let Some(why) = self.barred(relative_path, depth, seen) {
             return Member::Out(why);
         }
-        if seen.device == parent_seen.0 && seen.mount == parent_seen.1 && !self.follow_symlinks {
+        if self.follow_symlinks && !seen.through && seen.stat.is_directory() && self.links.is_target(seen) {
+            return Member::Out("followed under another path");
+        }
+        self.standing(parent, parent_seen, relative_path, name, seen, dir_fd)
+    }
+
+    /// `member` as it would be if no link was followed.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    pub(crate) fn plain_member(
+        &self,
+        parent: EntryId,
+        parent_seen: Standing,
+        relative_path: &dyn Fn() -> Vec<u8>,
+        depth: u32,
+        name: &[u8],
+        seen: &Seen,
+        dir_fd: BorrowedFd<'_>,
+    ) -> Member {
+        match self.barred(relative_path, depth, seen) {
+            Some(why) => Member::Out(why),
+            None => self.standing(parent, parent_seen, relative_path, name, seen, dir_fd),
+        }
+    }
+
+    /// Which file system it is on, and whether that is followed.
+    #[inline]
+    fn standing(
+        &self,
+        parent: EntryId,
+        parent_seen: Standing,
+        relative_path: &dyn Fn() -> Vec<u8>,
+        name: &[u8],
+        seen: &Seen,
+        dir_fd: BorrowedFd<'_>,
+    ) -> Member {
+        if seen.device == parent_seen.0 && seen.mount == parent_seen.1 && !seen.through {
             return Member::In(parent.volume);
         }
-        self.other_member(parent, parent_seen, relative_path, name, seen, dir_fd)
+        self.elsewhere(parent, parent_seen, relative_path, name, seen, dir_fd)
     }
 
     /// Why it is left out, whatever file system it is on.
@@ -120,7 +157,7 @@ impl Scope {
     }
 
     #[cold]
-    fn other_member(
+    fn elsewhere(
         &self,
         parent: EntryId,
         parent_seen: Standing,
@@ -136,10 +173,7 @@ impl Scope {
             };
         }
         let is_directory = seen.stat.is_directory();
-        if self.follow_symlinks && is_directory && self.links.is_target(seen) {
-            return Member::Out("followed under another path");
-        }
-        if seen.mount == parent_seen.1 && (seen.device == parent_seen.0 || !is_directory) {
+        if seen.mount == parent_seen.1 && !is_directory {
             // overlayfs gives files the device of a layer. Only a directory can be the top of another file system.
             return Member::In(parent.volume);
         }
@@ -179,10 +213,15 @@ impl Scope {
 
     /// What the link stands for: its target where it is followed, itself otherwise.
     pub(crate) fn through(&self, dir: BorrowedFd<'_>, name: &[u8], relative: &[u8], link: &Seen) -> Seen {
-        let target = self.links.resolve(&self.path, dir, name, relative);
+        let target = self.links.resolve(&self.real_path(), dir, name, relative);
         target
             .filter(|(seen, path)| matches!(self.crossings.outside(seen, path), Member::In(_)))
             .map_or(*link, |(seen, _)| seen)
+    }
+
+    /// The root's path without any link.
+    pub(crate) fn real_path(&self) -> Arc<[u8]> {
+        self.crossings.root().map_or_else(|| self.path.as_slice().into(), |root| root.path)
     }
 
     pub(crate) fn outside(&self, seen: &Seen, path: &[u8]) -> Member {

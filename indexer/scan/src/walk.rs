@@ -1,13 +1,14 @@
 //! The parallel walk: one job a directory, each looked at through its own descriptor. Shows everything to a
 //! visitor; keeps nothing.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::ops::{ControlFlow, Range};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use record::{EntryId, Kind, Name};
+use record::{EntryId, Kind};
 use rustix::io::Errno;
 
 use crate::batch::{Batch, Gathered};
@@ -15,152 +16,9 @@ use crate::directory::{Budget, Directory, HeldFd};
 use crate::links;
 use crate::listing::{ListBuffer, list_while};
 use crate::look::{Look, Seen, look_at, look_self};
-use crate::open::{open_below, open_dir_at, open_root};
 use crate::scope::{Member, Scope};
-
-/// What is done with what the walk sees. All calls may come from any of the walk's threads at once, but those
-/// for one directory come one after the other: `enter`, any number of `entry` and `failed`, `listed`, `done`.
-/// After a stop, calls are missing: a directory is `listed` or `done` only if that is so.
-pub trait Visitor: Sync {
-    /// State of one thread for a while; there are never more than jobs running at once.
-    type Worker: Send;
-    /// State of one directory, kept until all below it was walked.
-    type Data: Default + Send + Sync;
-
-    /// Makes a worker.
-    fn worker(&self) -> Self::Worker;
-
-    /// Takes a worker back at the end of the walk, also of a stopped one.
-    fn finish(&self, worker: Self::Worker);
-
-    /// The directory is open and not yet listed: watches are armed here. `seen` is a look at what was opened.
-    /// False: it is not to be listed; `done` follows at once.
-    fn enter(
-        &self,
-        worker: &mut Self::Worker,
-        dir: &Directory<Self::Data>,
-        fd: BorrowedFd<'_>,
-        seen: &Seen,
-    ) -> bool;
-
-    /// One name in it, which belongs to the root.
-    fn entry(
-        &self,
-        worker: &mut Self::Worker,
-        dir: &Directory<Self::Data>,
-        name: &[u8],
-        id: EntryId,
-        seen: &Seen,
-    );
-
-    /// Something was not seen. With a name: that one (`doing` is `look`, `identify` or `open`; the last comes after
-    /// its `entry`, and after `listed` too). Without: the rest of the listing (`list`), or the second look (`look`).
-    fn failed(
-        &self,
-        worker: &mut Self::Worker,
-        dir: &Directory<Self::Data>,
-        name: Option<&[u8]>,
-        error: Errno,
-        doing: &'static str,
-    );
-
-    /// Its own listing ended. `seen_after` is a look made then (the first one, should that have failed); `complete`:
-    /// every name in it that belongs to the root was seen.
-    fn listed(
-        &self,
-        worker: &mut Self::Worker,
-        dir: &Directory<Self::Data>,
-        seen_after: &Seen,
-        complete: bool,
-    );
-
-    /// All below it has been walked, or failed to be. Once a directory entered, children before parents.
-    fn done(&self, worker: &mut Self::Worker, dir: &Directory<Self::Data>);
-}
-
-/// Where a walk begins.
-pub struct Start {
-    fd: OwnedFd,
-    id: EntryId,
-    path: Vec<u8>,
-    root_length: usize,
-    depth: u32,
-}
-
-impl Start {
-    /// At the root's own directory.
-    ///
-    /// # Errors
-    /// When it cannot be opened or its volume not be told.
-    pub fn root(scope: &Scope) -> Result<Start, WalkError> {
-        let (fd, _) = scope.open().map_err(|source| WalkError::root(scope, source))?;
-        let id = scope.root_entry().ok_or_else(|| WalkError::root(scope, Errno::STALE))?;
-        Ok(Start { fd, id, path: scope.path.clone(), root_length: scope.path.len(), depth: 0 })
-    }
-
-    /// At the open directory `fd`, whose entry is `id` and whose path from the root is `components`.
-    #[must_use]
-    pub fn below(scope: &Scope, fd: OwnedFd, id: EntryId, components: Vec<Name>) -> Start {
-        let mut path = scope.path.clone();
-        for name in &components {
-            if !path.ends_with(b"/") {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name);
-        }
-        let depth = u32::try_from(components.len()).unwrap_or(u32::MAX);
-        Start { fd, id, path, root_length: scope.path.len(), depth }
-    }
-
-    /// The open directory.
-    #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-/// Counts while the walk runs, for whoever wants to show them.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Entries seen, the start excluded.
-    pub entries: AtomicU64,
-    /// Directories listed, or tried in vain.
-    pub directories: AtomicU64,
-    /// Directories found and not yet listed.
-    pub directories_left: AtomicU64,
-    /// Sum of sizes of the entries seen, in bytes; hard links count as often as they are seen.
-    pub bytes: AtomicU64,
-}
-
-/// Why a walk did not go to its end. What fails inside the tree is told to the visitor instead.
-#[derive(Debug, thiserror::Error)]
-pub enum WalkError {
-    /// The start cannot be looked at.
-    #[error("failed to open {path:?}: {source}")]
-    Root {
-        /// The start, for display.
-        path: String,
-        /// Why.
-        source: Errno,
-    },
-    /// It was told to stop.
-    #[error("the walk was stopped")]
-    Stopped,
-    /// Its threads could not be made.
-    #[error("failed to start {threads} threads for the walk: {why}")]
-    Threads {
-        /// How many.
-        threads: usize,
-        /// Why.
-        why: String,
-    },
-}
-
-impl WalkError {
-    pub(crate) fn root(scope: &Scope, source: Errno) -> WalkError {
-        WalkError::Root { path: String::from_utf8_lossy(&scope.path).into_owned(), source }
-    }
-}
+use crate::start::{Start, WalkError};
+use crate::visitor::{Progress, Visitor};
 
 /// Walks all below `start` that belongs to `scope`, on `threads` threads of its own, and shows it to `visitor`.
 /// `stop` is asked once a directory and once some hundred entries.
@@ -238,14 +96,9 @@ impl<'a, V: Visitor> Walk<'a, V> {
         let seen = look_self(start.fd.as_fd()).map_err(|source| WalkError::root(scope, source))?;
         let standing = (seen.device, seen.mount);
         let fd = HeldFd::new(start.fd);
-        let top = Directory::top(
-            start.id,
-            start.depth,
-            standing,
-            start.path,
-            start.root_length,
-            Arc::downgrade(&fd),
-        );
+        let (path, root) = (start.path, start.root_length);
+        let top = Directory::top(start.id, start.depth, standing, path, root, Arc::downgrade(&fd));
+        let top = Arc::new(top);
         let walk = Walk {
             scope,
             visitor,
@@ -259,9 +112,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
         progress.directories_left.fetch_add(1, Ordering::Relaxed);
         pool.scope(|jobs| {
             let walk = &walk;
+            let top = Arc::clone(&top);
             jobs.spawn(move |jobs| {
                 let mut desk = walk.desk();
-                walk.directory(jobs, &mut desk, Arc::new(top), fd, &seen);
+                walk.directory(jobs, &mut desk, top, fd, &seen);
                 walk.give_back(desk);
             });
         });
@@ -270,7 +124,8 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 visitor.finish(desk.worker);
             }
         }
-        if stop.load(Ordering::Relaxed) { Err(WalkError::Stopped) } else { Ok(()) }
+        // Only a stop keeps something waiting; one that came after the last entry cut nothing off.
+        if top.pending.load(Ordering::Acquire) > 0 { Err(WalkError::Stopped) } else { Ok(()) }
     }
 
     fn desk(&self) -> Desk<V::Worker> {
@@ -313,7 +168,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
         'a: 's,
     {
         let (name, inode) = batch.child(at);
-        let opened = self.open(&batch, name).and_then(|fd| {
+        let opened = batch.open(name, &self.top).and_then(|fd| {
             let seen = look_self(fd.as_fd())?;
             // Another directory took the name since it was looked at; a hint or the next listing has it.
             if (seen.inode, seen.device) == (inode, batch.device) {
@@ -343,33 +198,6 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 self.ascend(desk, Arc::clone(&batch.dir));
             }
         }
-    }
-
-    /// Opens a child: by its parent's descriptor, or that of the nearest directory above that is open.
-    fn open(&self, batch: &Batch<V::Data>, name: &CStr) -> Result<OwnedFd, Errno> {
-        if let Some(target) = &batch.target {
-            return open_root(target);
-        }
-        if let Some(fd) = &batch.fd {
-            return open_dir_at(fd.as_fd(), name);
-        }
-        let mut components = vec![name.to_bytes()];
-        let mut at = &*batch.dir;
-        loop {
-            if let Some(fd) = at.fd.upgrade() {
-                components.reverse();
-                return open_below(fd.as_fd(), &components);
-            }
-            if let Some(target) = &at.target {
-                components.reverse();
-                return open_below(open_root(target)?.as_fd(), &components);
-            }
-            let Some(parent) = at.parent() else { break };
-            components.push(at.name());
-            at = parent;
-        }
-        components.reverse();
-        open_below(self.top.as_fd(), &components)
     }
 
     fn directory<'s>(
@@ -418,9 +246,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 jobs.spawn(move |jobs| self.batch(jobs, batch, range));
             }
         };
-        let result = list_while(fd.as_fd(), buffer, |name, _kind| {
+        let prefix = OnceCell::new();
+        let each = |name: &CStr, _kind| {
             let bare = name.to_bytes();
-            let relative = || relative_path(dir, bare);
+            let relative = || [prefix.get_or_init(|| prefix_of(dir)), bare].concat();
             let seen = match look_at(fd.as_fd(), name) {
                 Look::Present(seen) if self.follow && seen.stat.kind == Kind::Symlink => {
                     self.scope.through(fd.as_fd(), bare, &relative(), &seen)
@@ -436,7 +265,12 @@ impl<'a, V: Visitor> Walk<'a, V> {
             };
             let standing = (dir.device, dir.mount);
             let depth = dir.depth + 1;
-            match self.scope.member(dir.id, standing, &relative, depth, bare, &seen, fd.as_fd()) {
+            let member = if self.follow {
+                self.scope.member(dir.id, standing, &relative, depth, bare, &seen, fd.as_fd())
+            } else {
+                self.scope.plain_member(dir.id, standing, &relative, depth, bare, &seen, fd.as_fd())
+            };
+            match member {
                 Member::In(volume) => {
                     self.visitor.entry(worker, dir, bare, EntryId::new(volume, seen.inode), &seen);
                     if seen.stat.kind == Kind::Directory {
@@ -462,7 +296,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 }
             }
             ControlFlow::Continue(())
-        });
+        };
+        // At the greatest depth nothing in it belongs to the root, and that is a complete listing.
+        let bottom = self.scope.max_depth.is_some_and(|max| dir.depth >= max);
+        let result = if bottom { Ok(true) } else { list_while(fd.as_fd(), buffer, each) };
         self.count_entries(&mut entries, &mut bytes);
         match result {
             Ok(true) => {}
@@ -506,11 +343,14 @@ impl<'a, V: Visitor> Walk<'a, V> {
     }
 }
 
-fn relative_path<D>(dir: &Directory<D>, name: &[u8]) -> Vec<u8> {
+/// The path of a directory from the root, with the slash that joins it to a name.
+fn prefix_of<D>(dir: &Directory<D>) -> Vec<u8> {
     let mut path = dir.relative_path();
     if !path.is_empty() {
         path.push(b'/');
     }
-    path.extend_from_slice(name);
     path
 }
+
+#[cfg(test)]
+mod tests;

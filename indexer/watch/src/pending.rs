@@ -1,6 +1,7 @@
 //! The bounded, coalescing set between the readers of kernel queues and whoever looks. Knows no kernel and no
 //! index; forgets nothing: when full, it remembers more coarsely.
 
+mod names;
 mod state;
 #[cfg(not(loom))]
 #[cfg(test)]
@@ -12,7 +13,8 @@ use state::State;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// How many names, inodes, listings and subtrees a set holds by default: at the usual length of names about 40 MB.
+/// How many names, inodes, listings and subtrees a set holds by default: at the usual length of names 20 MB when
+/// they lie in few directories, 80 MB when each lies in one of its own.
 pub const DEFAULT_CAPACITY: usize = 262_144;
 
 /// Hints that nobody has looked at yet.

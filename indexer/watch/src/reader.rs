@@ -2,6 +2,8 @@
 //! Knows no event format (a [`Source`] does) and never looks at a file: while it did, the queue would fill.
 
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use crate::{Hint, Pending};
 use rustix::event::{PollFd, PollFlags, Timespec, eventfd, poll};

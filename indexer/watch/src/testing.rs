@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 /// The one volume of most tests.
@@ -17,6 +18,20 @@ pub(crate) const VOLUME: VolumeId = VolumeId(7);
 /// Far enough that only a hang reaches it.
 pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
+}
+
+/// Starting a program copies every descriptor for a moment, so that a close in another test is not the last.
+static SPAWNING: RwLock<()> = RwLock::new(());
+
+/// While this is held, no test starts a program: what is closed is closed.
+pub(crate) fn undisturbed() -> RwLockReadGuard<'static, ()> {
+    SPAWNING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether `command` could be run and succeeded.
+pub(crate) fn ran(command: &mut Command) -> bool {
+    let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 /// A file system of a test's own; unmounted at the end.
@@ -46,7 +61,6 @@ impl Mounted {
         let path = folder.path().join("mounted");
         std::fs::create_dir(&path).unwrap();
         std::fs::File::create(&image).unwrap().set_len(bytes).unwrap();
-        let ran = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
         if !ran(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image)) {
             eprintln!("SKIPPED: mkfs.{kind} is not here or failed");
             return None;

@@ -11,10 +11,10 @@ use super::sort::{Merge, Runs, Sorter};
 use super::{Kinds, RunResult, Seed, SeedWorker};
 use crate::commit::{Edits, Message, apply};
 use crate::error::IndexError;
-use crate::file::Index;
+use crate::file::{Index, META_TORN};
 use crate::roots::RootRow;
 use crate::row_code::{put_row, put_totals, row, totals};
-use crate::tables::{ENTRIES, LINKS, NAMES, TOTALS, dir_prefix, key, link_key, split_name_key};
+use crate::tables::{ENTRIES, LINKS, META, NAMES, TOTALS, dir_prefix, key, link_key, split_name_key};
 
 /// Sums held back before they are written up the tree: about 8 MB.
 const MOST_SUMS: usize = 1 << 16;
@@ -38,6 +38,8 @@ struct Loaded<'t> {
     sums: Sorter,
     /// Takes the names of entries that have several.
     links: Table<'t, &'static [u8], ()>,
+    /// The tree moved under the walk: something was seen twice, and what the walk added up counts it twice.
+    torn: bool,
 }
 
 impl Index {
@@ -52,11 +54,11 @@ impl Index {
         roots: Vec<SeedRoot>,
         mut edits: Edits,
     ) -> Result<Vec<Record>, IndexError> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Kinds { entries, names, totals } =
             std::mem::take(&mut *seed.runs.lock().unwrap_or_else(PoisonError::into_inner));
         let transaction = self.begin_write()?;
-        let (rows, sums) = std::thread::scope(|scope| {
+        let (rows, sums, torn) = std::thread::scope(|scope| {
             let transaction = &transaction;
             let names = scope.spawn(move || load_names(transaction, names));
             let sums = Sorter::new(seed.dir.clone(), "sums", SUMS_BUFFER);
@@ -76,7 +78,12 @@ impl Index {
             edits.roots.push(row);
         }
         let records = apply(&transaction, edits)?;
+        if torn {
+            transaction.open_table(META)?.insert(META_TORN, 1)?;
+        }
         transaction.commit()?;
+        drop(writer);
+        self.mend_totals()?;
         Ok(records)
     }
 }
@@ -115,10 +122,15 @@ fn load_entries(
     transaction: &WriteTransaction,
     runs: Runs,
     sums: Sorter,
-) -> RunResult<(FxHashMap<RootId, u64>, Runs)> {
+) -> RunResult<(FxHashMap<RootId, u64>, Runs, bool)> {
     let mut merge = Merge::new(runs)?;
     let mut table = transaction.open_table(ENTRIES)?;
-    let mut loaded = Loaded { rows: FxHashMap::default(), sums, links: transaction.open_table(LINKS)? };
+    let mut loaded = Loaded {
+        rows: FxHashMap::default(),
+        sums,
+        links: transaction.open_table(LINKS)?,
+        torn: false,
+    };
     let mut group = Group::default();
     if table.is_empty()? {
         let mut cursor = table.upper_bound_mut(Bound::<(u32, u64)>::Unbounded)?;
@@ -156,7 +168,7 @@ fn load_entries(
     }
     let mut sums = Runs::new();
     loaded.sums.finish(&mut sums);
-    Ok((loaded.rows, sums))
+    Ok((loaded.rows, sums, loaded.torn))
 }
 
 /// The records of one entry: one for each name the walk found it by.
@@ -259,6 +271,12 @@ impl Group {
         }
         names.sort();
         names.dedup();
+        // Only hard links of one file are found under several names of a tree that stands still.
+        loaded.torn |= found.iter().any(|(_, row)| {
+            SeedWorker::counts(&row.stat)
+                || row.stat.links != newest.stat.links
+                || row.stat.created != newest.stat.created
+        });
         newest.many_names = names.len() > 1;
         newest.place = names.first().cloned();
         if !SeedWorker::counts(&newest.stat) {

@@ -1,7 +1,7 @@
 //! inotify on the real kernel: what each operation hints at, the limit, overflow, and directories that go.
 
 use super::*;
-use crate::testing::{Mounted, VOLUME, id, open, render, soon};
+use crate::testing::{Mounted, VOLUME, id, open, render, soon, undisturbed};
 use crate::{Batch, Flags};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
@@ -47,7 +47,9 @@ impl Rig {
     /// What `operation` alone hints at.
     fn hints(&self, operation: impl FnOnce()) -> Vec<String> {
         let _ = self.take();
+        let undisturbed = undisturbed();
         operation();
+        drop(undisturbed);
         render(&self.take(), &self.labels)
     }
 }
@@ -167,8 +169,8 @@ fn a_watch_ends_with_its_directory_or_by_hand() {
     assert!(!rig.tier.watched(d) && rig.tier.is_empty());
     assert_eq!(rig.tier.counters().foreign, 0);
     rig.watch(&rig.e).unwrap();
-    fs::write(rig.e.join("b"), "").unwrap();
-    assert_eq!(render(&rig.take(), &rig.labels), ["E/b {CLOSED, NAMED}"]);
+    let got = rig.hints(|| fs::write(rig.e.join("b"), "").unwrap());
+    assert_eq!(got, ["E/b {CLOSED, NAMED}"]);
 }
 
 #[test]
@@ -214,8 +216,8 @@ fn an_overflow_loses_the_volume_aloud() {
     assert!(!rig.tier.watched(id(&rig.d)), "unsure until it is added again");
     rig.watch(&rig.d).unwrap();
     assert!(rig.tier.watched(id(&rig.d)));
-    fs::write(rig.d.join("after"), "").unwrap();
-    assert_eq!(render(&rig.take(), &rig.labels), ["D/after {CLOSED, NAMED}"]);
+    let got = rig.hints(|| fs::write(rig.d.join("after"), "").unwrap());
+    assert_eq!(got, ["D/after {CLOSED, NAMED}"]);
 }
 
 #[test]

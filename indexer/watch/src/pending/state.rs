@@ -1,6 +1,9 @@
 //! How pending hints coalesce and grow coarse when there is no room. Sees no lock and no clock.
 
+mod room;
+
 use super::Stats;
+use super::names::Names;
 use crate::{Batch, DirHints, Flags, Handle, Hint, ListingHint, What};
 use record::{EntryId, How, Name, VolumeId};
 use rustc_hash::FxHashMap;
@@ -32,8 +35,7 @@ struct Directory {
     number: u64,
     handle: Option<Handle>,
     how: How,
-    /// Sorted, so that a batch is; a tree, since users choose the names and could aim at a hash.
-    names: BTreeMap<Name, Flags>,
+    names: Names,
 }
 
 #[derive(Debug)]
@@ -180,7 +182,7 @@ impl State {
             return true;
         }
         let number = self.arrive(Kind::Directory, id, now);
-        let names = BTreeMap::from([(name, flags)]);
+        let names = Names::One(name, flags);
         self.directories.insert(id, Directory { number, handle, how, names });
         self.names += 1;
         true
@@ -258,59 +260,6 @@ impl State {
         number == Some(arrival.number)
     }
 
-    /// Turns a directory's names into one listing.
-    fn coarsen(&mut self, id: EntryId, now: Instant) {
-        if let Some(dir) = self.directories.remove(&id) {
-            self.names -= dir.names.len();
-            let number = self.arrive(Kind::Listing, id, now);
-            let item = Item { number, handle: dir.handle, flags: Flags::NONE, how: dir.how };
-            self.listings.insert(id, item);
-        }
-    }
-
-    /// Remembers more coarsely until one more item fits. False when `volume` itself was lost over it.
-    fn make_room(&mut self, volume: VolumeId, now: Instant) -> bool {
-        self.stats.overflows += 1;
-        let several: Vec<EntryId> =
-            self.directories.iter().filter(|(_, dir)| dir.names.len() > 1).map(|(id, _)| *id).collect();
-        for id in several {
-            self.coarsen(id, now);
-        }
-        // Below this the pass above would run again too soon to be worth its cost.
-        let enough = self.capacity - (self.capacity / 8).max(1);
-        while self.items() > enough {
-            let Some(largest) = self.largest_volume() else { break };
-            self.lose(largest, "too many changes are waiting to be looked at".to_owned(), now);
-        }
-        !self.lost.contains_key(&volume)
-    }
-
-    fn largest_volume(&self) -> Option<VolumeId> {
-        let mut counts: FxHashMap<VolumeId, usize> = FxHashMap::default();
-        for (id, dir) in &self.directories {
-            *counts.entry(id.volume).or_default() += dir.names.len();
-        }
-        for id in self.inodes.keys().chain(self.listings.keys()).chain(self.subtrees.keys()) {
-            *counts.entry(id.volume).or_default() += 1;
-        }
-        counts.into_iter().max_by_key(|(volume, count)| (*count, *volume)).map(|(volume, _)| volume)
-    }
-
-    /// The whole volume is to be looked at, so that nothing else about it needs remembering.
-    fn lose(&mut self, volume: VolumeId, why: String, now: Instant) {
-        self.lost.entry(volume).or_insert((why, now));
-        self.directories.retain(|id, dir| {
-            let keep = id.volume != volume;
-            if !keep {
-                self.names -= dir.names.len();
-            }
-            keep
-        });
-        for items in [&mut self.inodes, &mut self.listings, &mut self.subtrees] {
-            items.retain(|id, _| id.volume != volume);
-        }
-    }
-
     pub(super) fn take(&mut self, max: usize) -> Batch {
         let mut batch = Batch::default();
         batch.lost.extend(std::mem::take(&mut self.lost).into_iter().map(|(volume, (why, _))| (volume, why)));
@@ -329,7 +278,7 @@ impl State {
                         let Directory { handle, how, names, .. } = dir;
                         self.names -= names.len();
                         out += names.len() - 1;
-                        let names = names.into_iter().collect();
+                        let names = names.into_sorted();
                         batch.directories.push(DirHints { volume, inode, handle, names, how });
                     }
                 }

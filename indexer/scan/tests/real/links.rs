@@ -1,12 +1,10 @@
 //! Links that are followed on request: each target once, the same ones each time, and no loops.
 
-mod common;
-
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use common::{scope, set, shown};
+use crate::common::{scope, set, shown};
 use record::Kind;
 use scan::{Look, Scope};
 
@@ -29,7 +27,7 @@ fn following(root: &Path) -> Scope {
     scope
 }
 
-fn kind(shown: &common::Shown, path: &str) -> Kind {
+fn kind(shown: &crate::common::Shown, path: &str) -> Kind {
     shown.entries[path.as_bytes()].1.stat.kind
 }
 

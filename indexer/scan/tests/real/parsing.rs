@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
 use rustix::fs::makedev;
 use scan::{Mount, Rules, is_hidden, is_pseudo, is_remote, parse_mounts};
 
@@ -157,4 +158,28 @@ fn errors_name_the_pattern_the_file_and_the_line() {
     std::os::unix::fs::symlink(&file, temp.path().join(scan::IGNORE_FILE)).unwrap();
     let bad = message(&[], None);
     assert!(bad.contains(scan::IGNORE_FILE), "{bad}");
+}
+
+proptest! {
+    /// Whatever bytes a mount point is named with, the parser gives them back: the kernel escapes what would
+    /// break its lines.
+    #[test]
+    fn any_mount_point_is_read_back(point in prop::collection::vec(1u8.., 0..40)) {
+        let mut line = b"36 35 98:0 / /".to_vec();
+        for &byte in &point {
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\\' | b'#' => line.extend(format!("\\{byte:03o}").into_bytes()),
+                _ => line.push(byte),
+            }
+        }
+        line.extend(b" rw shared:1 - ext4 /dev/root rw\n");
+        let found = parse_mounts(&line);
+        prop_assert_eq!(found.len(), 1);
+        prop_assert_eq!(&found[0].point[1..], &point[..]);
+    }
+
+    #[test]
+    fn no_text_is_too_odd_for_the_parser(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _mounts = parse_mounts(&text);
+    }
 }

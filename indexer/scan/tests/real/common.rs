@@ -1,5 +1,4 @@
 //! What the tests on real disks share: a visitor that writes everything down, and scopes to walk.
-#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses its own part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -13,24 +12,24 @@ use scan::{Directory, Errno, Progress, Scope, Seen, Start, Visitor, WalkError, w
 
 /// Everything a walk showed, by path from the root.
 #[derive(Default)]
-pub struct Shown {
-    pub entries: BTreeMap<Vec<u8>, (EntryId, Seen)>,
-    pub failed: Vec<(Vec<u8>, Errno, &'static str)>,
-    pub listed: BTreeMap<Vec<u8>, bool>,
+pub(crate) struct Shown {
+    pub(crate) entries: BTreeMap<Vec<u8>, (EntryId, Seen)>,
+    pub(crate) failed: Vec<(Vec<u8>, Errno, &'static str)>,
+    pub(crate) listed: BTreeMap<Vec<u8>, bool>,
     /// In the order of the calls.
-    pub done: Vec<Vec<u8>>,
+    pub(crate) done: Vec<Vec<u8>>,
 }
 
 impl Shown {
-    pub fn names(&self) -> BTreeSet<String> {
+    pub(crate) fn names(&self) -> BTreeSet<String> {
         self.entries.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
     }
 }
 
 /// Writes down what it is shown; `at_enter` is called with the path of each directory before it is listed.
-pub struct Writer<F> {
-    pub shown: Mutex<Shown>,
-    pub at_enter: F,
+pub(crate) struct Writer<F> {
+    pub(crate) shown: Mutex<Shown>,
+    pub(crate) at_enter: F,
 }
 
 impl<F: Fn(&[u8]) -> bool + Sync> Visitor for Writer<F> {
@@ -83,17 +82,17 @@ impl<F: Fn(&[u8]) -> bool + Sync> Visitor for Writer<F> {
 }
 
 /// A scope whose volumes are numbered from 1 as they are met.
-pub fn scope(root: &Path) -> Scope {
+pub(crate) fn scope(root: &Path) -> Scope {
     let next = AtomicU32::new(1);
     let binder = move |_: &scan::VolumeIdentity, _: u64| VolumeId(next.fetch_add(1, Ordering::Relaxed));
     Scope::new(RootId(1), root.as_os_str().as_bytes().to_vec(), Box::new(binder))
 }
 
-pub fn shown(scope: &Scope) -> Shown {
+pub(crate) fn shown(scope: &Scope) -> Shown {
     shown_while(scope, |_| true)
 }
 
-pub fn shown_while(scope: &Scope, at_enter: impl Fn(&[u8]) -> bool + Sync) -> Shown {
+pub(crate) fn shown_while(scope: &Scope, at_enter: impl Fn(&[u8]) -> bool + Sync) -> Shown {
     let writer = Writer { shown: Mutex::default(), at_enter };
     let progress = Progress::default();
     let start = Start::root(scope).unwrap();
@@ -104,17 +103,21 @@ pub fn shown_while(scope: &Scope, at_enter: impl Fn(&[u8]) -> bool + Sync) -> Sh
     shown
 }
 
-pub fn stopped(scope: &Scope, stop: &AtomicBool, at_enter: impl Fn(&[u8]) -> bool + Sync) -> (bool, Shown) {
+pub(crate) fn stopped(
+    scope: &Scope,
+    stop: &AtomicBool,
+    at_enter: impl Fn(&[u8]) -> bool + Sync,
+) -> (bool, Shown) {
     let writer = Writer { shown: Mutex::default(), at_enter };
     let start = Start::root(scope).unwrap();
     let result = walk(scope, start, 1, &writer, stop, &Progress::default());
     (matches!(result, Err(WalkError::Stopped)), writer.shown.into_inner().unwrap())
 }
 
-pub fn set(names: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

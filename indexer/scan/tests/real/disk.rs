@@ -1,7 +1,5 @@
 //! The walk on real directories: odd names, great depth and width, what cannot be read, and what goes meanwhile.
 
-mod common;
-
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{is_root, scope, set, shown, shown_while, stopped};
+use crate::common::{is_root, scope, set, shown, shown_while, stopped};
 use record::{EntryId, Kind, Time};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use scan::{Errno, Look, Rules, Start, look, open_below, open_root};
@@ -215,7 +213,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_shown() {
         let shown = shown(&scope(&root));
         assert_eq!(shown.names(), set(&["closed", "open", "open/file"]));
         assert_eq!(shown.failed, [(b"/closed".to_vec(), Errno::ACCESS, "open")]);
-        assert_eq!(shown.listed[&b""[..]], true);
+        assert!(shown.listed[&b""[..]]);
         assert!(!shown.listed.contains_key(&b"closed"[..]));
         assert_eq!(shown.done.len(), 2);
         println!("it ran");
@@ -226,7 +224,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_shown() {
     std::fs::set_permissions(temp.path(), PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::set_permissions(temp.path().join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
     let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", "what_cannot_be_read_is_told_and_the_rest_is_shown", "--nocapture"]);
+    again.args(["--exact", "disk::what_cannot_be_read_is_told_and_the_rest_is_shown", "--nocapture"]);
     again.env(DIR, temp.path());
     if is_root() {
         // Root may read everything; nobody may not.
@@ -261,7 +259,7 @@ fn a_directory_that_goes_in_mid_walk_is_told_as_gone() {
         assert!(matches!((*error, *doing), (Errno::NOENT, "open" | "list")), "{path} {error} {doing}");
     }
     assert!(shown.names().is_superset(&set(&["a", "b"])));
-    assert_eq!(shown.listed[&b""[..]], true);
+    assert!(shown.listed[&b""[..]]);
 }
 
 #[test]
@@ -337,7 +335,7 @@ fn a_walk_may_begin_below_the_root() {
     let dir = scope.open_below(root.as_fd(), &[b"a", b"b"]).unwrap();
     let seen = scan::look_self(dir.as_fd()).unwrap();
     let id = EntryId::new(scope.root_entry().unwrap().volume, seen.inode);
-    let writer = common::Writer { shown: Default::default(), at_enter: |_: &[u8]| true };
+    let writer = crate::common::Writer { shown: Default::default(), at_enter: |_: &[u8]| true };
     let start = Start::below(&scope, dir, id, vec![b"a"[..].into(), b"b"[..].into()]);
     scan::walk(&scope, start, 2, &writer, &AtomicBool::new(false), &scan::Progress::default()).unwrap();
     let shown = writer.shown.into_inner().unwrap();

@@ -1,14 +1,12 @@
 //! Other file systems inside a root: followed, left out, or the same one again. Each test mounts in a mount
 //! namespace of its own, for which it needs root.
 
-mod common;
-
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{is_root, scope, set, shown};
+use crate::common::{is_root, scope, set, shown};
 use record::VolumeId;
 use scan::{Member, Scope};
 
@@ -25,7 +23,7 @@ fn inside(test: &str) -> bool {
     let output = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &format!("mounted::{test}"), "--nocapture"])
         .env(INSIDE, "1")
         .output();
     match output {
@@ -37,7 +35,7 @@ fn inside(test: &str) -> bool {
                 println!("SKIPPED: {test} may not make a namespace: {told}");
             } else {
                 print!("{}", out.lines().filter(|line| line.contains("SKIPPED")).collect::<String>());
-                assert!(output.status.success(), "{told}{out}");
+                assert!(output.status.success() && out.contains("1 passed"), "{told}{out}");
             }
         }
     }
@@ -58,7 +56,7 @@ fn bind(from: &Path, at: &Path) {
     assert!(run("mount", &[&"--bind", &from, &at]), "bind mount");
 }
 
-fn volume(shown: &common::Shown, path: &str) -> VolumeId {
+fn volume(shown: &crate::common::Shown, path: &str) -> VolumeId {
     shown.entries[path.as_bytes()].0.volume
 }
 
@@ -117,6 +115,20 @@ fn the_same_volume_again_is_left_out() {
     assert_eq!(shown(&ruled).names(), set(&["a", "a/file", "dir", "dir/file"]));
     mount("tmpfs", &root.join("z"));
     assert_eq!(shown(&scope(root)).names(), set(&["a", "a/file", "dir", "dir/file", "z"]));
+}
+
+/// The mount table knows no links, so a root configured through one must be told apart by its real path.
+#[test]
+fn the_first_mount_wins_below_a_root_behind_a_link() {
+    if !inside("the_first_mount_wins_below_a_root_behind_a_link") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let real = temp.path().join("real");
+    mount("tmpfs", &real.join("root/z"));
+    bind(&real.join("root/z"), &real.join("root/a"));
+    std::os::unix::fs::symlink("real", temp.path().join("link")).unwrap();
+    assert_eq!(shown(&scope(&temp.path().join("link/root"))).names(), set(&["z"]));
 }
 
 #[test]

@@ -1,0 +1,369 @@
+//! The command line: names, flags and help. Decides nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keep an exact, durable, always-current index of file trees, and a journal of every change
+#[derive(Debug, Parser)]
+#[command(name = "indexer", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  indexer watch ~/Media              index the tree and follow every change
+  indexer du ~/Media --depth 1       sizes, at once, while it changes
+  indexer changes --since 2h         what happened in the last two hours
+
+Exit codes: 0 done, 1 differences or nothing found, 2 usage, 3 it failed")]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Global {
+    /// Keep index and journal in this folder [default: indexer in the XDG state folder]
+    #[arg(long, value_name = "DIR", global = true, env = "INDEXER_STATE", help_heading = "Global options")]
+    pub(crate) state: Option<PathBuf>,
+    /// Read this configuration file [default: indexer/indexer.toml in the XDG config folder]
+    #[arg(long, value_name = "FILE", global = true, env = "INDEXER_CONFIG", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = "Global options")]
+    pub(crate) verbose: bool,
+    /// Say only errors on stderr
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Index the trees, then follow every change, in the foreground
+    #[command(after_help = "\
+Prints a line that begins with `live` once all that was there is in the index and changes are followed.
+Without ROOT it takes the roots of the configuration file, or those the index has.
+
+Examples:
+  indexer watch ~/Media
+  indexer watch /srv/data --exclude '*.tmp' --exclude /cache/ --backend inotify")]
+    Watch(Watch),
+    /// Index the trees once, or bring the index up to date, and exit
+    #[command(after_help = "Examples:\n  indexer scan ~/Media\n  indexer scan /srv/data --threads 8 --one-file-system")]
+    Scan(Scan),
+    /// Show roots, coverage, progress and consumers
+    #[command(after_help = "Examples:\n  indexer status\n  indexer status --follow --json")]
+    Status {
+        /// Print it again each second until interrupted
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Wait until every change made so far is in the index and the journal
+    #[command(after_help = "Needs a running daemon.\n\nExample:\n  cp -a photos ~/Media/ && indexer settle && indexer du ~/Media")]
+    Settle {
+        /// Give up after this long
+        #[arg(long, value_name = "AGE", default_value = "30s", value_parser = crate::values::age)]
+        timeout: std::time::Duration,
+    },
+    /// Show change records
+    #[command(after_help = "\
+Examples:
+  indexer changes --since 2h
+  indexer changes --since 2026-11-20T10:00:00 --root ~/Media
+  indexer changes --since 1234 --follow --json
+  indexer changes --consumer backup --ack --json")]
+    Changes(Changes),
+    /// List a directory as the index has it
+    #[command(after_help = "Examples:\n  indexer ls ~/Media\n  indexer ls -l ~/Media/film.mkv")]
+    Ls {
+        /// Directory or entry
+        path: PathBuf,
+        /// Print mode, links, owner, size and time too
+        #[arg(short, long)]
+        long: bool,
+    },
+    /// Find entries by name, kind, size, time or owner
+    #[command(after_help = "\
+Examples:
+  indexer find ~/Media --name '*.mkv' --size +1G
+  indexer find --type file --newer 1d --json
+  indexer find /srv --older 2y --category video --print0 | xargs -0 ls -l")]
+    Find(Find),
+    /// Show the size of directories
+    #[command(after_help = "\
+Answers from sums kept up to date, whatever the size of the tree. A file with several names counts once a root.
+
+Examples:
+  indexer du ~/Media
+  indexer du ~/Media --depth 2 --top 20
+  indexer du ~/Media/films --exact")]
+    Du(Du),
+    /// Compare the index with the disk, by a walk of its own
+    #[command(after_help = "Exit code 0: equal; 1: differences, each listed.\n\nExample:\n  indexer verify ~/Media --json")]
+    Verify {
+        /// Only this root [default: all]
+        root: Option<PathBuf>,
+    },
+    /// Look at a tree again and repair what differs
+    #[command(after_help = "Examples:\n  indexer sweep\n  indexer sweep ~/Media/films --level names")]
+    Sweep {
+        /// Only this directory and what is below it [default: all roots]
+        path: Option<PathBuf>,
+        /// What to compare
+        #[arg(long, value_enum, default_value_t = LevelArg::Stat)]
+        level: LevelArg,
+    },
+    /// Give unused space inside the index file back
+    #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
+    Compact,
+    /// Check the index and the machine, and say what to do
+    #[command(after_help = "Example:\n  indexer doctor --json")]
+    Doctor,
+    /// Decide about a root
+    #[command(subcommand, arg_required_else_help = true)]
+    Root(Root),
+    /// Print a shell's completion script
+    #[command(after_help = "Example:\n  indexer completions bash > ~/.local/share/bash-completion/completions/indexer")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(after_help = "Example:\n  indexer man ~/.local/share/man/man1")]
+    Man {
+        /// Folder, made if missing
+        dir: PathBuf,
+    },
+}
+
+/// `root …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Root {
+    /// Believe what is now at a root that was lost or changed too much, even if that removes everything
+    #[command(after_help = "Example:\n  indexer root accept ~/Media")]
+    Accept {
+        /// The root, or the mount point that was lost
+        path: PathBuf,
+    },
+}
+
+/// What a sweep compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelArg {
+    /// Names alone
+    Names,
+    /// Names and stat fields
+    Stat,
+}
+
+/// Which means of watching to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendArg {
+    /// The best there is, root by root
+    Auto,
+    /// One mark for the whole file system (takes root)
+    Fanotify,
+    /// One watch a directory
+    Inotify,
+    /// The portable watcher
+    Notify,
+    /// Sweeps alone
+    Sweep,
+}
+
+/// Threads, batch and cache together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// One thread, little memory
+    Conservative,
+    /// A thread a core
+    Default,
+    /// Two threads a core, large caches
+    Aggressive,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One object a line
+    Json,
+}
+
+/// What of the trees is indexed, and with what effort.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Scan {
+    /// Directories to index
+    #[arg(value_name = "ROOT")]
+    pub(crate) roots: Vec<PathBuf>,
+    /// Look at this many directories at once
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Index this many levels below a root
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
+    /// Leave out what matches, in the syntax of .gitignore (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what matches a line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ignore_file: Option<PathBuf>,
+    /// Index what symbolic links lead to, once each
+    #[arg(long)]
+    pub(crate) follow_symlinks: bool,
+    /// Leave out file systems mounted inside a root
+    #[arg(long)]
+    pub(crate) one_file_system: bool,
+    /// Set threads, batch and cache together
+    #[arg(long, value_enum)]
+    pub(crate) profile: Option<ProfileArg>,
+    /// Write the log as text or as JSON
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// `watch`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Watch {
+    /// Watch by this means
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<BackendArg>,
+    /// What and how.
+    #[command(flatten)]
+    pub(crate) scan: Scan,
+}
+
+/// `changes`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Changes {
+    /// Begin after a seq, at a time, or so long ago [default: the oldest record kept]
+    #[arg(long, value_name = "SEQ|TIME|AGE")]
+    pub(crate) since: Option<String>,
+    /// Go on with new records as they come
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only records of this root
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<PathBuf>,
+    /// Begin where this consumer left off
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// Move the consumer's cursor over what was printed
+    #[arg(long, requires = "consumer")]
+    pub(crate) ack: bool,
+    /// Remove the consumer and its cursor
+    #[arg(long, requires = "consumer", conflicts_with_all = ["ack", "follow", "since", "limit", "root"])]
+    pub(crate) forget: bool,
+    /// Print at most so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// `find`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Find {
+    /// Where to begin [default: all roots]
+    pub(crate) path: Option<PathBuf>,
+    /// Name matches this pattern of * ? [abc]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) name: Option<String>,
+    /// The same, upper and lower case alike
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) iname: Option<String>,
+    /// f d l p s b c, or words: file directory symlink fifo socket block char; several by commas
+    #[arg(long = "type", value_name = "KIND", value_delimiter = ',')]
+    pub(crate) kinds: Vec<String>,
+    /// More than (+), less than (-) or exactly so many bytes; units k M G T
+    #[arg(long, value_name = "[+-]N", allow_hyphen_values = true, value_parser = crate::values::size_test)]
+    pub(crate) size: Option<(u64, u64)>,
+    /// Modified after a time, or within an age
+    #[arg(long, value_name = "TIME|AGE")]
+    pub(crate) newer: Option<String>,
+    /// Modified before a time, or longer ago than an age
+    #[arg(long, value_name = "TIME|AGE")]
+    pub(crate) older: Option<String>,
+    /// photo video music document archive code other
+    #[arg(long, value_name = "WORD")]
+    pub(crate) category: Option<String>,
+    /// User number or name
+    #[arg(long, value_name = "USER")]
+    pub(crate) owner: Option<String>,
+    /// Number of hard links: 2, or 2+ for 2 and more
+    #[arg(long, value_name = "N", value_parser = crate::values::links_test)]
+    pub(crate) links: Option<(u32, u32)>,
+    /// Go this many levels down
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
+    /// Stop after so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// End each path with a NUL and quote nothing
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) print0: bool,
+}
+
+/// `du`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Du {
+    /// Directory [default: all roots]
+    pub(crate) path: Option<PathBuf>,
+    /// Show directories so many levels down too
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u32>,
+    /// Show only the largest so many of them [default depth: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
+    /// Count each file with several names wherever one lies below, as du(1) does; walks the index
+    #[arg(long)]
+    pub(crate) exact: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_and_after_the_command() {
+        for line in ["indexer --state /s --json du /a", "indexer du /a --state /s --json"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.global.state.as_deref(), Some(std::path::Path::new("/s")), "{line}");
+            assert!(cli.global.json, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_in_the_imperative_and_without_a_full_stop() {
+        fn check(command: &clap::Command) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.ends_with('.'), "{}: {about}", command.get_name());
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty() && !help.ends_with('.'), "{}: {help}", argument.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn find_takes_signed_sizes() {
+        let cli = Cli::try_parse_from("indexer find / --size -4k --type f,d".split(' ')).unwrap();
+        let Command::Find(find) = cli.command else { panic!("not find") };
+        assert_eq!(find.size, Some((0, 4095)));
+        assert_eq!(find.kinds, ["f", "d"]);
+    }
+}

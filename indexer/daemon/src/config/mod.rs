@@ -1,0 +1,243 @@
+//! Settings: flags over environment over file over profile. Knows no command but what it needs to run.
+
+mod file;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+use index::{Repair, Retention};
+
+use crate::cli::{BackendArg, LogFormat, ProfileArg, Scan, Watch};
+use crate::engine::{Backend, EngineConfig, RootConfig, status};
+use crate::failure::Failure;
+use crate::paths;
+
+pub(crate) use file::File;
+
+/// Looks a variable up.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// How progress is told: what there is, and the phase.
+pub(crate) type ProgressFn = Arc<dyn Fn(&status::Progress, &str) + Send + Sync>;
+
+/// Everything but the roots, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// How to watch.
+    pub(crate) backend: Backend,
+    /// Directories looked at at once.
+    pub(crate) threads: usize,
+    /// Bytes of the index's page cache.
+    pub(crate) cache: usize,
+    /// Hints looked at a commit.
+    pub(crate) batch: usize,
+    /// Bytes of a seed's sort buffer.
+    pub(crate) seed_buffer: usize,
+    /// How much of the journal is kept.
+    pub(crate) retention: Retention,
+    /// How long an entry must be left alone to be `complete`.
+    pub(crate) quiet: Duration,
+    /// What a crash costs at the next start.
+    pub(crate) repair: Repair,
+}
+
+/// What a profile sets together.
+struct Profile {
+    threads: usize,
+    cache: usize,
+    batch: usize,
+    seed_buffer: usize,
+}
+
+impl Profile {
+    fn of(word: ProfileArg, cores: usize) -> Profile {
+        match word {
+            ProfileArg::Conservative => {
+                Profile { threads: 1, cache: 16 << 20, batch: 1024, seed_buffer: 4 << 20 }
+            }
+            ProfileArg::Default => {
+                // All sort buffers together stay near 32 MiB: memory must not grow with the machine.
+                let seed_buffer = ((32 << 20) / cores).clamp(2 << 20, 12 << 20);
+                Profile { threads: cores, cache: 48 << 20, batch: 4096, seed_buffer }
+            }
+            ProfileArg::Aggressive => {
+                Profile { threads: cores * 2, cache: 512 << 20, batch: 16384, seed_buffer: 32 << 20 }
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Resolves `flags` over `env` over `file`, for a machine of `cores`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] that names the variable or flag and what it takes.
+    pub(crate) fn resolve(file: &File, env: Env<'_>, flags: &Watch, cores: usize) -> Result<Settings, Failure> {
+        let profile = match flags.scan.profile {
+            Some(profile) => Some(profile),
+            None => variable(env, "INDEXER_PROFILE", |text| ProfileArg::from_str(text, true))?.or(file.profile),
+        };
+        let profile = Profile::of(profile.unwrap_or(ProfileArg::Default), cores.max(1));
+        let backend = match flags.backend {
+            Some(backend) => Some(backend),
+            None => variable(env, "INDEXER_BACKEND", |text| BackendArg::from_str(text, true))?.or(file.backend),
+        };
+        let threads = match flags.scan.threads {
+            Some(threads) => Some(threads),
+            None => variable(env, "INDEXER_THREADS", number)?.or(file.threads),
+        };
+        let threads = threads.unwrap_or(profile.threads);
+        if threads == 0 {
+            return Err(Failure::Usage("threads is 0; at least one has to do the work".into()));
+        }
+        let batch = variable(env, "INDEXER_BATCH", number)?.or(file.batch).unwrap_or(profile.batch);
+        let cache = variable(env, "INDEXER_CACHE", crate::values::size)?.or(file.cache);
+        let cache = cache.map_or(profile.cache, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let age = variable(env, "INDEXER_RETENTION_AGE", crate::values::age)?.or(file.retention.age);
+        let bytes = variable(env, "INDEXER_RETENTION_BYTES", crate::values::size)?.or(file.retention.bytes);
+        let quiet = variable(env, "INDEXER_QUIET", crate::values::age)?.or(file.quiet);
+        Ok(Settings {
+            backend: backend_of(backend.unwrap_or(BackendArg::Auto))?,
+            threads,
+            cache: cache.max(1 << 20),
+            batch: batch.max(1),
+            seed_buffer: profile.seed_buffer,
+            retention: Retention {
+                age: age.unwrap_or(Duration::from_secs(30 * 86_400)),
+                bytes: bytes.unwrap_or(1 << 30),
+            },
+            quiet: quiet.unwrap_or(Duration::from_secs(2)),
+            repair: index::Settings::default().repair,
+        })
+    }
+
+    /// What the engine takes.
+    pub(crate) fn engine(&self, roots: Vec<RootConfig>, progress: ProgressFn) -> EngineConfig {
+        EngineConfig {
+            roots,
+            backend: self.backend,
+            threads: self.threads,
+            cache_bytes: self.cache,
+            batch: self.batch,
+            seed_buffer: self.seed_buffer,
+            retention: self.retention,
+            quiet: self.quiet,
+            repair: self.repair,
+            progress,
+        }
+    }
+
+    /// How the index is opened by commands without a daemon.
+    pub(crate) fn index(&self) -> index::Settings {
+        index::Settings { cache: self.cache, repair: self.repair }
+    }
+}
+
+/// The log's form, by environment and file; a flag is over both.
+///
+/// # Errors
+/// [`Failure::Usage`] for another word in `INDEXER_LOG_FORMAT`.
+pub(crate) fn log_format(file: &File, env: Env<'_>) -> Result<LogFormat, Failure> {
+    let variable = variable(env, "INDEXER_LOG_FORMAT", |text| LogFormat::from_str(text, true))?;
+    Ok(variable.or(file.log).unwrap_or(LogFormat::Text))
+}
+
+/// The roots to work on: those given, else those of the file, else those the index has (`stored`).
+///
+/// # Errors
+/// [`Failure::Usage`] for what cannot be a root, for roots in one another, or when there is none.
+pub(crate) fn roots(
+    file: &File,
+    flags: &Scan,
+    stored: &[RootConfig],
+    command: &str,
+) -> Result<Vec<RootConfig>, Failure> {
+    let mut roots = Vec::new();
+    if flags.roots.is_empty() {
+        for root in &file.roots {
+            roots.push(file.root(root, paths::root(&root.path)?)?);
+        }
+    } else {
+        for path in &flags.roots {
+            roots.push(named(file, path, stored)?);
+        }
+    }
+    if roots.is_empty() {
+        roots = stored.to_vec();
+    }
+    if roots.is_empty() {
+        return Err(Failure::Usage(format!(
+            "no root is named, configured or indexed yet; name one, as in `indexer {command} ~/Media`"
+        )));
+    }
+    for root in &mut roots {
+        root.excludes.extend(flags.exclude.iter().cloned());
+        root.excludes.dedup();
+        if let Some(file) = &flags.ignore_file {
+            root.ignore_file = Some(paths::absolute(file)?);
+        }
+        root.max_depth = flags.max_depth.or(root.max_depth);
+        root.one_file_system |= flags.one_file_system;
+        root.follow_symlinks |= flags.follow_symlinks;
+    }
+    let mut all: Vec<&[u8]> = roots.iter().map(|root| &root.path[..]).collect();
+    paths::disjoint(&all)?;
+    // Those of the index that stay as they are must not overlap either.
+    let named = all.clone();
+    all.extend(stored.iter().map(|root| &root.path[..]).filter(|path| !named.contains(path)));
+    paths::disjoint(&all)?;
+    Ok(roots)
+}
+
+/// A root named on the command line, with what the file says of it.
+fn named(file: &File, path: &Path, stored: &[RootConfig]) -> Result<RootConfig, Failure> {
+    let checked = match paths::root(path) {
+        Ok(checked) => checked,
+        // A root that the index has may be away for now: a disk that is not mounted.
+        Err(failure) => match paths::spellings(path)?.into_iter().find(|path| has(stored, path)) {
+            Some(known) if path.symlink_metadata().is_err() => known,
+            _ => return Err(failure),
+        },
+    };
+    let configured = file.roots.iter().find(|root| paths::root(&root.path).is_ok_and(|path| path == checked));
+    match configured {
+        Some(root) => file.root(root, checked),
+        None => file.root(&file::Root::default(), checked),
+    }
+}
+
+fn has(stored: &[RootConfig], path: &[u8]) -> bool {
+    stored.iter().any(|root| root.path == path)
+}
+
+fn backend_of(argument: BackendArg) -> Result<Backend, Failure> {
+    match argument {
+        BackendArg::Auto => Ok(Backend::Auto),
+        BackendArg::Fanotify => Ok(Backend::Fanotify),
+        BackendArg::Inotify => Ok(Backend::Inotify),
+        BackendArg::Sweep => Ok(Backend::Sweep),
+        BackendArg::Notify => Err(Failure::Usage(
+            "backend notify is not in this version; use inotify, which needs no privileges, or sweep".into(),
+        )),
+    }
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+fn variable<T>(
+    env: Env<'_>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let text = value.to_str().ok_or_else(|| Failure::Usage(format!("{name} is not UTF-8")))?;
+    parse(text).map(Some).map_err(|why| Failure::Usage(format!("{name}={text}: {why}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Settings from files, variables and flags: which wins, and what an error names.
+
+use super::*;
+use std::path::PathBuf;
+
+const FILE: &str = r#"
+roots = ["/srv/a", { path = "b", exclude = ["*.tmp"], max_depth = 3 }, "~/c"]
+exclude = ["/cache/"]
+backend = "inotify"
+profile = "conservative"
+cache = "32MiB"
+retention = { age = "7d", bytes = "1GiB" }
+quiet = "5s"
+log = "json"
+"#;
+
+fn parse(text: &str) -> Result<File, String> {
+    File::parse(text, Path::new("/etc/indexer.toml"), Some(Path::new("/home/u"))).map_err(|error| error.to_string())
+}
+
+fn no_env(_: &str) -> Option<OsString> {
+    None
+}
+
+#[test]
+fn a_file_sets_everything() {
+    let file = parse(FILE).unwrap();
+    let paths: Vec<_> = file.roots.iter().map(|root| root.path.clone()).collect();
+    assert_eq!(paths, ["/srv/a", "/etc/b", "/home/u/c"].map(PathBuf::from));
+    assert_eq!(log_format(&file, &no_env).unwrap(), LogFormat::Json);
+    let second = file.root(&file.roots[1], b"/etc/b".to_vec()).unwrap();
+    assert_eq!(second.excludes, ["/cache/", "*.tmp"]);
+    assert_eq!(second.max_depth, Some(3));
+
+    let settings = Settings::resolve(&file, &no_env, &Watch::default(), 8).unwrap();
+    assert_eq!((settings.backend, settings.threads, settings.cache), (Backend::Inotify, 1, 32 << 20));
+    assert_eq!(settings.retention, Retention { age: Duration::from_secs(7 * 86_400), bytes: 1 << 30 });
+    assert_eq!(settings.quiet, Duration::from_secs(5));
+}
+
+#[test]
+fn flags_are_over_variables_and_those_over_the_file() {
+    let file = parse(FILE).unwrap();
+    let env = |name: &str| {
+        let pairs = [("INDEXER_THREADS", "5"), ("INDEXER_BACKEND", "sweep"), ("INDEXER_PROFILE", "aggressive")];
+        pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+    };
+    let settings = Settings::resolve(&file, &env, &Watch::default(), 8).unwrap();
+    assert_eq!((settings.backend, settings.threads, settings.batch), (Backend::Sweep, 5, 16384));
+    let scan = Scan { threads: Some(2), ..Scan::default() };
+    let flags = Watch { backend: Some(BackendArg::Fanotify), scan };
+    let settings = Settings::resolve(&file, &env, &flags, 8).unwrap();
+    assert_eq!((settings.backend, settings.threads), (Backend::Fanotify, 2));
+}
+
+#[test]
+fn errors_name_key_file_and_line() {
+    for (text, expected) in [
+        ("\ncolour = 1", "/etc/indexer.toml, line 2: unknown field `colour`"),
+        ("roots = [\n \"/a\",\n { path = \"/b\", depth = 1 } ]", "line 3: unknown field `depth`"),
+        ("backend = \"magic\"", "expected auto, fanotify"),
+        ("cache = \"many\"", "sizes look like"),
+        ("quiet = \"soon\"", "no length of time"),
+        ("roots = [1]", "a path, or a table with a path"),
+        ("roots = [", "line 1"),
+    ] {
+        let said = parse(text).unwrap_err();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    let env = |name: &str| (name == "INDEXER_CACHE").then(|| OsString::from("lots"));
+    let said = Settings::resolve(&File::default(), &env, &Watch::default(), 2).unwrap_err().to_string();
+    assert!(said.starts_with("INDEXER_CACHE=lots: "), "{said}");
+    let flags = Watch { backend: Some(BackendArg::Notify), scan: Scan::default() };
+    let said = Settings::resolve(&File::default(), &no_env, &flags, 2).unwrap_err().to_string();
+    assert!(said.contains("not in this version"), "{said}");
+}
+
+#[test]
+fn roots_come_from_flags_or_the_file_or_the_index() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().canonicalize().unwrap();
+    let (a, b) = (top.join("a"), top.join("b"));
+    std::fs::create_dir(&a).unwrap();
+    std::fs::create_dir(&b).unwrap();
+    let text = format!("roots = [{{ path = {a:?}, exclude = [\"x\"] }}]");
+    let file = parse(&text).unwrap();
+    let of = |paths: &[&Path]| Scan { roots: paths.iter().map(|path| path.to_path_buf()).collect(), ..Scan::default() };
+    let only = |path: &Path, excludes: &[&str]| RootConfig {
+        path: crate::paths::bytes(path),
+        excludes: excludes.iter().map(|&word| word.to_owned()).collect(),
+        ignore_file: None,
+        max_depth: None,
+        one_file_system: false,
+        follow_symlinks: false,
+    };
+
+    assert_eq!(roots(&file, &of(&[]), &[], "scan").unwrap(), [only(&a, &["x"])]);
+    assert_eq!(roots(&file, &of(&[&b]), &[], "scan").unwrap(), [only(&b, &[])]);
+    let mut flags = of(&[&a]);
+    flags.exclude.push("y".into());
+    assert_eq!(roots(&file, &flags, &[], "scan").unwrap(), [only(&a, &["x", "y"])]);
+    let stored = [only(&b, &["z"])];
+    assert_eq!(roots(&File::default(), &of(&[]), &stored, "scan").unwrap(), stored);
+    let none = roots(&File::default(), &of(&[]), &[], "watch").unwrap_err();
+    assert!(matches!(&none, Failure::Usage(said) if said.contains("`indexer watch ~/Media`")), "{none}");
+    roots(&File::default(), &of(&[&a, &a]), &[], "scan").expect_err("twice");
+    roots(&File::default(), &of(&[&top]), &stored, "scan").expect_err("the index has a root inside it");
+    // A root that is away for now is taken as it is known.
+    let gone = [only(&top.join("gone"), &[])];
+    assert_eq!(roots(&File::default(), &of(&[&top.join("gone")]), &gone, "scan").unwrap(), gone);
+}

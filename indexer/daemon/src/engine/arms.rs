@@ -1,0 +1,221 @@
+//! How each volume is watched: armed when it is first met, before anything in it is listed. Decides between
+//! the tiers by trying them; never assumes.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use record::{EntryId, How, VolumeId};
+use rustc_hash::FxHashMap;
+use tracing::{info, warn};
+use watch::fanotify::FanotifyReader;
+use watch::{AddError, FanotifyGroup, InotifyLimits, InotifyTier, Pending};
+
+use super::config::Backend;
+
+/// All watches.
+pub(crate) struct Arms {
+    pending: Arc<Pending>,
+    backend: Backend,
+    /// The state folder: (device, inode).
+    ignored: Vec<(u64, u64)>,
+    /// The index file, whose writes need no event.
+    index_file: Option<OwnedFd>,
+    state: Mutex<State>,
+    /// Directories that got no watch since the last [`Arms::take_unwatched`].
+    unwatched: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    volumes: FxHashMap<VolumeId, Arc<Arm>>,
+    inotify: Option<Result<Arc<InotifyTier>, String>>,
+}
+
+/// How one volume is watched.
+pub(crate) struct Arm {
+    tier: Tier,
+    /// Why this one.
+    pub(crate) reason: String,
+    /// A directory of the volume, to open handles through.
+    pub(crate) point: Vec<u8>,
+    /// Directories that have no watch for want of any.
+    pub(crate) unwatched: AtomicU64,
+}
+
+enum Tier {
+    Fanotify(FanotifyReader),
+    Inotify(Arc<InotifyTier>),
+    Sweep,
+}
+
+impl Arm {
+    /// What records found by it say.
+    pub(crate) fn how(&self) -> How {
+        match self.tier {
+            Tier::Fanotify(_) => How::Fanotify,
+            Tier::Inotify(_) => How::Inotify,
+            Tier::Sweep => How::Sweep,
+        }
+    }
+
+    /// Whether only a sweep can tell what changed in it, or in a part of it.
+    pub(crate) fn needs_sweep(&self) -> bool {
+        matches!(self.tier, Tier::Sweep) || self.unwatched.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Arms {
+    pub(crate) fn new(
+        pending: Arc<Pending>,
+        backend: Backend,
+        ignored: Vec<(u64, u64)>,
+        index_file: Option<OwnedFd>,
+    ) -> Arms {
+        Arms { pending, backend, ignored, index_file, state: Mutex::default(), unwatched: AtomicU64::new(0) }
+    }
+
+    /// Arms a directory that is about to be listed: its volume if that is new, itself where every
+    /// directory needs a watch. `point` gives a path to it.
+    pub(crate) fn arm(&self, dir: EntryId, device: u64, fd: BorrowedFd<'_>, point: &dyn Fn() -> Vec<u8>) -> Arc<Arm> {
+        let arm = self.volume(dir.volume, device, fd, point);
+        if let Tier::Inotify(tier) = &arm.tier
+            && let Err(error) = tier.add(dir, fd)
+        {
+            self.refused(&arm, dir, &error);
+        }
+        arm
+    }
+
+    /// The arm of a volume, if it was met.
+    pub(crate) fn get(&self, volume: VolumeId) -> Option<Arc<Arm>> {
+        self.lock().volumes.get(&volume).cloned()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<(VolumeId, Arc<Arm>)> {
+        self.lock().volumes.iter().map(|(id, arm)| (*id, arm.clone())).collect()
+    }
+
+    /// Whether any volume is watched by inotify, which needs a watch for every directory.
+    pub(crate) fn each_directory(&self) -> bool {
+        self.lock().volumes.values().any(|arm| matches!(arm.tier, Tier::Inotify(_)))
+    }
+
+    /// Watches in use.
+    pub(crate) fn watches(&self) -> u64 {
+        match &self.lock().inotify {
+            Some(Ok(tier)) => tier.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// Kernel events read, and times that a queue overflowed.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let state = self.lock();
+        let mut sum = (0, 0);
+        for arm in state.volumes.values() {
+            if let Tier::Fanotify(reader) = &arm.tier {
+                let counters = reader.counters();
+                sum = (sum.0 + counters.events, sum.1 + counters.overflows);
+            }
+        }
+        if let Some(Ok(tier)) = &state.inotify {
+            let counters = tier.counters();
+            sum = (sum.0 + counters.events, sum.1 + counters.overflows);
+        }
+        sum
+    }
+
+    /// Waits until every event that is queued now is a hint. A reader that died has marked its volume
+    /// lost already; that is repaired, not waited for.
+    pub(crate) fn barrier(&self, deadline: Instant) -> Result<(), watch::BarrierError> {
+        let (arms, inotify) = {
+            let state = self.lock();
+            let arms: Vec<Arc<Arm>> = state.volumes.values().cloned().collect();
+            (arms, state.inotify.as_ref().and_then(|tier| tier.as_ref().ok()).cloned())
+        };
+        for arm in arms {
+            if let Tier::Fanotify(reader) = &arm.tier {
+                reader.barrier(deadline)?;
+            }
+        }
+        inotify.map_or(Ok(()), |tier| tier.barrier(deadline))
+    }
+
+    /// Forgets how much was unwatched: before a sweep that arms everything again.
+    pub(crate) fn reset_unwatched(&self) {
+        for (_, arm) in self.all() {
+            arm.unwatched.store(0, Ordering::Relaxed);
+        }
+        self.unwatched.store(0, Ordering::Relaxed);
+    }
+
+    fn volume(&self, volume: VolumeId, device: u64, fd: BorrowedFd<'_>, point: &dyn Fn() -> Vec<u8>) -> Arc<Arm> {
+        let mut state = self.lock();
+        if let Some(arm) = state.volumes.get(&volume) {
+            return arm.clone();
+        }
+        let (tier, reason) = self.choose(&mut state, volume, device, fd);
+        let point = point();
+        let tier_name = match &tier {
+            Tier::Fanotify(_) => "fanotify",
+            Tier::Inotify(_) => "inotify",
+            Tier::Sweep => "sweep",
+        };
+        info!(volume = volume.0, at = %String::from_utf8_lossy(&point), tier = tier_name, reason, "volume armed");
+        let arm = Arc::new(Arm { tier, reason, point, unwatched: AtomicU64::new(0) });
+        state.volumes.insert(volume, arm.clone());
+        arm
+    }
+
+    fn choose(&self, state: &mut State, volume: VolumeId, device: u64, fd: BorrowedFd<'_>) -> (Tier, String) {
+        let mut why_not = String::new();
+        match self.backend {
+            Backend::Sweep => return (Tier::Sweep, "asked for".to_owned()),
+            Backend::Inotify => {}
+            Backend::Auto | Backend::Fanotify => match self.fanotify(volume, device, fd) {
+                Ok(reader) => return (Tier::Fanotify(reader), "the whole file system by one mark".to_owned()),
+                Err(error) => why_not = format!("fanotify: {error}"),
+            },
+        }
+        let tier = state.inotify.get_or_insert_with(|| {
+            let share = InotifyLimits::read().share();
+            InotifyTier::new(self.pending.clone(), share).map(Arc::new).map_err(|error| error.to_string())
+        });
+        match tier {
+            Ok(tier) if why_not.is_empty() => (Tier::Inotify(tier.clone()), "asked for".to_owned()),
+            Ok(tier) => (Tier::Inotify(tier.clone()), why_not),
+            Err(error) => {
+                warn!(volume = volume.0, error, "no inotify instance, only sweeps are left");
+                (Tier::Sweep, format!("{why_not}; inotify: {error}"))
+            }
+        }
+    }
+
+    fn fanotify(&self, volume: VolumeId, device: u64, fd: BorrowedFd<'_>) -> Result<FanotifyReader, watch::ArmError> {
+        let ignored = self.ignored.iter().filter(|(on, _)| *on == device).map(|(_, inode)| *inode).collect();
+        let reader = FanotifyGroup::arm(volume, fd, ignored)?.start(self.pending.clone())?;
+        if let Some(file) = &self.index_file {
+            // Saves wake-ups alone: kernels before 6.0 refuse, and the folder is ignored anyway.
+            let _ = reader.ignore_inode(std::os::fd::AsFd::as_fd(file));
+        }
+        Ok(reader)
+    }
+
+    fn refused(&self, arm: &Arm, dir: EntryId, error: &AddError) {
+        arm.unwatched.fetch_add(1, Ordering::Relaxed);
+        if self.unwatched.fetch_add(1, Ordering::Relaxed) == 0 {
+            let share = InotifyLimits::read();
+            warn!(
+                %dir, %error, limit = share.watches,
+                "a directory has no watch; it is kept true by sweeps (see `indexer doctor`)"
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,45 @@
+//! Why the engine could not do what it was asked to.
+
+use std::time::Duration;
+
+use index::{IndexError, OpenError};
+
+/// An error of the engine, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// The index could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The index failed while open.
+    #[error("{0}{}", full(.0))]
+    Index(#[from] IndexError),
+    /// A root cannot be indexed.
+    #[error("root {path}: {why}")]
+    Root {
+        /// Its path, for display.
+        path: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The backend that was asked for is not to be had.
+    #[error("cannot watch {path} by fanotify: {why}; without --backend the next best is taken")]
+    Backend {
+        /// Which tree.
+        path: String,
+        /// What the kernel said.
+        why: String,
+    },
+    /// Not done in time.
+    #[error("not settled within {0:?}; the daemon goes on, ask again or give it longer by --timeout")]
+    TimedOut(Duration),
+    /// The engine has stopped or is stopping.
+    #[error("the daemon is stopping")]
+    Stopped,
+    /// The engine ended on an error of its own.
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn full(error: &IndexError) -> &'static str {
+    if error.is_disk_full() { "; the state folder's disk is full: make room and start again, nothing is lost" } else { "" }
+}

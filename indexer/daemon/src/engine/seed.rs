@@ -1,0 +1,146 @@
+//! The first scan of a root as the walk's visitor: rows into sorted runs, sums up the tree.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use index::{Blind, IndexError, Seed, SeedWorker};
+use record::{EntryId, RootId, Time, Totals};
+use rustix::io::Errno;
+use scan::{Directory, Seen, Visitor};
+
+use super::arms::Arms;
+
+/// Feeds a [`Seed`].
+pub(crate) struct SeedVisitor<'a> {
+    pub(crate) root: RootId,
+    pub(crate) seed: &'a Seed,
+    pub(crate) arms: Option<&'a Arms>,
+    pub(crate) blind: Mutex<Vec<(EntryId, Blind)>>,
+    pub(crate) failed: Mutex<Option<IndexError>>,
+    pub(crate) stop: &'a std::sync::atomic::AtomicBool,
+}
+
+/// Sums below a directory while the walk is in it; its own blocks are added at the load.
+#[derive(Default)]
+pub(crate) struct Sums {
+    files: AtomicU64,
+    directories: AtomicU64,
+    bytes: AtomicU64,
+    allocated: AtomicU64,
+    /// Nanoseconds, saturated: what lies outside 1677 to 2262 says so by the bound.
+    newest: AtomicI64,
+}
+
+impl Sums {
+    fn add(&self, totals: &Totals) {
+        self.files.fetch_add(totals.files, Ordering::Relaxed);
+        self.directories.fetch_add(totals.directories, Ordering::Relaxed);
+        self.bytes.fetch_add(totals.bytes, Ordering::Relaxed);
+        self.allocated.fetch_add(totals.allocated, Ordering::Relaxed);
+        self.newest.fetch_max(narrow(totals.newest), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Totals {
+        Totals {
+            files: self.files.load(Ordering::Relaxed),
+            directories: self.directories.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            allocated: self.allocated.load(Ordering::Relaxed),
+            newest: Time(i128::from(self.newest.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+fn narrow(time: Time) -> i64 {
+    i64::try_from(time.0).unwrap_or(if time.0 < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// One thread's part.
+pub(crate) struct Worker {
+    seed: SeedWorker,
+    at: Time,
+    sums: Totals,
+}
+
+impl SeedVisitor<'_> {
+    /// Ends the walk on the first error of a run file: it would be the disk's.
+    fn check(&self, result: Result<(), IndexError>) {
+        if let Err(error) = result {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Visitor for SeedVisitor<'_> {
+    type Worker = Worker;
+    type Data = Sums;
+
+    fn worker(&self) -> Worker {
+        Worker { seed: self.seed.worker(), at: Time::now(), sums: Totals::default() }
+    }
+
+    fn finish(&self, worker: Worker) {
+        self.seed.finish(worker.seed);
+    }
+
+    fn enter(&self, worker: &mut Worker, dir: &Directory<Sums>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
+        if let Some(arms) = self.arms {
+            arms.arm(dir.id, seen.device, fd, &|| dir.path());
+        }
+        worker.at = Time::now();
+        worker.sums = Totals::default();
+        if dir.parent().is_none() {
+            self.check(worker.seed.entry(self.root, dir.id, &seen.stat, None, worker.at));
+        }
+        true
+    }
+
+    fn entry(&self, worker: &mut Worker, dir: &Directory<Sums>, name: &[u8], id: EntryId, seen: &Seen) {
+        self.check(worker.seed.entry(self.root, id, &seen.stat, Some((dir.id, name)), worker.at));
+        if SeedWorker::counts(&seen.stat) {
+            let directory = seen.stat.is_directory();
+            let sums = &mut worker.sums;
+            sums.files += u64::from(!directory);
+            sums.directories += u64::from(directory);
+            sums.bytes += seen.stat.size;
+            sums.allocated += seen.stat.allocated;
+            sums.newest = sums.newest.max(seen.stat.changed);
+        }
+    }
+
+    fn failed(
+        &self,
+        worker: &mut Worker,
+        dir: &Directory<Sums>,
+        name: Option<&[u8]>,
+        error: Errno,
+        doing: &'static str,
+    ) {
+        if error == Errno::NOENT || error == Errno::STALE {
+            // Gone since it was listed: the watch has that, or the next sweep.
+            return;
+        }
+        let path = match name {
+            Some(name) => [&dir.path()[..], b"/", name].concat(),
+            None => dir.path(),
+        };
+        tracing::warn!(path = %String::from_utf8_lossy(&path), error = %error, doing, "cannot look here");
+        let blind = Blind { since: worker.at, why: format!("{doing}: {error}") };
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, blind));
+    }
+
+    fn listed(&self, worker: &mut Worker, dir: &Directory<Sums>, _seen: &Seen, _complete: bool) {
+        dir.data.add(&worker.sums);
+        worker.sums = Totals::default();
+    }
+
+    fn done(&self, worker: &mut Worker, dir: &Directory<Sums>) {
+        let sums = dir.data.get();
+        if let Some(parent) = dir.parent() {
+            parent.data.add(&sums);
+        }
+        self.check(worker.seed.totals(dir.id, &sums));
+    }
+}

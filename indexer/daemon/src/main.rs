@@ -1,0 +1,29 @@
+//! The `indexer` program: reads the command line, runs one command, ends with its exit code.
+
+mod api;
+mod cli;
+mod commands;
+mod config;
+mod engine;
+mod failure;
+mod logging;
+mod paths;
+mod query;
+mod render;
+mod state;
+mod values;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // clap itself ends with 2 on usage errors and 0 on help.
+    let cli = cli::Cli::parse();
+    let json = cli.global.json;
+    match commands::run(cli) {
+        Ok(outcome) => outcome.code(),
+        Err(failure) => failure.report(json),
+    }
+}

@@ -1,0 +1,55 @@
+//! What a reader of the journal knows: rows made of records alone. Sees no plan's row edits.
+
+use std::collections::BTreeMap;
+
+use record::{Body, EntryId, Op, Place, Record, State};
+
+use super::memory::Memory;
+
+/// Entries and names, folded from records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Replica {
+    states: BTreeMap<EntryId, State>,
+    names: BTreeMap<Place, EntryId>,
+}
+
+impl Replica {
+    /// What a snapshot of `memory` would tell a reader.
+    pub(super) fn of(memory: &Memory) -> Replica {
+        let state = |row: &record::Row| State { stat: row.stat, digest: row.current_digest() };
+        Replica {
+            states: memory.rows.iter().map(|(id, row)| (*id, state(row))).collect(),
+            names: memory.names.iter().map(|(place, target)| (place.clone(), target.id)).collect(),
+        }
+    }
+
+    pub(super) fn holds(&self, place: &Place, entry: EntryId) -> bool {
+        self.names.get(place) == Some(&entry)
+    }
+
+    /// Applies a record. An old name goes only while the entry still holds it: another may have taken it.
+    pub(super) fn apply(&mut self, record: &Record) {
+        let Body::Change(change) = &record.body else { return };
+        let gone = match change.op {
+            Op::Renamed => change.old.as_ref(),
+            Op::Unlinked | Op::Deleted => change.at.as_ref(),
+            _ => None,
+        };
+        if let Some(place) = gone
+            && self.names.get(place) == Some(&change.entry)
+        {
+            self.names.remove(place);
+        }
+        if let (Op::Created | Op::Linked | Op::Renamed, Some(at)) = (change.op, &change.at) {
+            self.names.insert(at.clone(), change.entry);
+        }
+        match change.after {
+            Some(state) => drop(self.states.insert(change.entry, state)),
+            None => drop(self.states.remove(&change.entry)),
+        }
+        for (id, stat) in &change.parents {
+            let state = self.states.get_mut(id).expect("a parent is known");
+            *state = State { stat: *stat, digest: state.digest };
+        }
+    }
+}
