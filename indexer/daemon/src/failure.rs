@@ -42,6 +42,9 @@ pub(crate) enum Failure {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
+    /// The index does not hold the path.
+    #[error("{0}")]
+    NotIndexed(String),
     /// The journal begins later than was asked for.
     #[error(
         "fresh_start_required: the journal begins at seq {oldest}; what came before is no longer kept. Begin anew \
@@ -70,7 +73,11 @@ impl Failure {
             _ => {}
         }
         eprintln!("indexer: {self}");
-        ExitCode::from(if matches!(self, Failure::Usage(_)) { 2 } else { 3 })
+        ExitCode::from(match self {
+            Failure::NotIndexed(_) => 1,
+            Failure::Usage(_) => 2,
+            _ => 3,
+        })
     }
 
     /// A failure while `doing` something.
@@ -103,7 +110,7 @@ impl From<QueryError> for Failure {
         match error {
             QueryError::Index(error) => error.into(),
             QueryError::Bad(_) => Failure::Usage(error.to_string()),
-            other => Failure::Failed(other.to_string()),
+            QueryError::NotIndexed { .. } => Failure::NotIndexed(error.to_string()),
         }
     }
 }

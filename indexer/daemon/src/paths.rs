@@ -103,12 +103,6 @@ pub(crate) fn is_below(path: &[u8], top: &[u8]) -> bool {
     path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// The default state folder: `$XDG_STATE_HOME/indexer`, `~/.local/state/indexer`, or `/var/lib/indexer` for
-/// services without a home.
-pub(crate) fn default_state(env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
-    xdg(env, "XDG_STATE_HOME", ".local/state").unwrap_or_else(|| PathBuf::from("/var/lib")).join("indexer")
-}
-
 /// The default configuration file, which need not be there.
 pub(crate) fn default_config(env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
     xdg(env, "XDG_CONFIG_HOME", ".config").unwrap_or_else(|| PathBuf::from("/etc")).join("indexer/indexer.toml")
@@ -216,10 +210,10 @@ mod tests {
         let env = |pairs: &'static [(&str, &str)]| {
             move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         };
-        assert_eq!(default_state(&env(&[("HOME", "/h")])), Path::new("/h/.local/state/indexer"));
-        assert_eq!(default_state(&env(&[("HOME", "/h"), ("XDG_STATE_HOME", "/x")])), Path::new("/x/indexer"));
-        assert_eq!(default_state(&env(&[("XDG_STATE_HOME", "rel")])), Path::new("/var/lib/indexer"));
-        assert_eq!(default_config(&env(&[("HOME", "/h")])), Path::new("/h/.config/indexer/indexer.toml"));
+        let file = "indexer/indexer.toml";
+        assert_eq!(default_config(&env(&[("HOME", "/h")])), Path::new("/h/.config").join(file));
+        assert_eq!(default_config(&env(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")])), Path::new("/x").join(file));
+        assert_eq!(default_config(&env(&[("XDG_CONFIG_HOME", "relative")])), Path::new("/etc").join(file));
     }
 
     #[test]

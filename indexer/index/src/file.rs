@@ -72,12 +72,18 @@ impl Index {
         if !new {
             return Index::open(path, settings);
         }
+        // Made under another name, so that a crash half-way leaves no file that looks like a damaged index.
+        let io = |source| OpenError::Io { path: path.into(), source };
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let making = PathBuf::from(name);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|source| OpenError::Io { path: path.into(), source })?;
+            .create(true)
+            .truncate(true)
+            .open(&making)
+            .map_err(io)?;
         let store = Builder::new()
             .set_cache_size(settings.cache)
             .create_file(file)
@@ -89,7 +95,14 @@ impl Index {
             writer: Mutex::new(()),
         };
         index.init().map_err(|error| damaged(path, error))?;
+        rename_new(&making, path).map_err(io)?;
         Ok(index)
+    }
+
+    /// An index over a store of the tests' own making.
+    #[cfg(test)]
+    pub(crate) fn over(store: Database, settings: Settings) -> Index {
+        Index { store: Store::Write(Box::new(store)), path: PathBuf::new(), settings, writer: Mutex::new(()) }
     }
 
     /// Opens the index at `path` for writing. After a crash this repairs it first.
@@ -98,9 +111,7 @@ impl Index {
     /// When there is none, it is in use, damaged, of a newer format, or the file system refuses.
     pub fn open(path: &Path, settings: Settings) -> Result<Index, OpenError> {
         check_file(path)?;
-        let store = Builder::new()
-            .set_cache_size(settings.cache)
-            .open(path)
+        let store = guarded(path, || Builder::new().set_cache_size(settings.cache).open(path))?
             .map_err(|error| open_error(path, error))?;
         let index = Index {
             store: Store::Write(Box::new(store)),
@@ -119,14 +130,12 @@ impl Index {
     /// As [`Index::open`].
     pub fn open_read_only(path: &Path, settings: Settings) -> Result<Index, OpenError> {
         check_file(path)?;
-        let store = match Builder::new().set_cache_size(settings.cache).open_read_only(path) {
+        let read_only = || Builder::new().set_cache_size(settings.cache).open_read_only(path);
+        let store = match guarded(path, read_only)? {
             Ok(store) => store,
             Err(DatabaseError::RepairAborted) => {
                 drop(Index::open(path, settings)?);
-                Builder::new()
-                    .set_cache_size(settings.cache)
-                    .open_read_only(path)
-                    .map_err(|error| open_error(path, error))?
+                guarded(path, read_only)?.map_err(|error| open_error(path, error))?
             }
             Err(error) => return Err(open_error(path, error)),
         };
@@ -195,7 +204,7 @@ impl Index {
         Ok(transaction)
     }
 
-    fn init(&self) -> Result<(), IndexError> {
+    pub(crate) fn init(&self) -> Result<(), IndexError> {
         let transaction = self.begin_write()?;
         {
             transaction.open_table(ENTRIES)?;
@@ -225,7 +234,7 @@ impl Index {
             let meta = self.begin_read()?.open_table(META)?;
             Ok(meta.get(META_FORMAT)?.map(|value| value.value()))
         };
-        let found = read().map_err(|error| damaged(&self.path, error))?;
+        let found = guarded(&self.path, read)?.map_err(|error| damaged(&self.path, error))?;
         match found.and_then(|found| u32::try_from(found).ok()) {
             Some(FORMAT) => Ok(()),
             Some(found) if found > FORMAT => {
@@ -233,6 +242,23 @@ impl Index {
             }
             _ => Err(OpenError::Damaged { path: self.path.clone(), why: "it has no format number".into() }),
         }
+    }
+}
+
+/// Gives a finished file its name, durably, unless another process was first.
+fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(from)?;
+            return Err(error);
+        }
+        // Not every file system has hard links.
+        Err(_) => std::fs::rename(from, to)?,
+    }
+    match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
+        _ => std::fs::File::open(".")?.sync_all(),
     }
 }
 
@@ -254,6 +280,16 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Damaged { path: path.into(), why: "it is empty".into() });
     }
     Ok(())
+}
+
+/// Runs a part of opening in which the store may panic: it trusts some numbers in the header and in pages
+/// before it has checked their sums, and a damaged file must be an error here, which names the file.
+fn guarded<T>(path: &Path, open: impl FnOnce() -> T) -> Result<T, OpenError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+        OpenError::Damaged { path: path.into(), why: format!("the store gave up: {text}") }
+    })
 }
 
 fn damaged(path: &Path, error: IndexError) -> OpenError {

@@ -65,7 +65,9 @@ impl Reader {
     pub fn position(&self, since: Since) -> Result<Seq, IndexError> {
         let oldest = self.oldest()?;
         match since {
-            Since::Seq(seq) if seq.next() < oldest => Err(IndexError::FreshStartRequired { oldest }),
+            Since::Seq(seq) if seq.0 < u64::MAX && seq.next() < oldest => {
+                Err(IndexError::FreshStartRequired { oldest })
+            }
             Since::Seq(seq) => Ok(seq),
             Since::Time(time) => {
                 let before = self.before(time)?;
@@ -92,6 +94,9 @@ impl Reader {
     ) -> Result<Seq, E> {
         self.position(Since::Seq(after))?;
         let mut last = after;
+        if after >= self.seq()? {
+            return Ok(last);
+        }
         let start = self.block_of(after.next())?;
         for item in self.journal.range(start.0..).map_err(IndexError::from)? {
             let (key, value) = item.map_err(IndexError::from)?;
@@ -123,7 +128,7 @@ impl Reader {
             let first = key.value();
             let (count, seen) = head(first, value.value())?;
             if seen < time {
-                low = first + count;
+                low = first.saturating_add(count);
             } else {
                 high = first;
             }
@@ -132,7 +137,7 @@ impl Reader {
         let Some((key, value)) = block_before else { return Ok(Seq(low.saturating_sub(1))) };
         let records = block(key.value(), value.value())?;
         let earlier = records.iter().rev().find(|record| record.seen < time);
-        Ok(earlier.map_or(Seq(key.value() - 1), |record| record.seq))
+        Ok(earlier.map_or(Seq(key.value().saturating_sub(1)), |record| record.seq))
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) fn block(records: &[Record]) -> Vec<u8> {
 pub(crate) fn header(bytes: &[u8]) -> Result<(u64, Time), Corrupt> {
     let mut from = Cursor::new(bytes);
     let count = from.uint()?;
+    if count == 0 || count > BLOCK_RECORDS as u64 {
+        return Err(Corrupt("record count out of range"));
+    }
     Ok((count, Time(from.signed()?)))
 }
 
@@ -72,7 +75,7 @@ pub(crate) fn records(first: Seq, bytes: &[u8]) -> Result<Vec<Record>, Corrupt> 
 
 fn put_record(out: &mut Vec<u8>, record: &Record, context: &mut Context) {
     out.push(record.how as u8);
-    put_signed(out, record.seen.0 - context.seen);
+    put_signed(out, record.seen.0.wrapping_sub(context.seen));
     context.seen = record.seen.0;
     put(out, u128::from(record.root.0));
     match &record.body {
@@ -106,7 +109,7 @@ fn put_record(out: &mut Vec<u8>, record: &Record, context: &mut Context) {
 
 fn record(seq: Seq, from: &mut Cursor<'_>, context: &mut Context) -> Result<Record, Corrupt> {
     let how = *How::ALL.get(usize::from(from.byte()?)).ok_or(Corrupt("unknown how"))?;
-    context.seen = context.seen.checked_add(from.signed()?).ok_or(Corrupt("time out of range"))?;
+    context.seen = context.seen.wrapping_add(from.signed()?);
     let seen = Time(context.seen);
     let root = RootId(from.uint()?);
     let body = match from.byte()? {

@@ -91,10 +91,11 @@ pub(crate) fn put_stat(out: &mut Vec<u8>, stat: &Stat, flags: u8) {
     put(out, u128::from(stat.size));
     put(out, u128::from(stat.allocated / 512));
     put_signed(out, stat.changed.0);
-    put_signed(out, stat.modified.0 - stat.changed.0);
-    put_signed(out, stat.accessed.0 - stat.changed.0);
+    // Wrapping both ways: damaged rows may hold any times, and must come back as they were.
+    put_signed(out, stat.modified.0.wrapping_sub(stat.changed.0));
+    put_signed(out, stat.accessed.0.wrapping_sub(stat.changed.0));
     if let Some(created) = stat.created {
-        put_signed(out, created.0 - stat.changed.0);
+        put_signed(out, created.0.wrapping_sub(stat.changed.0));
     }
 }
 
@@ -109,10 +110,7 @@ pub(crate) fn stat(from: &mut Cursor<'_>) -> Result<(Stat, u8), Corrupt> {
     let size = from.uint()?;
     let allocated = from.uint::<u64>()?.checked_mul(512).ok_or(Corrupt("number out of range"))?;
     let changed = from.signed()?;
-    let mut time = || {
-        let difference = from.signed()?;
-        changed.checked_add(difference).map(Time).ok_or(Corrupt("time out of range"))
-    };
+    let mut time = || Ok::<_, Corrupt>(Time(changed.wrapping_add(from.signed()?)));
     let modified = time()?;
     let accessed = time()?;
     let created = if first & HAS_CREATED == 0 { None } else { Some(time()?) };

@@ -1,1 +1,8 @@
-
+mod codec;
+mod commits;
+mod crash;
+mod format;
+mod journal;
+mod make;
+mod opening;
+mod seed;

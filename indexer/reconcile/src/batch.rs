@@ -84,6 +84,8 @@ pub struct Batch<'a, S: Stored> {
     pub(crate) released: FxHashSet<EntryId>,
     /// Names that must be looked at again before the batch is finished.
     stale: FxHashSet<Place>,
+    /// Names that were asked for once: a name in a directory that cannot be opened is never looked at.
+    asked: FxHashSet<Place>,
 }
 
 impl<'a, S: Stored> Batch<'a, S> {
@@ -99,6 +101,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             places: FxHashMap::default(),
             released: FxHashSet::default(),
             stale: FxHashSet::default(),
+            asked: FxHashSet::default(),
         }
     }
 
@@ -173,6 +176,21 @@ impl<'a, S: Stored> Batch<'a, S> {
         Ok(row.is_some_and(|row| same_entry(&row, &found.stat) && row.stat.same(&found.stat)))
     }
 
+    /// Whether the entry was looked at in this batch and lost no name since.
+    #[must_use]
+    pub fn is_fresh(&self, id: EntryId) -> bool {
+        self.touched.get(&id).is_some_and(|touched| touched.fresh)
+    }
+
+    /// Whether an entry has no name left, so that it waits or ends when the batch finishes.
+    #[must_use]
+    pub fn has_nameless(&self) -> bool {
+        self.touched.values().any(|touched| {
+            touched.before.as_ref().is_some_and(|node| !node.names.is_empty())
+                && touched.after.as_ref().is_some_and(|node| node.names.is_empty())
+        })
+    }
+
     /// Takes a look at an entry itself, a directory through its descriptor. Another entry found at the
     /// same number changes nothing here: its name's own look brings it.
     ///
@@ -217,6 +235,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             if !touched.fresh
                 && let Some(first) = after.names.first()
                 && before.names != after.names
+                && self.asked.insert(first.clone())
             {
                 self.stale.insert(first.clone());
             }
@@ -349,10 +368,11 @@ impl<'a, S: Stored> Batch<'a, S> {
                 self.lose(found.id, &old);
             }
         }
+        if known.is_some() && found.stat.is_directory() {
+            // A recycled number too: what its old directory held may still be stored below it.
+            self.cut_cycle(found.id, place.dir)?;
+        }
         if known == Some(true) {
-            if found.stat.is_directory() {
-                self.cut_cycle(found.id, place.dir)?;
-            }
             self.refresh(found, look);
         } else if let Some(touched) = self.touched.get_mut(&found.id) {
             touched.recycled = touched.before.is_some();

@@ -8,6 +8,9 @@ use rustc_hash::FxHashMap;
 use crate::batch::Batch;
 use crate::{Root, Stored};
 
+/// More levels than any tree has: a bound for assertions.
+const MOST_LEVELS: usize = 1 << 20;
+
 /// A directory's root and absolute path; no root when the way up ends at a nameless directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DirPath {
@@ -62,6 +65,7 @@ impl Paths {
                 Some(place) => {
                     let up = place.dir;
                     names.push(place);
+                    debug_assert!(names.len() < MOST_LEVELS, "the way up from {dir} runs in a circle");
                     at = up;
                 }
                 None => {

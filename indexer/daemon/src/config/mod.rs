@@ -4,14 +4,13 @@ mod file;
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
 use index::{Repair, Retention};
 
 use crate::cli::{BackendArg, LogFormat, ProfileArg, Scan, Watch};
-use crate::engine::{Backend, EngineConfig, RootConfig, status};
+use crate::engine::{Backend, EngineConfig, ProgressHook, RootConfig};
 use crate::failure::Failure;
 use crate::paths;
 
@@ -19,9 +18,6 @@ pub(crate) use file::File;
 
 /// Looks a variable up.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-/// How progress is told: what there is, and the phase.
-pub(crate) type ProgressFn = Arc<dyn Fn(&status::Progress, &str) + Send + Sync>;
 
 /// Everything but the roots, resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,7 +111,7 @@ impl Settings {
     }
 
     /// What the engine takes.
-    pub(crate) fn engine(&self, roots: Vec<RootConfig>, progress: ProgressFn) -> EngineConfig {
+    pub(crate) fn engine(&self, roots: Vec<RootConfig>, progress: ProgressHook) -> EngineConfig {
         EngineConfig {
             roots,
             backend: self.backend,
@@ -174,8 +170,11 @@ pub(crate) fn roots(
         )));
     }
     for root in &mut roots {
-        root.excludes.extend(flags.exclude.iter().cloned());
-        root.excludes.dedup();
+        for pattern in &flags.exclude {
+            if !root.excludes.contains(pattern) {
+                root.excludes.push(pattern.clone());
+            }
+        }
         if let Some(file) = &flags.ignore_file {
             root.ignore_file = Some(paths::absolute(file)?);
         }
@@ -203,9 +202,11 @@ fn named(file: &File, path: &Path, stored: &[RootConfig]) -> Result<RootConfig, 
         },
     };
     let configured = file.roots.iter().find(|root| paths::root(&root.path).is_ok_and(|path| path == checked));
-    match configured {
-        Some(root) => file.root(root, checked),
-        None => file.root(&file::Root::default(), checked),
+    // Without a word from file or flags a root keeps the rules it was seeded by.
+    match (configured, stored.iter().find(|root| root.path == checked)) {
+        (Some(root), _) => file.root(root, checked),
+        (None, Some(known)) => Ok(known.clone()),
+        (None, None) => file.root(&file::Root::default(), checked),
     }
 }
 

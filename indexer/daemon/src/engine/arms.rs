@@ -93,6 +93,11 @@ impl Arms {
         self.lock().volumes.get(&volume).cloned()
     }
 
+    /// Forgets how a volume is watched, so that it is armed anew: a mark ends with the mount it was made on.
+    pub(crate) fn forget(&self, volume: VolumeId) {
+        self.lock().volumes.remove(&volume);
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> Vec<(VolumeId, Arc<Arm>)> {
         self.lock().volumes.iter().map(|(id, arm)| (*id, arm.clone())).collect()

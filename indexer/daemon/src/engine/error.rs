@@ -11,8 +11,12 @@ pub(crate) enum EngineError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The index failed while open.
-    #[error("{0}{}", full(.0))]
-    Index(#[from] IndexError),
+    #[error("{source}{}", full(.source))]
+    Index {
+        /// What it said.
+        #[from]
+        source: IndexError,
+    },
     /// A root cannot be indexed.
     #[error("root {path}: {why}")]
     Root {

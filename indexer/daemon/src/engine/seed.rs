@@ -2,10 +2,11 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use index::{Blind, IndexError, Seed, SeedWorker};
-use record::{EntryId, RootId, Time, Totals};
+use record::{EntryId, Name, RootId, Stat, Time, Totals};
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
 
@@ -16,14 +17,18 @@ pub(crate) struct SeedVisitor<'a> {
     pub(crate) root: RootId,
     pub(crate) seed: &'a Seed,
     pub(crate) arms: Option<&'a Arms>,
-    pub(crate) blind: Mutex<Vec<(EntryId, Blind)>>,
+    /// What could not be looked at: a directory, and the name in it unless it is the directory itself.
+    pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
     pub(crate) failed: Mutex<Option<IndexError>>,
     pub(crate) stop: &'a std::sync::atomic::AtomicBool,
 }
 
-/// Sums below a directory while the walk is in it; its own blocks are added at the load.
+/// Sums of a directory while the walk is in it.
 #[derive(Default)]
 pub(crate) struct Sums {
+    /// What the directories in it take themselves, as looked at from here: their rows have that very look,
+    /// and totals must add up to the rows.
+    own: Mutex<FxHashMap<EntryId, Totals>>,
     files: AtomicU64,
     directories: AtomicU64,
     bytes: AtomicU64,
@@ -39,6 +44,10 @@ impl Sums {
         self.bytes.fetch_add(totals.bytes, Ordering::Relaxed);
         self.allocated.fetch_add(totals.allocated, Ordering::Relaxed);
         self.newest.fetch_max(narrow(totals.newest), Ordering::Relaxed);
+    }
+
+    fn own(&self) -> MutexGuard<'_, FxHashMap<EntryId, Totals>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self) -> Totals {
@@ -61,6 +70,17 @@ pub(crate) struct Worker {
     seed: SeedWorker,
     at: Time,
     sums: Totals,
+}
+
+fn totals_of(stat: &Stat) -> Totals {
+    let directory = stat.is_directory();
+    Totals {
+        files: u64::from(!directory),
+        directories: u64::from(directory),
+        bytes: stat.size,
+        allocated: stat.allocated,
+        newest: stat.changed,
+    }
 }
 
 impl SeedVisitor<'_> {
@@ -93,6 +113,7 @@ impl Visitor for SeedVisitor<'_> {
         worker.sums = Totals::default();
         if dir.parent().is_none() {
             self.check(worker.seed.entry(self.root, dir.id, &seen.stat, None, worker.at));
+            dir.data.add(&totals_of(&seen.stat));
         }
         true
     }
@@ -100,13 +121,12 @@ impl Visitor for SeedVisitor<'_> {
     fn entry(&self, worker: &mut Worker, dir: &Directory<Sums>, name: &[u8], id: EntryId, seen: &Seen) {
         self.check(worker.seed.entry(self.root, id, &seen.stat, Some((dir.id, name)), worker.at));
         if SeedWorker::counts(&seen.stat) {
-            let directory = seen.stat.is_directory();
-            let sums = &mut worker.sums;
-            sums.files += u64::from(!directory);
-            sums.directories += u64::from(directory);
-            sums.bytes += seen.stat.size;
-            sums.allocated += seen.stat.allocated;
-            sums.newest = sums.newest.max(seen.stat.changed);
+            let one = totals_of(&seen.stat);
+            join(&mut worker.sums, &one);
+            if one.directories > 0 {
+                // Jobs for it may begin before this listing ends.
+                dir.data.own().insert(id, one);
+            }
         }
     }
 
@@ -128,7 +148,7 @@ impl Visitor for SeedVisitor<'_> {
         };
         tracing::warn!(path = %String::from_utf8_lossy(&path), error = %error, doing, "cannot look here");
         let blind = Blind { since: worker.at, why: format!("{doing}: {error}") };
-        self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, blind));
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
     }
 
     fn listed(&self, worker: &mut Worker, dir: &Directory<Sums>, _seen: &Seen, _complete: bool) {
@@ -139,8 +159,27 @@ impl Visitor for SeedVisitor<'_> {
     fn done(&self, worker: &mut Worker, dir: &Directory<Sums>) {
         let sums = dir.data.get();
         if let Some(parent) = dir.parent() {
+            let mut whole = sums;
+            if let Some(own) = parent.data.own().remove(&dir.id) {
+                join(&mut whole, &own);
+            }
+            // The parent has this directory's own part from its listing.
             parent.data.add(&sums);
+            self.check(worker.seed.totals(dir.id, &whole));
+        } else {
+            self.check(worker.seed.totals(dir.id, &sums));
         }
-        self.check(worker.seed.totals(dir.id, &sums));
+        // Directories that could not be entered hold nothing but themselves.
+        for (id, own) in dir.data.own().drain() {
+            self.check(worker.seed.totals(id, &own));
+        }
     }
+}
+
+fn join(to: &mut Totals, more: &Totals) {
+    to.files += more.files;
+    to.directories += more.directories;
+    to.bytes += more.bytes;
+    to.allocated += more.allocated;
+    to.newest = to.newest.max(more.newest);
 }

@@ -125,12 +125,8 @@ fn load_entries(
 ) -> RunResult<(FxHashMap<RootId, u64>, Runs, bool)> {
     let mut merge = Merge::new(runs)?;
     let mut table = transaction.open_table(ENTRIES)?;
-    let mut loaded = Loaded {
-        rows: FxHashMap::default(),
-        sums,
-        links: transaction.open_table(LINKS)?,
-        torn: false,
-    };
+    let mut loaded =
+        Loaded { rows: FxHashMap::default(), sums, links: transaction.open_table(LINKS)?, torn: false };
     let mut group = Group::default();
     if table.is_empty()? {
         let mut cursor = table.upper_bound_mut(Bound::<(u32, u64)>::Unbounded)?;

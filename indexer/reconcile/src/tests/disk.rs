@@ -64,6 +64,8 @@ struct Inode {
 pub(super) struct Touched {
     pub(super) dirs: BTreeSet<EntryId>,
     pub(super) places: BTreeSet<Place>,
+    /// Entries themselves: link counts and change times move with no name to look at.
+    pub(super) inodes: BTreeSet<EntryId>,
     /// Directories that were made: whatever is stored in one of that number is to be looked at.
     pub(super) made: BTreeSet<EntryId>,
 }
@@ -243,11 +245,12 @@ impl Disk {
     fn put(&mut self, dir: u64, name: u8, inode: Option<u64>, touched: &mut Touched) {
         let clock = self.clock;
         let node = self.inodes.get_mut(&dir).unwrap();
-        match inode {
+        let before = match inode {
             Some(inode) => node.children.insert(name, inode),
             None => node.children.remove(&name),
         };
         (node.modified, node.changed) = (clock, clock);
+        touched.inodes.extend(before.into_iter().chain(inode).map(id));
         touched.dirs.insert(id(dir));
         touched.places.insert(place(dir, name));
     }

@@ -88,7 +88,8 @@ impl World {
     }
 
     fn touch(&mut self, op: Op) {
-        let Touched { dirs, places, made } = self.disk.apply(op);
+        let Touched { dirs, places, inodes, made } = self.disk.apply(op);
+        self.touched.inodes.extend(inodes);
         self.touched.made.extend(made);
         self.touched.dirs.extend(dirs);
         self.touched.places.extend(places);
@@ -140,13 +141,19 @@ impl World {
     }
 
     fn look_at_touched(&mut self, holds: Holds) {
-        let Touched { dirs, places, made } = std::mem::take(&mut self.touched);
+        let Touched { dirs, places, inodes, made } = std::mem::take(&mut self.touched);
         self.batch(holds, |disk, batch, look| {
             for dir in &dirs {
                 look_in(disk, batch, *dir, look);
             }
             for place in &places {
                 look_at(disk, batch, place, look);
+            }
+            for entry in &inodes {
+                // Through a name of it that is still there, whichever the index has.
+                for place in batch.names_of(*entry).unwrap() {
+                    look_at(disk, batch, &place, look);
+                }
             }
             for dir in &made {
                 for place in all_in(disk, batch, *dir) {
@@ -316,7 +323,7 @@ fn run(steps: &[Step], limit: usize) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1500), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     /// R1, R2, R5 and totals: every change is hinted at, batches end anywhere.
     #[test]

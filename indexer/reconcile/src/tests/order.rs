@@ -26,6 +26,7 @@ pub(super) fn check(records: &[Record], before: &Replica) {
     };
     let mut begun = BTreeSet::new();
     let mut ended = BTreeSet::new();
+    let mut recycled = BTreeSet::new();
     for (nth, change) in changes.iter().enumerate() {
         let names = matches!(change.op, Op::Created | Op::Linked | Op::Renamed | Op::Unlinked | Op::Deleted);
         if !names {
@@ -42,21 +43,28 @@ pub(super) fn check(records: &[Record], before: &Replica) {
             _ => holds(change.at.as_ref().unwrap(), change.entry),
         }
         match change.op {
-            Op::Created if change.pair.is_none() => drop(begun.insert(change.entry)),
+            Op::Created | Op::Renamed => drop(begun.insert(change.entry)),
             Op::Deleted if change.pair.is_none() => drop(ended.insert(change.entry)),
+            Op::Deleted => drop(recycled.insert(change.entry)),
             _ => {}
         }
     }
     let mut edges: BTreeSet<(EntryId, EntryId)> = BTreeSet::new();
     for (place, taker) in &takers {
         edges.extend(holders.get(place).map(|holder| (*holder, *taker)));
-        edges.extend(begun.get(&place.dir).map(|dir| (*dir, *taker)));
+        // Two entries of one number, one after the other under one name, are one pair of records.
+        if holders.get(place) != Some(taker) {
+            edges.extend(begun.get(&place.dir).map(|dir| (*dir, *taker)));
+        }
     }
     for (place, holder) in &holders {
         edges.extend(ended.get(&place.dir).map(|dir| (*holder, *dir)));
     }
     // What comes after what, at any distance: a pair that comes after each other is a cycle.
     let mut reach = edges.clone();
+    for (place, holder) in &holders {
+        reach.extend(recycled.get(&place.dir).map(|dir| (*holder, *dir)));
+    }
     for middle in at.keys() {
         for from in at.keys() {
             for to in at.keys() {

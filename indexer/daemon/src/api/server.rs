@@ -1,0 +1,183 @@
+//! What the daemon answers. Everything that reads the disk runs on threads for that; this one only waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use record::Seq;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::api::answer::{ApiError, json};
+use crate::api::stream;
+use crate::engine::{Engine, EngineError, Level};
+use crate::query::{
+    self, ConsumerRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest,
+};
+
+/// Questions answered at once; one more is refused as `busy`.
+const QUESTIONS: usize = 32;
+/// Actions (settle, sweep and the like) at once; each occupies a thread until it is done.
+const ACTIONS: usize = 24;
+
+/// What the daemon answers from.
+#[derive(Clone)]
+pub(crate) struct Api {
+    engine: Arc<Engine>,
+    questions: Arc<Semaphore>,
+    actions: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Api {
+    /// An API over `engine`, whose streams end when `stopping` turns true.
+    pub(crate) fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Api {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Api { engine, questions: permits(QUESTIONS), actions: permits(ACTIONS), stopping }
+    }
+
+    /// Runs `work` on a thread that may block.
+    async fn act<T: Serialize + Send + 'static>(
+        self,
+        work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<Response, ApiError> {
+        let permit = self.actions.try_acquire_owned().map_err(|_| ApiError::busy())?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&self.engine)
+        });
+        Ok(json(StatusCode::OK, &done.await.map_err(ApiError::failed)??))
+    }
+}
+
+/// Answers on `listener` until dropped.
+///
+/// # Errors
+/// When the socket fails.
+pub(crate) async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/v1/version", get(version))
+        .route("/v1/status", get(status))
+        .route("/v1/find", get(find))
+        .route("/v1/ls", get(ls))
+        .route("/v1/du", get(du))
+        .route("/v1/lookup", post(lookup))
+        .route("/v1/changes", get(changes))
+        .route("/v1/settle", post(settle))
+        .route("/v1/sweep", post(sweep))
+        .route("/v1/accept", post(accept))
+        .route("/v1/confirm", post(confirm))
+        .route("/v1/forget", post(forget))
+        .route("/v1/compact", post(compact))
+        .fallback(unknown)
+        .with_state(api);
+    axum::serve(listener, router).await
+}
+
+type Answer = Result<Response, ApiError>;
+
+async fn version() -> Response {
+    json(StatusCode::OK, &serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "api": 1}))
+}
+
+async fn status(State(api): State<Api>) -> Answer {
+    api.act(|engine| Ok(engine.status())).await
+}
+
+async fn find(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        query::find(&api.engine.index().read()?, &request, &mut |entry| lines.push(&entry))
+    })
+    .await)
+}
+
+async fn ls(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        query::ls(&api.engine.index().read()?, &request, &mut |entry| lines.push(&entry))
+    })
+    .await)
+}
+
+async fn du(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        query::du(&api.engine.index().read()?, &request, &mut |du| lines.push(&du))
+    })
+    .await)
+}
+
+async fn lookup(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: LookupRequest = from_body(&body)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        query::look_up(&api.engine.index().read()?, &request, &mut |entry| lines.push(&entry))
+    })
+    .await)
+}
+
+async fn changes(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::changes(api.engine, request, api.questions, api.stopping).await)
+}
+
+async fn settle(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: SettleRequest = from_body(&body)?;
+    let timeout = Duration::from_millis(request.timeout_ms.unwrap_or(30_000));
+    api.act(move |engine| engine.settle(timeout)).await
+}
+
+async fn sweep(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: SweepRequest = from_body(&body)?;
+    let path = request.path.as_deref().map(|path| path_of(path, request.path_raw.as_deref())).transpose()?;
+    let level = match request.level.as_deref() {
+        None | Some("stat") => Level::Stat,
+        Some("names") => Level::Names,
+        Some(other) => return Err(ApiError::bad(format!("unknown level {other:?}; write names or stat"))),
+    };
+    api.act(move |engine| engine.sweep(path, level)).await
+}
+
+async fn accept(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: PathRequest = from_body(&body)?;
+    let path = path_of(&request.path, request.path_raw.as_deref())?;
+    api.act(move |engine| engine.accept(&path)).await
+}
+
+async fn confirm(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: ConsumerRequest = from_body(&body)?;
+    let seq = request.seq.ok_or_else(|| ApiError::bad("confirm takes a seq"))?;
+    api.act(move |engine| engine.confirm(&request.consumer, Seq(seq))).await
+}
+
+async fn forget(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: ConsumerRequest = from_body(&body)?;
+    api.act(move |engine| engine.forget(&request.consumer)).await
+}
+
+async fn compact() -> ApiError {
+    ApiError::conflict("the index cannot be compacted while the daemon has it open; stop the daemon first")
+}
+
+async fn unknown(uri: axum::http::Uri) -> ApiError {
+    ApiError::not_found(format!("nothing is at {}; see GET /v1/version", uri.path()))
+}
+
+fn from_query<T: DeserializeOwned>(text: Option<String>) -> Result<T, ApiError> {
+    serde_urlencoded::from_str(text.as_deref().unwrap_or_default()).map_err(ApiError::bad)
+}
+
+fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).map_err(ApiError::bad)
+}
+
+fn path_of(path: &str, raw: Option<&str>) -> Result<Vec<u8>, ApiError> {
+    record::wire::v1::bytes_of(path, raw).map_err(|error| ApiError::bad(format!("path_raw: {error}")))
+}

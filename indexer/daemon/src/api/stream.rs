@@ -1,0 +1,158 @@
+//! Streams of lines with back-pressure: a query runs on a thread of its own and waits for its listener; when the
+//! listener goes away, it stops.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{Semaphore, watch};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::api::answer::ApiError;
+use crate::engine::Engine;
+use crate::query::{self, ChangesRequest, QueryError};
+
+/// Bytes gathered before they are sent.
+const CHUNK: usize = 16 << 10;
+/// Chunks on their way; the query waits when so many are unread.
+const CHUNKS: usize = 4;
+/// How long a listener may stall. An open reader keeps freed pages in the index file, so it cannot be for ever.
+const STALL: Duration = Duration::from_secs(600);
+/// Records read at a time.
+const RECORDS: usize = 512;
+
+type Part = Result<Bytes, ApiError>;
+
+/// Takes the lines of one answer, on the query's thread.
+pub(crate) struct Lines {
+    buffer: Vec<u8>,
+    sender: Sender<Part>,
+    runtime: Handle,
+    gone: bool,
+}
+
+impl Lines {
+    /// Adds a line; answers false when nobody listens any more.
+    pub(crate) fn push(&mut self, value: &impl Serialize) -> bool {
+        if serde_json::to_writer(&mut self.buffer, value).is_err() {
+            // Nothing of ours fails to serialise; if it does, an end is better than half a line.
+            self.gone = true;
+        }
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= CHUNK {
+            let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK + 1024));
+            self.send(Ok(chunk.into()));
+        }
+        !self.gone
+    }
+
+    fn send(&mut self, part: Part) {
+        if !self.gone {
+            let sent = tokio::time::timeout(STALL, self.sender.send(part));
+            self.gone = !matches!(self.runtime.block_on(async { sent.await }), Ok(Ok(())));
+        }
+    }
+}
+
+/// Answers with the lines that `work` pushes. An error before the first chunk has its own status; a later one is
+/// the last line.
+pub(crate) async fn lines(
+    permits: Arc<Semaphore>,
+    work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
+) -> Response {
+    let Ok(permit) = permits.try_acquire_owned() else { return ApiError::busy().into_response() };
+    let (sender, receiver) = channel(CHUNKS);
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let mut lines = Lines { buffer: Vec::new(), sender, runtime, gone: false };
+        let done = work(&mut lines);
+        let rest = std::mem::take(&mut lines.buffer);
+        if !rest.is_empty() {
+            lines.send(Ok(rest.into()));
+        }
+        if let Err(error) = done {
+            lines.send(Err(error.into()));
+        }
+    });
+    response(receiver).await
+}
+
+/// Answers with the records of `request`; with `follow`, on and on until the daemon stops or nobody listens.
+pub(crate) async fn changes(
+    engine: Arc<Engine>,
+    request: ChangesRequest,
+    permits: Arc<Semaphore>,
+    mut stopping: watch::Receiver<bool>,
+) -> Response {
+    let (sender, receiver) = channel(CHUNKS);
+    tokio::spawn(async move {
+        let follow = request.follow.unwrap_or(false);
+        let mut durable = engine.follow();
+        let mut left = request.limit.unwrap_or(u64::MAX);
+        let mut after = None;
+        let request = Arc::new(request);
+        while left > 0 {
+            durable.mark_unchanged();
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let (engine, request) = (engine.clone(), request.clone());
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(RECORDS);
+            let read = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                // The reader lives for this one batch.
+                let reader = engine.index().read()?;
+                let after = match after {
+                    Some(after) => after,
+                    None => query::start(&reader, &request)?,
+                };
+                query::batch(&reader, &request, after, most)
+            });
+            let batch = match read.await {
+                Ok(Ok(batch)) => batch,
+                Ok(Err(error)) => return drop(sender.send(Err(error.into())).await),
+                Err(panic) => return drop(sender.send(Err(ApiError::failed(panic))).await),
+            };
+            after = Some(batch.last);
+            left -= batch.changes.len() as u64;
+            let mut chunk = Vec::new();
+            for change in &batch.changes {
+                if serde_json::to_writer(&mut chunk, change).is_err() {
+                    return;
+                }
+                chunk.push(b'\n');
+            }
+            let sent = tokio::time::timeout(STALL, sender.send(Ok(chunk.into()))).await;
+            if !matches!(sent, Ok(Ok(()))) || (batch.end && !follow) || *stopping.borrow() {
+                return;
+            }
+            if batch.end {
+                tokio::select! {
+                    more = durable.changed() => if more.is_err() { return },
+                    _ = stopping.changed() => return,
+                    () = sender.closed() => return,
+                }
+            }
+        }
+    });
+    response(receiver).await
+}
+
+async fn response(mut receiver: Receiver<Part>) -> Response {
+    let first = match receiver.recv().await {
+        Some(Err(error)) => return error.into_response(),
+        Some(Ok(first)) => first,
+        None => Bytes::new(),
+    };
+    let rest = ReceiverStream::new(receiver)
+        .map(|part| Ok::<Bytes, Infallible>(part.unwrap_or_else(|error| error.line().into())));
+    let mut response = Response::new(Body::from_stream(tokio_stream::once(Ok(first)).chain(rest)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}

@@ -1,0 +1,128 @@
+//! `scan` and `sweep`: one pass over trees, by the daemon where one runs.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::{self, LevelArg, Watch};
+use crate::commands::progress::Shown;
+use crate::commands::{Context, Source};
+use crate::engine::status::SweepReport;
+use crate::engine::{self, ScanReport};
+use crate::failure::{Failure, Outcome};
+use crate::query::{PathPair, SweepRequest};
+use crate::render::{Out, count, quoted};
+use record::wire::v1;
+
+/// One root of `scan --json`.
+#[derive(Serialize)]
+struct Scanned {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_raw: Option<String>,
+    /// Whether this was its first scan.
+    seeded: bool,
+    entries: u64,
+}
+
+/// Seeds new roots and refreshes known ones, then ends.
+pub(crate) fn run(context: &Context, flags: &cli::Scan) -> Result<Outcome, Failure> {
+    let shown = Shown::new(context.global.quiet);
+    let flags = Watch { backend: None, scan: flags.clone() };
+    let (state, lock, config) = context.prepare(&flags, "scan", shown.hook())?;
+    let done = engine::scan(&state, lock, config);
+    shown.clear();
+    print(context, &done?)?;
+    Ok(Outcome::Done)
+}
+
+/// Looks at `path` (or all roots) again.
+pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> Result<Outcome, Failure> {
+    let state = context.state()?;
+    if let Some(mut client) = Source::daemon(&state)? {
+        let report = ask(&mut client, path, level)?;
+        let mut out = Out::stdout();
+        if context.global.json {
+            out.json(&report)?;
+        } else {
+            out.text(&text(&report))?;
+        }
+        out.flush()?;
+        return Ok(Outcome::Done);
+    }
+    // Without a daemon a sweep is a scan of what the index has; a path picks its root.
+    let shown = Shown::new(context.global.quiet);
+    let lock = state.lock()?;
+    let mut roots = context.stored_roots(&state)?;
+    if let Some(path) = path {
+        let spellings = crate::paths::spellings(path)?;
+        roots.retain(|root| spellings.iter().any(|path| crate::paths::is_below(path, &root.path)));
+        if roots.is_empty() {
+            return Err(Failure::NotIndexed(format!("{} is in no root of the index", crate::paths::shown(path))));
+        }
+    }
+    if roots.is_empty() {
+        return Err(Failure::Failed("the index has no roots; `indexer scan ROOT` makes one".to_owned()));
+    }
+    let config = context.settings()?.engine(roots, shown.hook());
+    let done = engine::scan(&state, lock, config);
+    shown.clear();
+    print(context, &done?)?;
+    Ok(Outcome::Done)
+}
+
+fn ask(client: &mut crate::api::Client, path: Option<&Path>, level: LevelArg) -> Result<SweepReport, Failure> {
+    let level = Some(match level {
+        LevelArg::Names => "names".to_owned(),
+        LevelArg::Stat => "stat".to_owned(),
+    });
+    let Some(path) = path else {
+        return client.post("/v1/sweep", &SweepRequest { path: None, path_raw: None, level });
+    };
+    let mut first = None;
+    for spelling in crate::paths::spellings(path)? {
+        let pair = PathPair::new(&spelling);
+        let request = SweepRequest { path: Some(pair.path), path_raw: pair.raw, level: level.clone() };
+        match client.post("/v1/sweep", &request) {
+            Ok(report) => return Ok(report),
+            Err(failure) => first = first.or(Some(failure)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Failure::Failed("there is no such path".to_owned())))
+}
+
+fn print(context: &Context, done: &ScanReport) -> Result<(), Failure> {
+    let mut out = Out::stdout();
+    for (path, seeded, entries) in &done.roots {
+        if context.global.json {
+            let (text, path_raw) = v1::text_and_raw(path);
+            out.json(&Scanned { path: text, path_raw, seeded: *seeded, entries: *entries })?;
+        } else {
+            let what = if *seeded { "indexed" } else { "up to date" };
+            out.text(&format!("{}: {what}, {} entries\n", quoted(path), count(*entries)))?;
+        }
+    }
+    if !context.global.json && done.roots.iter().any(|(_, seeded, _)| !seeded) {
+        out.text(&text(&done.report))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn text(report: &SweepReport) -> String {
+    let mut text = format!(
+        "compared {} entries in {} directories: {} differences, {} records, {} ms\n",
+        count(report.entries),
+        count(report.directories),
+        count(report.differences),
+        count(report.records),
+        count(report.took_ms)
+    );
+    if report.partial > 0 {
+        text.push_str(&format!(
+            "{} directories could not be listed wholly; what the index has of them is kept\n",
+            count(report.partial)
+        ));
+    }
+    text
+}

@@ -1,0 +1,201 @@
+//! Where answers come from: the daemon when one runs on the state folder, the index itself otherwise.
+
+use std::path::Path;
+
+use index::{Index, IndexError, Reader};
+use record::wire::v1;
+use serde::Serialize;
+
+use crate::api::Client;
+use crate::commands::Context;
+use crate::failure::Failure;
+use crate::query::{self, ChangesRequest, DuRequest, Emit, FindRequest, LookupRequest, PathRequest, QueryError};
+use crate::render::Out;
+use crate::state::StateDir;
+
+/// Records read at a time without a daemon.
+const RECORDS: usize = 1024;
+
+/// One answer: a line of JSON from the daemon, or a value read here.
+pub(crate) enum Answer<'a, T> {
+    /// From the daemon.
+    Line(&'a [u8]),
+    /// Read here.
+    Value(T),
+    /// None: all that has come so far is passed on.
+    Pause,
+}
+
+impl<T: Serialize> Answer<'_, T> {
+    /// Writes it as a line of JSON.
+    pub(crate) fn print(&self, out: &mut Out) -> Result<(), Failure> {
+        match self {
+            Answer::Line(line) => out.line(line)?,
+            Answer::Value(value) => out.json(value)?,
+            Answer::Pause => out.flush()?,
+        }
+        Ok(())
+    }
+}
+
+/// Called with each answer; answers false for no more.
+pub(crate) type Each<'a, T> = &'a mut dyn FnMut(Answer<'_, T>) -> Result<bool, Failure>;
+
+/// Where answers come from.
+pub(crate) enum Source {
+    /// The daemon.
+    Daemon(Client),
+    /// The index.
+    Local(Box<Index>),
+}
+
+impl Source {
+    /// The daemon on the state folder, if one runs there.
+    ///
+    /// # Errors
+    /// When a process holds the folder and does not answer.
+    pub(crate) fn daemon(state: &StateDir) -> Result<Option<Client>, Failure> {
+        if let Some(client) = Client::connect(&state.socket_path())? {
+            return Ok(Some(client));
+        }
+        match state.daemon_pid() {
+            None => Ok(None),
+            Some(pid) => Err(Failure::Failed(format!(
+                "process {pid} holds the state folder {} and answers no questions; wait for its end if it is a \
+                 scan, or stop it",
+                crate::paths::shown(&state.path)
+            ))),
+        }
+    }
+
+    /// The daemon, or the index opened for reading.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub(crate) fn open(context: &Context) -> Result<Source, Failure> {
+        let state = context.state()?;
+        match Source::daemon(&state)? {
+            Some(client) => Ok(Source::Daemon(client)),
+            None => {
+                let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
+                Ok(Source::Local(Box::new(index)))
+            }
+        }
+    }
+
+    /// See [`query::find`].
+    pub(crate) fn find(&mut self, request: &FindRequest, each: Each<'_, v1::Entry>) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/find", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::find(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::ls`].
+    pub(crate) fn ls(&mut self, request: &PathRequest, each: Each<'_, v1::Entry>) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/ls", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::ls(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::du`].
+    pub(crate) fn du(&mut self, request: &DuRequest, each: Each<'_, v1::Du>) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/du", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::du(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::look_up`].
+    pub(crate) fn look_up(
+        &mut self,
+        request: &LookupRequest,
+        each: Each<'_, Option<v1::Entry>>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.post_lines("/v1/lookup", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::look_up(reader, request, emit)),
+        }
+    }
+
+    /// Records as `request` asks for them. `follow` takes a daemon.
+    pub(crate) fn changes(&mut self, request: &ChangesRequest, each: Each<'_, v1::Change>) -> Result<(), Failure> {
+        let index = match self {
+            Source::Daemon(client) => {
+                return from_lines(each, |lines| client.lines("/v1/changes", request, lines));
+            }
+            Source::Local(index) => index,
+        };
+        let reader = index.read()?;
+        let mut after = query::start(&reader, request)?;
+        let mut left = request.limit.unwrap_or(u64::MAX);
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(RECORDS);
+            let batch = query::batch(&reader, request, after, most)?;
+            left -= batch.changes.len() as u64;
+            for change in batch.changes {
+                if !each(Answer::Value(change))? {
+                    return Ok(());
+                }
+            }
+            each(Answer::Pause)?;
+            if batch.end {
+                break;
+            }
+            after = batch.last;
+        }
+        Ok(())
+    }
+}
+
+fn from_lines<T>(
+    each: Each<'_, T>,
+    ask: impl FnOnce(&mut dyn FnMut(Option<&[u8]>) -> Result<bool, Failure>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    ask(&mut |line| each(line.map_or(Answer::Pause, Answer::Line)))
+}
+
+fn local<T>(
+    index: &Index,
+    each: Each<'_, T>,
+    ask: impl FnOnce(&Reader, Emit<'_, T>) -> Result<(), QueryError>,
+) -> Result<(), Failure> {
+    let mut failed = None;
+    let reader = index.read()?;
+    ask(&reader, &mut |value| match each(Answer::Value(value)) {
+        Ok(more) => more,
+        Err(failure) => {
+            failed = Some(failure);
+            false
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Asks by each spelling of `path` until one is in the index; `None` asks once.
+///
+/// # Errors
+/// That of the first spelling when none is.
+pub(crate) fn by_spelling(
+    path: Option<&Path>,
+    mut ask: impl FnMut(Option<&[u8]>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(path) = path else { return ask(None) };
+    let mut first = None;
+    for spelling in crate::paths::spellings(path)? {
+        match ask(Some(&spelling)) {
+            Err(failure @ Failure::NotIndexed(_)) => first = first.or(Some(failure)),
+            other => return other,
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Reads the roots of the index without a daemon.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn local_roots(index: &Index) -> Result<Vec<index::RootRow>, IndexError> {
+    index.read()?.roots()
+}

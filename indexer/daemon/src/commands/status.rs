@@ -1,0 +1,181 @@
+//! `status`: what the daemon says of itself, or what the index alone tells.
+
+use std::time::Duration;
+
+use index::Index;
+use record::Time;
+
+use crate::commands::{Context, Source};
+use crate::engine::of_index;
+use crate::engine::status::{RootStatus, Status};
+use crate::failure::{Failure, Outcome};
+use crate::render::{Align, Out, Table, ago, bytes, count, quoted};
+
+/// Between two prints of `--follow`.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Prints the status; with `follow` once a second.
+pub(crate) fn run(context: &Context, follow: bool) -> Result<Outcome, Failure> {
+    loop {
+        let status = read(context)?;
+        let mut out = Out::stdout();
+        if context.global.json {
+            out.json(&status)?;
+        } else {
+            out.text(&text(&status, Time::now(), Out::width()))?;
+        }
+        out.flush()?;
+        if !follow {
+            return Ok(Outcome::Done);
+        }
+        std::thread::sleep(PERIOD);
+    }
+}
+
+fn read(context: &Context) -> Result<Status, Failure> {
+    let state = context.state()?;
+    let mut status = match Source::daemon(&state)? {
+        Some(mut client) => client.get("/v1/status")?,
+        None => {
+            let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
+            let mut status = Status { state: "stopped".into(), ..Status::default() };
+            of_index(&index, &index.read()?, &mut status)?;
+            status
+        }
+    };
+    env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
+    if status.state_dir.is_empty() {
+        status.state_dir = state.path.to_string_lossy().into_owned();
+    }
+    Ok(status)
+}
+
+fn text(status: &Status, now: Time, width: Option<usize>) -> String {
+    let mut text = match status.pid {
+        Some(pid) => format!("{}: pid {pid}, up {}\n", status.state, duration(status.uptime_s)),
+        None => "stopped: no daemon runs; this is what the index says\n".to_owned(),
+    };
+    if let Some(progress) = &status.progress {
+        text.push_str(&format!(
+            "progress: {:.0} %, {} entries found, {} in the index, {} directories left\n",
+            progress.percent,
+            count(progress.files_found),
+            count(progress.files_processed),
+            count(progress.directories_left)
+        ));
+    }
+    text.push_str(&format!(
+        "index: {} entries, {} in {}\n",
+        count(status.entries),
+        bytes(status.index_bytes),
+        quoted(status.state_dir.as_bytes())
+    ));
+    text.push_str(&format!(
+        "journal: seq {}, kept from {}, {}\n",
+        status.seq,
+        status.oldest_seq,
+        bytes(status.journal_bytes)
+    ));
+    if status.pid.is_some() {
+        text.push_str(&format!(
+            "watch: {} events, {} pending, {} ms behind, {} overflows; memory {}\n",
+            count(status.events),
+            count(status.pending),
+            count(status.lag_ms),
+            count(status.overflows),
+            bytes(status.rss_bytes)
+        ));
+    }
+    let mut table = Table::new(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Left, Align::Left]);
+    table.row(["state", "backend", "entries", "size", "true", "root"].map(str::to_owned));
+    for root in &status.roots {
+        let verified = root.verified_ns.map_or("not yet".to_owned(), |then| ago(then, now.0));
+        let path = record::wire::v1::bytes_of(&root.path, root.path_raw.as_deref());
+        table.row([
+            root.state.clone(),
+            root.backend.clone(),
+            count(root.entries),
+            bytes(root.bytes),
+            verified,
+            quoted(&path.unwrap_or_default()).into_owned(),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&table.text(width));
+    for root in &status.roots {
+        notes(&mut text, root);
+    }
+    let mut table = Table::new(&[Align::Right, Align::Right, Align::Left]);
+    for consumer in &status.consumers {
+        table.row([consumer.seq.to_string(), format!("{} behind", count(consumer.lag)), consumer.name.clone()]);
+    }
+    if !table.is_empty() {
+        text.push_str("\nconsumers:\n");
+        text.push_str(&table.text(width));
+    }
+    for warning in &status.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+/// Why a root is watched as it is, and where it cannot be vouched for.
+fn notes(text: &mut String, root: &RootStatus) {
+    if !root.reason.is_empty() {
+        text.push_str(&format!("{}: {}\n", root.path, root.reason));
+    }
+    if let Some(why) = &root.lost {
+        text.push_str(&format!("{}: lost: {why}; its entries are kept\n", root.path));
+    }
+    if root.blind > 0 {
+        text.push_str(&format!("{}: {} directories cannot be vouched for:\n", root.path, count(root.blind)));
+        for blind in &root.blind_paths {
+            text.push_str(&format!("  {}: {}\n", quoted(blind.path.as_bytes()), blind.why));
+        }
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::status::{ConsumerStatus, Progress};
+
+    #[test]
+    fn everything_that_matters_is_said_within_the_width() {
+        let status = Status {
+            pid: Some(77),
+            state: "live".into(),
+            uptime_s: 300,
+            state_dir: "/state".into(),
+            entries: 1_051_237,
+            seq: 12,
+            oldest_seq: 3,
+            roots: vec![RootStatus {
+                path: format!("/{}", "long/".repeat(40)),
+                state: "live".into(),
+                backend: "fanotify".into(),
+                verified_ns: Some(0),
+                ..RootStatus::default()
+            }],
+            consumers: vec![ConsumerStatus { name: "backup".into(), seq: 10, lag: 2 }],
+            progress: Some(Progress { percent: 50.0, ..Progress::default() }),
+            warnings: vec!["watch limit".into()],
+            ..Status::default()
+        };
+        let text = text(&status, Time(10_000_000_000), Some(80));
+        for word in ["live: pid 77, up 5 min", "1,051,237", "fanotify", "10 s ago", "2 behind", "warning: watch limit"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        let table = text.lines().find(|line| line.starts_with("live   fanotify")).unwrap();
+        assert!(table.chars().count() <= 80, "{table}");
+    }
+}

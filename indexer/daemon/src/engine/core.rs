@@ -1,0 +1,353 @@
+//! The engine's thread: the one writer. Boots, follows, answers requests; everything it does is a round of
+//! looks that ends in a commit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use index::{Edits, RootRow};
+use reconcile::{Held, Root};
+use record::{Time, VolumeId};
+use rustc_hash::FxHashMap;
+use tracing::{error, info, warn};
+use watch::DirHints;
+
+use super::config::{EngineConfig, Level};
+use super::error::EngineError;
+use super::ghosts::Ghosts;
+use super::roots::Tree;
+use super::round::Todo;
+use super::shared::{Request, RootView, Shared};
+use super::writing::Writing;
+
+/// How often the journal's head is looked at for what may go.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a lost root is looked for, and a volume that only sweeps keep true is swept.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// How often what has no watch is swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
+
+/// A repair that has to wait because the last one is too near.
+pub(crate) struct Repair {
+    pub(crate) why: String,
+    pub(crate) due: Instant,
+}
+
+/// State of the engine's thread.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: EngineConfig,
+    pub(crate) trees: Vec<Tree>,
+    /// The trees as reconcile knows them, in the same order.
+    pub(crate) tops: Vec<Root>,
+    pub(crate) writing: Writing,
+    pub(crate) ghosts: Ghosts,
+    /// Entries without a name, and when everything queued at their loss had been read.
+    pub(crate) held: Vec<(Held, Instant)>,
+    pub(crate) todo: VecDeque<Todo>,
+    /// Hints of directories that were not where they should be.
+    pub(crate) astray: Vec<DirHints>,
+    pub(crate) repairs: FxHashMap<VolumeId, Repair>,
+    /// When a volume was last repaired, and how long to wait before the next time.
+    pub(crate) repaired: FxHashMap<VolumeId, (Instant, Duration)>,
+    /// When the last round began: commits are at least 5 ms apart.
+    pub(crate) last_round: Instant,
+    /// Until when everything was known, by the wall clock: where a gap begins.
+    pub(crate) drained: Time,
+    /// What the boot's sweeps compared.
+    pub(crate) swept: super::status::SweepReport,
+    last_trim: Instant,
+    last_presence: Instant,
+    last_sweep: Instant,
+    stopping: bool,
+}
+
+impl Core {
+    pub(crate) fn new(shared: Arc<Shared>, config: EngineConfig) -> Core {
+        let now = Instant::now();
+        Core {
+            shared,
+            config,
+            trees: Vec::new(),
+            tops: Vec::new(),
+            writing: Writing::default(),
+            ghosts: Ghosts::default(),
+            held: Vec::new(),
+            todo: VecDeque::new(),
+            astray: Vec::new(),
+            repairs: FxHashMap::default(),
+            repaired: FxHashMap::default(),
+            last_round: now,
+            drained: Time::now(),
+            swept: super::status::SweepReport::default(),
+            last_trim: now,
+            last_presence: now,
+            last_sweep: now,
+            stopping: false,
+        }
+    }
+
+    /// Runs until told to stop, or until an error that only a person can mend.
+    pub(crate) fn run(mut self) {
+        let result = self.boot().and_then(|()| self.follow());
+        match result {
+            Ok(()) => {}
+            Err(EngineError::Stopped) => {}
+            Err(error) => {
+                error!(%error, "the engine ends");
+                self.shared.set_view(|view| view.failed = Some(error.to_string()));
+            }
+        }
+        if let Err(error) = self.leave() {
+            warn!(%error, "could not note the time of leaving");
+        }
+        self.shared.set_view(|view| view.state = "stopped");
+        // Whoever still waits for an answer hears that none comes.
+        while self.shared.receive().is_some() {}
+    }
+
+    fn follow(&mut self) -> Result<(), EngineError> {
+        loop {
+            self.requests()?;
+            if self.stopping {
+                return Ok(());
+            }
+            self.timers()?;
+            if self.has_work() {
+                self.step()?;
+                continue;
+            }
+            self.drained = Time::now();
+            self.shared.pending.wait(self.until_next());
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.shared.pending.is_empty() || !self.todo.is_empty() || !self.held.is_empty() || !self.astray.is_empty()
+    }
+
+    /// How long there is nothing to do but wait for hints and requests.
+    fn until_next(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let mut next = self.writing.next(self.config.quiet);
+        let mut consider = |due: Instant| next = Some(next.map_or(due, |next| next.min(due)));
+        for repair in self.repairs.values() {
+            consider(repair.due);
+        }
+        if self.trees.iter().any(|tree| !tree.present) {
+            consider(self.last_presence + LOOK_AGAIN_EVERY);
+        }
+        if self.needs_sweeps() {
+            consider(self.last_sweep + SWEEP_EVERY);
+        }
+        if self.shared.index.read().is_ok_and(|reader| reader.journal_bytes().is_ok_and(|bytes| bytes > 0)) {
+            consider(self.last_trim + TRIM_EVERY * 60);
+        }
+        next.map(|next| next.saturating_duration_since(now).max(Duration::from_millis(1)))
+    }
+
+    fn needs_sweeps(&self) -> bool {
+        self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep())
+    }
+
+    fn timers(&mut self) -> Result<(), EngineError> {
+        let now = Instant::now();
+        self.due_writing(now, false);
+        let due: Vec<VolumeId> =
+            self.repairs.iter().filter(|(_, repair)| repair.due <= now).map(|(id, _)| *id).collect();
+        for volume in due {
+            self.repair_now(volume)?;
+        }
+        if now.duration_since(self.last_trim) >= TRIM_EVERY {
+            self.last_trim = now;
+            while self.shared.index.trim(self.config.retention, Time::now())? > 0 {}
+        }
+        if now.duration_since(self.last_presence) >= LOOK_AGAIN_EVERY {
+            self.last_presence = now;
+            self.look_for_lost()?;
+        }
+        if self.needs_sweeps() && now.duration_since(self.last_sweep) >= SWEEP_EVERY {
+            self.last_sweep = now;
+            self.sweep_unwatched()?;
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self) -> Result<(), EngineError> {
+        while let Some(request) = self.shared.receive() {
+            match request {
+                Request::Stop => self.stopping = true,
+                Request::Settle(deadline, reply) => {
+                    let result = self.settle(deadline);
+                    answer(&reply, result)?;
+                }
+                Request::Sweep(path, level, reply) => {
+                    let result = self.sweep(path.as_deref(), level);
+                    answer(&reply, result)?;
+                }
+                Request::Accept(path, reply) => {
+                    let result = self.accept(&path);
+                    answer(&reply, result)?;
+                }
+                Request::Confirm(consumer, seq, reply) => {
+                    let edits = Edits { cursors: vec![(consumer, seq)], ..Edits::default() };
+                    answer(&reply, self.shared.index.commit(edits).map(drop).map_err(EngineError::from))?;
+                }
+                Request::Forget(consumer, reply) => {
+                    let edits = Edits { forget_cursors: vec![consumer], ..Edits::default() };
+                    answer(&reply, self.shared.index.commit(edits).map(drop).map_err(EngineError::from))?;
+                }
+                Request::Reload(config) => self.reload(*config)?,
+            }
+        }
+        if self.shared.stop.load(Ordering::Relaxed) {
+            self.stopping = true;
+        }
+        Ok(())
+    }
+
+    /// Takes over a new configuration: new roots are seeded, changed rules swept, roots no longer named are
+    /// no longer followed (their rows stay).
+    fn reload(&mut self, config: EngineConfig) -> Result<(), EngineError> {
+        info!(roots = config.roots.len(), "configuration read again");
+        let roots = config.roots.clone();
+        self.config = EngineConfig { roots, ..config };
+        self.bind()?;
+        self.bring_up()
+    }
+
+    /// Binds the configured roots. A root that cannot be opened at all and was never seeded is an error; one
+    /// that was is lost and looked for.
+    pub(crate) fn bind(&mut self) -> Result<(), EngineError> {
+        let known: Vec<RootRow> = self.shared.index.read()?.roots()?;
+        let mut next = known.iter().map(|row| row.id.0).max().unwrap_or(0);
+        let mut trees = Vec::new();
+        for config in self.config.roots.clone() {
+            trees.push(Tree::bind(&self.shared, &config, &known, &mut next)?);
+        }
+        self.trees = trees;
+        self.tops = self.trees.iter().map(Tree::root).collect();
+        self.show_roots("starting");
+        Ok(())
+    }
+
+    /// Writes what changed of the root rows.
+    pub(crate) fn store_roots(&self) -> Result<(), EngineError> {
+        let stored = self.shared.index.read()?.roots()?;
+        let roots: Vec<RootRow> = self
+            .trees
+            .iter()
+            .map(|tree| tree.row.clone())
+            .filter(|row| row.seeded.is_some() && !stored.contains(row))
+            .collect();
+        if !roots.is_empty() {
+            self.shared.index.commit(Edits { roots, ..Edits::default() })?;
+        }
+        Ok(())
+    }
+
+    /// Shows all roots as they are: live if they are there.
+    pub(crate) fn show_roots(&self, state: &'static str) {
+        let views = self.trees.iter().map(|tree| self.root_view(tree, state)).collect();
+        self.shared.set_view(|view| view.roots = views);
+    }
+
+    pub(crate) fn show_root(&self, at: usize, state: &'static str) {
+        let shown = self.root_view(&self.trees[at], state);
+        self.shared.set_view(|view| match view.roots.iter_mut().find(|root| root.path == shown.path) {
+            Some(root) => *root = shown,
+            None => view.roots.push(shown),
+        });
+    }
+
+    fn root_view(&self, tree: &Tree, state: &'static str) -> RootView {
+        let mut view = RootView {
+            path: tree.row.path.to_vec(),
+            state: if tree.present { state } else { "lost" },
+            lost: tree.row.lost.clone(),
+            ..RootView::default()
+        };
+        let mut backends: Vec<&str> = Vec::new();
+        let mut reasons: Vec<String> = Vec::new();
+        for (_, volume, _) in tree.scope.volumes() {
+            let Some(arm) = self.shared.arms.get(volume) else { continue };
+            if !backends.contains(&arm.how().word()) {
+                backends.push(arm.how().word());
+                reasons.push(arm.reason.clone());
+            }
+            view.unwatched += arm.unwatched.load(Ordering::Relaxed);
+            if arm.how() == record::How::Inotify {
+                view.watches = self.shared.arms.watches();
+            }
+        }
+        view.backend = if backends.is_empty() { "none".to_owned() } else { backends.join("+") };
+        view.reason = reasons.join("; ");
+        view
+    }
+
+    /// The last commit: everything known is noted, and until when it was true.
+    fn leave(&mut self) -> Result<(), EngineError> {
+        let now = self.drained;
+        for tree in &mut self.trees {
+            if tree.present && tree.row.seeded.is_some() {
+                tree.row.verified = tree.row.verified.max(now);
+            }
+        }
+        self.store_roots()
+    }
+
+    /// Sweeps at a level; answers what it compared and what came of it.
+    fn sweep(
+        &mut self,
+        path: Option<&[u8]>,
+        level: Level,
+    ) -> Result<super::status::SweepReport, EngineError> {
+        let start = Instant::now();
+        let before = self.shared.index.read()?.seq()?.0;
+        let mut report = match level {
+            Level::Stat => self.sweep_trees(path, "asked for")?,
+            Level::Names => self.sweep_names(path)?,
+        };
+        self.work_off(None)?;
+        report.records = self.shared.index.read()?.seq()?.0 - before;
+        report.took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(report)
+    }
+
+    /// The tree a path lies in.
+    pub(crate) fn tree_of(&self, path: &[u8]) -> Option<usize> {
+        self.trees.iter().position(|tree| {
+            path.strip_prefix(&tree.row.path[..])
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/' || tree.row.path.ends_with(b"/"))
+        })
+    }
+
+    /// The directories of one volume's trees: those that a loss on it touches.
+    pub(crate) fn trees_on(&self, volume: VolumeId) -> Vec<usize> {
+        (0..self.trees.len())
+            .filter(|at| {
+                let tree = &self.trees[*at];
+                tree.row.top.volume == volume || tree.scope.volumes().iter().any(|(_, id, _)| *id == volume)
+            })
+            .collect()
+    }
+}
+
+/// Answers; an error of the index ends the engine as well, since its file can no longer be trusted to take
+/// writes.
+fn answer<T>(reply: &super::shared::Reply<T>, result: Result<T, EngineError>) -> Result<(), EngineError> {
+    let fatal = match &result {
+        Err(error @ EngineError::Index { .. }) => Some(error.to_string()),
+        Err(EngineError::Stopped) => Some("stopped".to_owned()),
+        _ => None,
+    };
+    let _ = reply.send(result);
+    match fatal {
+        Some(why) if why == "stopped" => Err(EngineError::Stopped),
+        Some(why) => Err(EngineError::Failed(why)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,341 @@
+//! Following the hints: rounds, holds, repairs, and the barrier that `settle` is.
+
+use std::time::{Duration, Instant};
+
+use index::Message;
+use reconcile::{Held, Holds};
+use record::{Body, Gap, How, Time, VolumeId};
+use tracing::{info, warn};
+use watch::Flags;
+
+use super::core::{Core, Repair};
+use super::error::EngineError;
+use super::round::{Fate, Round, Todo};
+use super::status::Settled;
+
+/// Rounds begin at least this far apart, so that a stream of changes is committed in batches.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Work items of its own that one round takes on.
+const MOST_TODO: usize = 64;
+
+/// How long the readers may take to say that their queues are read.
+const BARRIER: Duration = Duration::from_secs(10);
+
+/// Most directories remembered as astray; one more and the volume is swept instead.
+const MOST_ASTRAY: usize = 4096;
+
+/// Repairs of one volume wait twice as long each time, up to this, while they follow on each other.
+const MOST_BACK_OFF: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// One round over the oldest hints and the engine's own list, then the holds whose time has come.
+    pub(crate) fn step(&mut self) -> Result<(), EngineError> {
+        self.pace();
+        let mut batch = self.shared.pending.take(self.config.batch);
+        for (volume, why) in std::mem::take(&mut batch.lost) {
+            self.owe_repair(volume, why);
+        }
+        for (id, how) in std::mem::take(&mut batch.subtrees) {
+            self.todo.push_back(Todo::List(id, true, how));
+        }
+        for listing in std::mem::take(&mut batch.listings) {
+            self.todo.push_back(Todo::List(listing.id(), false, listing.how));
+        }
+        self.put_off_writes(&mut batch)?;
+        self.round(batch)?;
+        self.end_expired()?;
+        if self.shared.pending.is_empty() && self.todo.is_empty() && self.held.is_empty() {
+            self.find_astray()?;
+        }
+        Ok(())
+    }
+
+    /// Works until nothing is left that was there when it began (`until`: nothing older than that).
+    pub(crate) fn work_off(&mut self, deadline: Option<Instant>) -> Result<(), EngineError> {
+        let mut until = Instant::now();
+        let mut extended = false;
+        loop {
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Err(EngineError::TimedOut(Duration::ZERO));
+            }
+            if self.shared.stop.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(EngineError::Stopped);
+            }
+            let old = self.shared.pending.oldest().is_some_and(|oldest| oldest <= until);
+            if old || !self.todo.is_empty() {
+                self.step()?;
+                continue;
+            }
+            if let Some(volume) = self.repairs.keys().next().copied() {
+                self.repair_now(volume)?;
+                continue;
+            }
+            if !self.astray.is_empty() && self.held.is_empty() {
+                self.find_astray()?;
+                continue;
+            }
+            if self.held.is_empty() || extended && self.held.iter().all(|(_, at)| *at > until) {
+                return Ok(());
+            }
+            // Holds end when what was queued at their loss has been looked at: once more, up to the last.
+            until = self.held.iter().map(|(_, at)| *at).max().unwrap_or(until);
+            extended = true;
+            self.end_expired()?;
+        }
+    }
+
+    /// The barrier: returns when every change made before the call is in the index and the journal.
+    pub(crate) fn settle(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
+        let start = Instant::now();
+        self.due_writing(start, true);
+        self.barrier(deadline)?;
+        if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
+            self.sweep_unwatched()?;
+        }
+        for id in self.ghosts.suspects() {
+            self.shared.pending.put_back(watch::Batch {
+                inodes: vec![(id, Flags::NONE, How::Inotify)],
+                ..watch::Batch::default()
+            });
+        }
+        self.work_off(Some(deadline)).map_err(|error| match error {
+            EngineError::TimedOut(_) => EngineError::TimedOut(deadline.saturating_duration_since(start)),
+            other => other,
+        })?;
+        self.drained = Time::now();
+        let unsettled = self
+            .trees
+            .iter()
+            .filter_map(|tree| tree.row.lost.as_ref().map(|why| format!("{}: {why}", tree.display())))
+            .collect();
+        Ok(Settled {
+            seq: self.shared.index.read()?.seq()?.0,
+            unsettled,
+            took_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Makes looks that were put off (`all`, or those that are due) pending, and ends what has been quiet.
+    pub(crate) fn due_writing(&mut self, now: Instant, all: bool) {
+        if self.writing.is_empty() {
+            return;
+        }
+        let mut batch = self.writing.due(now, all);
+        for file in self.writing.quiet(now, self.config.quiet) {
+            batch.inodes.push((file, Flags::CLOSED, self.how(file.volume)));
+        }
+        self.shared.pending.put_back(batch);
+    }
+
+    /// Repairs a volume of which hints were lost: says so in the stream, arms and sweeps all of it again.
+    pub(crate) fn repair_now(&mut self, volume: VolumeId) -> Result<(), EngineError> {
+        let Some(Repair { why, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
+        let start = Instant::now();
+        let from = self.drained;
+        let trees = self.trees_on(volume);
+        warn!(volume = volume.0, why, "hints were lost; sweeping what they may have been about");
+        self.shared.set_view(|view| view.repairs += 1);
+        for at in trees {
+            if self.trees[at].present {
+                self.show_root(at, "repairing");
+                self.sweep_tree(at, None)?;
+                let tree = &self.trees[at];
+                let gap = Gap { from, to: Time::now(), scope: tree.row.path.clone(), why: why.clone() };
+                let message =
+                    Message { seen: Time::now(), how: How::Sweep, root: tree.row.id, body: Body::Gap(gap) };
+                self.say(message)?;
+                self.show_root(at, "live");
+            }
+        }
+        let took = start.elapsed();
+        let wait = match self.repaired.get(&volume) {
+            Some((last, wait)) if last.elapsed() < *wait * 4 + took => (*wait * 2).min(MOST_BACK_OFF),
+            _ => (took * 2).clamp(Duration::from_millis(200), MOST_BACK_OFF),
+        };
+        self.repaired.insert(volume, (Instant::now(), wait));
+        info!(volume = volume.0, took_ms = took.as_millis(), "swept after loss");
+        Ok(())
+    }
+
+    /// Commits a record about the stream.
+    pub(crate) fn say(&mut self, message: Message) -> Result<(), EngineError> {
+        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        round.message(message);
+        round.flush(Holds::Keep)
+    }
+
+    pub(crate) fn how(&self, volume: VolumeId) -> How {
+        self.shared.arms.get(volume).map_or(How::Sweep, |arm| arm.how())
+    }
+
+    fn pace(&mut self) {
+        let since = self.last_round.elapsed();
+        if since < PACE {
+            std::thread::sleep(PACE.saturating_sub(since));
+        }
+        self.last_round = Instant::now();
+    }
+
+    fn owe_repair(&mut self, volume: VolumeId, why: String) {
+        let now = Instant::now();
+        let due = match self.repaired.get(&volume) {
+            Some((last, wait)) => (*last + *wait).max(now),
+            None => now,
+        };
+        self.repairs.entry(volume).or_insert(Repair { why, due });
+    }
+
+    fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
+        let volume = batch.directories.first().map(|hints| hints.volume);
+        let how = batch.directories.first().map_or(How::Sweep, |hints| hints.how);
+        let todo: Vec<Todo> = self.todo.drain(..self.todo.len().min(MOST_TODO)).collect();
+        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        let mut unknown = Vec::new();
+        let mut astray = Vec::new();
+        for hints in batch.directories {
+            match round.directory(&hints)? {
+                Fate::Done => {}
+                Fate::Unknown => unknown.push(hints),
+                Fate::Astray => astray.push(hints),
+            }
+        }
+        for (id, flags, how) in batch.inodes {
+            round.inode(id, flags, how)?;
+        }
+        for item in todo {
+            match item {
+                Todo::Name(place, how) => drop(round.place(&place, Flags::NONE, how)?),
+                Todo::List(id, below, how) => drop(round.list(id, below, how)?),
+            }
+        }
+        round.settle(how)?;
+        // Directories that this round made known were listed; their own hints say what a listing cannot.
+        for hints in unknown {
+            round.directory(&hints)?;
+        }
+        for hints in astray {
+            if round.directory(&hints)? == Fate::Astray {
+                self.astray.push(hints);
+            }
+        }
+        round.settle(how)?;
+        let mut at = Instant::now();
+        let mut holds = Holds::Keep;
+        if round.has_nameless() {
+            let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
+            at = Instant::now();
+            if self.shared.pending.is_empty() && self.todo.is_empty() && self.astray.is_empty() {
+                holds = Holds::End;
+            }
+        }
+        round.flush(holds)?;
+        let left = round.left;
+        self.held.extend(left.held.into_iter().map(|held| (held, at)));
+        self.todo.extend(left.todo);
+        for (volume, why) in left.troubled {
+            self.check_presence(volume, &why)?;
+        }
+        if self.astray.len() > MOST_ASTRAY
+            && let Some(volume) = volume
+        {
+            self.astray.clear();
+            self.owe_repair(volume, "directories moved faster than they could be followed".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Ends the holds of which everything queued at their loss has been looked at.
+    fn end_expired(&mut self) -> Result<(), EngineError> {
+        if self.held.is_empty() || !self.todo.is_empty() {
+            return Ok(());
+        }
+        let oldest = self.shared.pending.oldest();
+        let mut expired: Vec<Held> = Vec::new();
+        self.held.retain(|(held, at)| {
+            let over = oldest.is_none_or(|oldest| oldest > *at);
+            if over {
+                expired.push(held.clone());
+            }
+            !over
+        });
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let how = self.how(expired[0].id.volume);
+        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        round.end_holds(expired, how)?;
+        let left = round.left;
+        let at = Instant::now();
+        self.held.extend(left.held.into_iter().map(|held| (held, at)));
+        self.todo.extend(left.todo);
+        Ok(())
+    }
+
+    /// Tries directories again that were not where they should be. What is still not there, with no hint
+    /// left that could say where, cannot be looked at.
+    fn find_astray(&mut self) -> Result<(), EngineError> {
+        if self.astray.is_empty() {
+            return Ok(());
+        }
+        let again = std::mem::take(&mut self.astray);
+        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        for hints in &again {
+            if round.directory(hints)? == Fate::Astray {
+                tracing::debug!(directory = %hints.id(), "not to be found; its parent's listing decides");
+                round.left.todo.push_back(Todo::List(hints.id(), false, hints.how));
+            }
+        }
+        round.settle(How::Sweep)?;
+        round.flush(Holds::Keep)?;
+        let left = round.left;
+        let at = Instant::now();
+        self.held.extend(left.held.into_iter().map(|held| (held, at)));
+        // A listing that fails again is dropped by its round: the directory went, or cannot be read.
+        self.todo.extend(left.todo);
+        Ok(())
+    }
+
+    /// Takes out looks at files that a writer is at and that have a young record.
+    fn put_off_writes(&mut self, batch: &mut watch::Batch) -> Result<(), EngineError> {
+        if self.writing.is_empty() {
+            return Ok(());
+        }
+        let reader = self.shared.index.read()?;
+        let now = Instant::now();
+        for hints in &mut batch.directories {
+            let id = hints.id();
+            let mut kept = Vec::with_capacity(hints.names.len());
+            for (name, flags) in std::mem::take(&mut hints.names) {
+                let file = match flags == Flags::WRITTEN {
+                    true => reader.lookup(id, &name)?.map(|target| target.id),
+                    false => None,
+                };
+                match file {
+                    Some(file) if self.writing.is_paced(file, now) => self.writing.defer(file, hints, name, flags),
+                    _ => kept.push((name, flags)),
+                }
+            }
+            hints.names = kept;
+        }
+        batch.directories.retain(|hints| !hints.names.is_empty());
+        let writing = &mut self.writing;
+        batch.inodes.retain(|(id, flags, how)| {
+            let paced = *flags == Flags::WRITTEN && writing.is_paced(*id, now);
+            if paced {
+                writing.defer_inode(*id, *flags, *how);
+            }
+            !paced
+        });
+        Ok(())
+    }
+
+    fn barrier(&mut self, deadline: Instant) -> Result<(), EngineError> {
+        match self.shared.arms.barrier(deadline) {
+            Ok(()) => Ok(()),
+            Err(watch::BarrierError::TimedOut) => Err(EngineError::TimedOut(Duration::ZERO)),
+            // The reader ended and left its volumes lost: the repair answers for them.
+            Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The engine: one thread that keeps the index true, and the handle that others ask it by.
+//!
+//! [`start`] boots it: new roots are scanned, known ones swept, then events are followed. Everything that
+//! changes a row goes hint → look → batch → commit on that one thread.
+
+mod arms;
+mod boot;
+mod config;
+mod core;
+mod error;
+mod ghosts;
+mod live;
+mod open;
+mod roots;
+mod round;
+mod seed;
+mod shared;
+pub(crate) mod status;
+mod sweep;
+mod view;
+mod volumes;
+mod writing;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use index::{Index, Settings};
+use record::Seq;
+
+pub(crate) use config::{Backend, EngineConfig, Level, RootConfig, StoredRules};
+pub(crate) use error::EngineError;
+
+use self::arms::Arms;
+use self::core::Core;
+use self::shared::{Request, Shared, View};
+use self::status::{Settled, Status, SweepReport};
+use self::volumes::Volumes;
+pub(crate) use self::view::of_index;
+use crate::state::{StateDir, StateLock};
+
+/// A running engine. Dropping it stops it.
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held for as long as the engine may write.
+    _lock: StateLock,
+}
+
+/// What one pass did.
+#[derive(Clone, Debug)]
+pub(crate) struct ScanReport {
+    /// Each root: its path, whether it was scanned for the first time, entries now.
+    pub(crate) roots: Vec<(Vec<u8>, bool, u64)>,
+    /// What the sweep of the others compared.
+    pub(crate) report: SweepReport,
+}
+
+/// Starts an engine on a state folder. Answers at once; the engine boots on its own thread.
+///
+/// # Errors
+/// When the index cannot be opened or made.
+pub(crate) fn start(state: &StateDir, lock: StateLock, config: EngineConfig) -> Result<Arc<Engine>, EngineError> {
+    let shared = open(state, &config, false)?;
+    let core = Core::new(Arc::clone(&shared), config);
+    let thread = std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || core.run())
+        .map_err(|error| EngineError::Failed(format!("cannot start a thread: {error}")))?;
+    Ok(Arc::new(Engine { shared, thread: Mutex::new(Some(thread)), _lock: lock }))
+}
+
+/// One pass: scans new roots, sweeps known ones, and returns when all of it is durable. Watches nothing.
+///
+/// # Errors
+/// When the index cannot be opened, or a root not be read.
+pub(crate) fn scan(state: &StateDir, lock: StateLock, config: EngineConfig) -> Result<ScanReport, EngineError> {
+    let shared = open(state, &config, true)?;
+    let start = Instant::now();
+    let before = shared.index.read()?.seq()?;
+    let mut core = Core::new(Arc::clone(&shared), config);
+    core.bind()?;
+    let seeded: Vec<bool> = core.trees.iter().map(|tree| tree.row.seeded.is_none()).collect();
+    core.boot()?;
+    let reader = shared.index.read()?;
+    let mut roots = Vec::new();
+    for (tree, seeded) in core.trees.iter().zip(seeded) {
+        use reconcile::Stored as _;
+        if let Some(why) = &tree.row.lost {
+            return Err(EngineError::Root { path: tree.display(), why: why.clone() });
+        }
+        let totals = reader.totals(tree.row.top)?.unwrap_or_default();
+        roots.push((tree.row.path.to_vec(), seeded, totals.files + totals.directories));
+    }
+    let report = SweepReport {
+        entries: reader.entries()?,
+        records: reader.seq()?.0 - before.0,
+        took_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ..core.swept.clone()
+    };
+    drop(lock);
+    Ok(ScanReport { roots, report })
+}
+
+fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<Shared>, EngineError> {
+    let path = state.index_path();
+    let index = Index::create(&path, Settings { cache: config.cache_bytes, repair: config.repair })?;
+    let left_out = state.inodes();
+    let volumes = Volumes::new(index.read()?.volumes()?);
+    let durable = tokio::sync::watch::Sender::new(index.read()?.seq()?.0);
+    let pending = Arc::new(watch::Pending::default());
+    let arms =
+        Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), Shared::index_file(&path));
+    scan::raise_descriptor_limit();
+    Ok(Arc::new(Shared {
+        index,
+        pending,
+        arms,
+        volumes,
+        state_dir: state.path.clone(),
+        left_out,
+        one_pass,
+        started: Instant::now(),
+        durable,
+        stop: AtomicBool::new(false),
+        view: Mutex::new(View { state: "starting", ..View::default() }),
+        changed: Condvar::new(),
+        requests: Mutex::new(VecDeque::new()),
+        room: Condvar::new(),
+    }))
+}
+
+impl Engine {
+    /// The index, for reading.
+    pub(crate) fn index(&self) -> &Index {
+        &self.shared.index
+    }
+
+    /// How things stand.
+    pub(crate) fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Blocks until the engine is live.
+    pub(crate) fn wait_live(&self) -> Result<(), EngineError> {
+        let mut view = self.shared.view();
+        loop {
+            match (view.state, &view.failed) {
+                (_, Some(why)) => return Err(EngineError::Failed(why.clone())),
+                ("live", None) => return Ok(()),
+                ("stopped", None) => return Err(EngineError::Stopped),
+                _ => view = self.shared.changed.wait(view).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Blocks until every change made before the call is in the index and the journal.
+    pub(crate) fn settle(&self, timeout: Duration) -> Result<Settled, EngineError> {
+        let deadline = Instant::now() + timeout;
+        let answer = self.ask(|reply| Request::Settle(deadline, reply))?;
+        match answer.recv_timeout(timeout) {
+            Ok(Err(EngineError::TimedOut(_))) | Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                Err(EngineError::TimedOut(timeout))
+            }
+            Ok(result) => result,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Err(EngineError::Stopped),
+        }
+    }
+
+    /// Sweeps everything, or what lies below `path`, and returns when what it found is durable.
+    pub(crate) fn sweep(&self, path: Option<Vec<u8>>, level: Level) -> Result<SweepReport, EngineError> {
+        receive(&self.ask(|reply| Request::Sweep(path, level, reply))?)
+    }
+
+    /// Believes what is at a lost root's path now.
+    pub(crate) fn accept(&self, path: &[u8]) -> Result<(), EngineError> {
+        receive(&self.ask(|reply| Request::Accept(path.to_vec(), reply))?)
+    }
+
+    /// Moves a consumer's cursor forward.
+    pub(crate) fn confirm(&self, consumer: &str, seq: Seq) -> Result<(), EngineError> {
+        receive(&self.ask(|reply| Request::Confirm(consumer.to_owned(), seq, reply))?)
+    }
+
+    /// Forgets a consumer.
+    pub(crate) fn forget(&self, consumer: &str) -> Result<(), EngineError> {
+        receive(&self.ask(|reply| Request::Forget(consumer.to_owned(), reply))?)
+    }
+
+    /// The last durable seq, and word of each new one.
+    pub(crate) fn follow(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.durable.subscribe()
+    }
+
+    /// Takes over a new configuration.
+    pub(crate) fn reload(&self, config: EngineConfig) {
+        self.shared.send(Request::Reload(Box::new(config)));
+    }
+
+    /// Finishes the transaction under way and leaves.
+    pub(crate) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.send(Request::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// Why the engine ended by itself.
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.shared.view().failed.clone()
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(SyncSender<Result<T, EngineError>>) -> Request) -> Result<Receiver<Result<T, EngineError>>, EngineError> {
+        if let Some(why) = self.failed() {
+            return Err(EngineError::Failed(why));
+        }
+        if self.shared.view().state == "stopped" {
+            return Err(EngineError::Stopped);
+        }
+        let (reply, answer) = sync_channel(1);
+        self.shared.send(request(reply));
+        Ok(answer)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn receive<T>(answer: &Receiver<Result<T, EngineError>>) -> Result<T, EngineError> {
+    answer.recv().unwrap_or(Err(EngineError::Stopped))
+}

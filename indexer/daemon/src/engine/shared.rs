@@ -1,0 +1,119 @@
+//! What the engine's thread and those who ask it share: the index, the hints, the watches, the state to show.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use index::Index;
+use record::Seq;
+use watch::Pending;
+
+use super::arms::Arms;
+use super::config::{EngineConfig, Level};
+use super::error::EngineError;
+use super::status::{Progress, Settled, SweepReport};
+use super::volumes::Volumes;
+
+/// Requests that wait for the engine's thread; one more waits for room at its sender.
+const MOST_REQUESTS: usize = 64;
+
+/// Shared by all of the engine.
+pub(crate) struct Shared {
+    pub(crate) index: Index,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) arms: Arms,
+    pub(crate) volumes: Volumes,
+    pub(crate) state_dir: PathBuf,
+    /// The state folder by (device, inode): never indexed, wherever it lies.
+    pub(crate) left_out: Vec<(u64, u64)>,
+    /// One scan and then exit: nothing is watched.
+    pub(crate) one_pass: bool,
+    pub(crate) started: Instant,
+    /// The last durable seq.
+    pub(crate) durable: tokio::sync::watch::Sender<u64>,
+    /// Ends walks early.
+    pub(crate) stop: AtomicBool,
+    pub(crate) view: Mutex<View>,
+    pub(crate) changed: Condvar,
+    pub(crate) requests: Mutex<VecDeque<Request>>,
+    pub(crate) room: Condvar,
+}
+
+/// What is shown of the engine's state.
+#[derive(Default)]
+pub(crate) struct View {
+    /// `starting`, `seeding`, `sweeping`, `live`, `stopping`.
+    pub(crate) state: &'static str,
+    pub(crate) roots: Vec<RootView>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) failed: Option<String>,
+    /// Times that hints were lost and repaired.
+    pub(crate) repairs: u64,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What is shown of one root.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RootView {
+    pub(crate) path: Vec<u8>,
+    pub(crate) state: &'static str,
+    pub(crate) backend: String,
+    pub(crate) reason: String,
+    pub(crate) watches: u64,
+    pub(crate) unwatched: u64,
+    pub(crate) lost: Option<String>,
+}
+
+/// Something to be done on the engine's thread.
+pub(crate) enum Request {
+    Settle(Instant, Reply<Settled>),
+    Sweep(Option<Vec<u8>>, Level, Reply<SweepReport>),
+    Accept(Vec<u8>, Reply<()>),
+    Confirm(String, Seq, Reply<()>),
+    Forget(String, Reply<()>),
+    Reload(Box<EngineConfig>),
+    Stop,
+}
+
+/// Where an answer goes. The asker may have gone; then nobody hears it.
+pub(crate) type Reply<T> = std::sync::mpsc::SyncSender<Result<T, EngineError>>;
+
+impl Shared {
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the view and wakes who waits on it.
+    pub(crate) fn set_view(&self, change: impl FnOnce(&mut View)) {
+        change(&mut self.view());
+        self.changed.notify_all();
+    }
+
+    /// Hands a request to the engine's thread.
+    pub(crate) fn send(&self, request: Request) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        while requests.len() >= MOST_REQUESTS && !matches!(request, Request::Stop) {
+            requests = self.room.wait(requests).unwrap_or_else(PoisonError::into_inner);
+        }
+        requests.push_back(request);
+        drop(requests);
+        self.pending.wake();
+    }
+
+    /// The next request.
+    pub(crate) fn receive(&self) -> Option<Request> {
+        let request = self.requests.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if request.is_some() {
+            self.room.notify_one();
+        }
+        request
+    }
+
+    /// A descriptor of the index file, for the watch to leave its writes out.
+    pub(crate) fn index_file(path: &std::path::Path) -> Option<OwnedFd> {
+        std::fs::File::open(path).ok().map(OwnedFd::from)
+    }
+}

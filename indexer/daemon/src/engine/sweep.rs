@@ -1,0 +1,172 @@
+//! A sweep as the walk's visitor: what differs from the index becomes hints. It changes nothing itself, so
+//! what it saw a moment ago is looked at again before anything is believed.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use index::{Blind, Index, IndexError, Reader};
+use record::{EntryId, How, Kind, Name, Row, Time};
+use reconcile::{Stored, same_entry};
+use rustix::io::Errno;
+use scan::{Directory, Seen, Visitor};
+use watch::{Flags, Hint, Pending, What};
+
+use super::arms::Arms;
+
+/// How old a write must be before a sweep calls a file complete that no close was seen of.
+const QUIET_NS: i128 = 2_000_000_000;
+
+/// Compares the tree with the index.
+pub(crate) struct SweepVisitor<'a> {
+    pub(crate) index: &'a Index,
+    pub(crate) arms: Option<&'a Arms>,
+    pub(crate) pending: &'a Pending,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) differences: AtomicU64,
+    pub(crate) partial: AtomicU64,
+    pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
+    /// Directories that were listed wholly and had been blind before.
+    pub(crate) seen_again: Mutex<Vec<EntryId>>,
+    pub(crate) failed: Mutex<Option<IndexError>>,
+}
+
+/// One thread's part.
+pub(crate) struct Worker {
+    reader: Option<Reader>,
+    at: Time,
+    /// Names of the directory in work that the index has too.
+    matched: u64,
+    hints: Vec<Hint>,
+}
+
+impl<'a> SweepVisitor<'a> {
+    pub(crate) fn new(index: &'a Index, arms: Option<&'a Arms>, pending: &'a Pending, stop: &'a AtomicBool) -> Self {
+        SweepVisitor {
+            index,
+            arms,
+            pending,
+            stop,
+            differences: AtomicU64::new(0),
+            partial: AtomicU64::new(0),
+            blind: Mutex::default(),
+            seen_again: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+
+    fn check<T>(&self, result: Result<T, IndexError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                self.stop.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// The stored row behind a name, if the name stands for `id` still.
+    fn stored(&self, worker: &Worker, dir: EntryId, name: &[u8], id: EntryId) -> Option<(bool, Option<Row>)> {
+        let reader = worker.reader.as_ref()?;
+        let target = self.check(reader.lookup(dir, name))?;
+        match target {
+            None => Some((false, None)),
+            Some(target) if target.id == id => Some((true, self.check(reader.row(id))?)),
+            Some(_) => Some((true, None)),
+        }
+    }
+}
+
+fn hint(dir: EntryId, what: What, flags: Flags) -> Hint {
+    Hint { volume: dir.volume, what, flags, handle: None, how: How::Sweep }
+}
+
+/// Whether a row whose last record was not complete can be completed: nobody wrote it lately.
+fn completes(row: &Row, at: Time) -> bool {
+    row.writing && row.stat.modified < at.minus_ns(QUIET_NS)
+}
+
+impl Visitor for SweepVisitor<'_> {
+    type Worker = Worker;
+    type Data = ();
+
+    fn worker(&self) -> Worker {
+        Worker { reader: self.check(self.index.read()), at: Time::now(), matched: 0, hints: Vec::new() }
+    }
+
+    fn finish(&self, worker: Worker) {
+        self.pending.add_all(worker.hints);
+    }
+
+    fn enter(&self, worker: &mut Worker, dir: &Directory<()>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
+        let Some(reader) = &worker.reader else { return false };
+        let Some(row) = self.check(reader.row(dir.id)) else { return false };
+        // A directory that is new is armed and listed when its name is looked at.
+        let known = row.is_some_and(|row| same_entry(&row, &seen.stat));
+        if known && let Some(arms) = self.arms {
+            arms.arm(dir.id, seen.device, fd, &|| dir.path());
+        }
+        worker.at = Time::now();
+        worker.matched = 0;
+        known
+    }
+
+    fn entry(&self, worker: &mut Worker, dir: &Directory<()>, name: &[u8], id: EntryId, seen: &Seen) {
+        let Some((named, row)) = self.stored(worker, dir.id, name, id) else { return };
+        worker.matched += u64::from(named);
+        let flags = match &row {
+            Some(row) if completes(row, worker.at) => Flags::CLOSED,
+            Some(row) if same_entry(row, &seen.stat) && row.stat.same(&seen.stat) => return,
+            // A directory's own times are looked at once more after its listing.
+            Some(row) if seen.stat.kind == Kind::Directory && same_entry(row, &seen.stat) => return,
+            _ => Flags::NONE,
+        };
+        self.differences.fetch_add(1, Ordering::Relaxed);
+        worker.hints.push(hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags));
+    }
+
+    fn failed(
+        &self,
+        worker: &mut Worker,
+        dir: &Directory<()>,
+        name: Option<&[u8]>,
+        error: Errno,
+        doing: &'static str,
+    ) {
+        if error == Errno::NOENT || error == Errno::STALE {
+            return;
+        }
+        self.partial.fetch_add(1, Ordering::Relaxed);
+        if let Some(name) = name {
+            // What cannot be entered can still be looked at from outside.
+            worker.hints.push(hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, Flags::NONE));
+        }
+        let blind = Blind { since: worker.at, why: format!("{doing}: {error}") };
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
+    }
+
+    fn listed(&self, worker: &mut Worker, dir: &Directory<()>, seen: &Seen, complete: bool) {
+        let Some(reader) = &worker.reader else { return };
+        let mut stored = 0;
+        if self.check(reader.each_child::<IndexError>(dir.id, |_, _| { stored += 1; Ok(true) })).is_none() {
+            return;
+        }
+        let Some(row) = self.check(reader.row(dir.id)) else { return };
+        if complete && stored != worker.matched {
+            self.differences.fetch_add(1, Ordering::Relaxed);
+            worker.hints.push(hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
+        } else if row.is_some_and(|row| !row.stat.same(&seen.stat)) {
+            self.differences.fetch_add(1, Ordering::Relaxed);
+            worker.hints.push(hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
+        }
+        if complete && self.check(reader.is_blind(dir.id)).unwrap_or(false) {
+            self.seen_again.lock().unwrap_or_else(PoisonError::into_inner).push(dir.id);
+        }
+        if worker.hints.len() >= 1024 {
+            self.pending.add_all(worker.hints.drain(..));
+        }
+    }
+
+    fn done(&self, _: &mut Worker, _: &Directory<()>) {}
+}

@@ -1,0 +1,111 @@
+//! What the engine's state looks like from outside, gathered when asked for.
+
+use index::{Index, IndexError, Reader};
+use reconcile::Stored as _;
+use record::wire::v1::text_and_raw;
+
+use super::shared::Shared;
+use super::status::{BlindPath, ConsumerStatus, RootStatus, Status};
+
+/// Blind directories that are listed one by one.
+const MOST_BLIND: usize = 20;
+
+impl Shared {
+    /// How things stand.
+    pub(crate) fn status(&self) -> Status {
+        let mut status = Status {
+            pid: Some(std::process::id()),
+            uptime_s: self.started.elapsed().as_secs(),
+            rss_bytes: resident_bytes(),
+            pending: self.pending.len() as u64,
+            lag_ms: self.pending.oldest().map_or(0, |at| {
+                u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)
+            }),
+            ..Status::default()
+        };
+        let read = self.index.read().and_then(|reader| of_index(&self.index, &reader, &mut status));
+        let view = self.view();
+        status.state_dir = self.state_dir.to_string_lossy().into_owned();
+        let (events, overflows) = self.arms.counts();
+        (status.events, status.overflows) = (events, overflows.max(view.repairs));
+        view.state.clone_into(&mut status.state);
+        status.progress.clone_from(&view.progress);
+        for root in &mut status.roots {
+            "unwatched".clone_into(&mut root.state);
+            let bytes = record::wire::v1::bytes_of(&root.path, root.path_raw.as_deref()).unwrap_or_default();
+            if let Some(shown) = view.roots.iter().find(|shown| shown.path == bytes) {
+                shown.state.clone_into(&mut root.state);
+                root.backend.clone_from(&shown.backend);
+                root.reason.clone_from(&shown.reason);
+                root.lost.clone_from(&shown.lost);
+                root.watches = shown.watches;
+                if shown.unwatched > 0 {
+                    status.warnings.push(format!(
+                        "{}: {} directories have no watch and are swept; see `indexer doctor`",
+                        root.path, shown.unwatched
+                    ));
+                }
+            }
+        }
+        status.warnings.extend(view.failed.clone());
+        status.warnings.extend(read.err().map(|error| error.to_string()));
+        let all_live = status.roots.iter().all(|root| matches!(root.state.as_str(), "live" | "unwatched"));
+        if status.state == "live" && (!all_live || !status.warnings.is_empty()) {
+            "degraded".clone_into(&mut status.state);
+        }
+        status
+    }
+}
+
+/// What the index alone tells: all of `status` when no daemon runs.
+pub(crate) fn of_index(index: &Index, reader: &Reader, status: &mut Status) -> Result<(), IndexError> {
+    env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
+    if status.state.is_empty() {
+        "stopped".clone_into(&mut status.state);
+    }
+    status.entries = reader.entries()?;
+    status.seq = reader.seq()?.0;
+    status.oldest_seq = reader.oldest()?.0;
+    status.epoch = format!("{:032x}", index.epoch()?);
+    status.index_bytes = index.file_length();
+    status.journal_bytes = reader.journal_bytes()?;
+    for (name, seq) in reader.cursors()? {
+        let lag = status.seq.saturating_sub(seq.0);
+        status.consumers.push(ConsumerStatus { name, seq: seq.0, lag });
+    }
+    let rows = reader.roots()?;
+    for row in &rows {
+        let totals = reader.totals(row.top)?.unwrap_or_default();
+        let (path, path_raw) = text_and_raw(&row.path);
+        status.roots.push(RootStatus {
+            path,
+            path_raw,
+            state: if row.lost.is_some() { "lost" } else { "unwatched" }.to_owned(),
+            backend: "none".to_owned(),
+            reason: "no daemon runs".to_owned(),
+            entries: totals.files + totals.directories,
+            bytes: totals.bytes,
+            verified_ns: Some(row.verified.0).filter(|ns| *ns > 0),
+            lost: row.lost.clone(),
+            ..RootStatus::default()
+        });
+    }
+    for (id, blind) in reader.blind()? {
+        let Some(path) = reader.path(&rows, id)? else { continue };
+        let at = rows.iter().position(|row| path.starts_with(&row.path));
+        let Some(root) = at.and_then(|at| status.roots.get_mut(at)) else { continue };
+        root.blind += 1;
+        if root.blind_paths.len() < MOST_BLIND {
+            let path = text_and_raw(&path).0;
+            root.blind_paths.push(BlindPath { path, why: blind.why, since_ns: blind.since.0 });
+        }
+    }
+    Ok(())
+}
+
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    kib * 1024
+}

@@ -1,0 +1,297 @@
+//! A seed makes the tables that ordinary commits make, in whatever pieces it comes.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use reconcile::{Batch, Found, Holds, Look, Root, Stored};
+use record::{Body, EntryId, How, Kind, Place, RootId, Row, Seq, Stat, Time, Totals};
+
+use super::make::{id, plain, root_row};
+use crate::{Edits, Index, IndexError, Seed, SeedRoot, SeedWorker, Settings};
+
+/// One thing to make: a directory or a file somewhere, or another name for a file.
+#[derive(Clone, Copy, Debug)]
+enum Make {
+    Directory { dir: u8 },
+    File { dir: u8, size: u16 },
+    Link { file: u8, dir: u8 },
+}
+
+/// A tree in two roots, directories 1 and 2.
+#[derive(Default)]
+struct Tree {
+    stats: BTreeMap<EntryId, Stat>,
+    places: Vec<(Place, EntryId)>,
+}
+
+const TOPS: [u64; 2] = [1, 2];
+
+fn tree(made: &[Make]) -> Tree {
+    let mut tree = Tree::default();
+    for top in TOPS {
+        tree.stats.insert(id(top), plain(Kind::Directory, 2, 0, 5));
+    }
+    let mut dirs: Vec<EntryId> = TOPS.into_iter().map(id).collect();
+    let mut files: Vec<EntryId> = Vec::new();
+    for (nth, make) in made.iter().enumerate() {
+        // Numbers in no order, so that runs and keys differ in theirs.
+        let new = id(3 + (nth as u64 * 7919) % 10_007);
+        let name = format!("name {nth}").into_bytes();
+        let at = |dir: u8| Place::new(dirs[usize::from(dir) % dirs.len()], &name);
+        match *make {
+            Make::Directory { dir } => {
+                tree.places.push((at(dir), new));
+                tree.stats.insert(new, plain(Kind::Directory, 2, 100, nth as i128));
+                dirs.push(new);
+            }
+            Make::File { dir, size } => {
+                tree.places.push((at(dir), new));
+                tree.stats.insert(new, plain(Kind::File, 1, size.into(), nth as i128));
+                files.push(new);
+            }
+            Make::Link { file, dir } => {
+                let Some(file) = files.get(usize::from(file) % files.len().max(1)) else { continue };
+                tree.places.push((at(dir), *file));
+                tree.stats.get_mut(file).unwrap().links += 1;
+            }
+        }
+    }
+    tree
+}
+
+impl Tree {
+    /// Which root a directory lies in.
+    fn root(&self, dir: EntryId) -> u64 {
+        let mut at = dir;
+        while !TOPS.contains(&at.inode) {
+            at = self.places.iter().find(|(_, found)| *found == at).unwrap().0.dir;
+        }
+        at.inode
+    }
+
+    /// What the walk adds up: all but entries with several links.
+    fn totals(&self) -> BTreeMap<EntryId, Totals> {
+        let mut all: BTreeMap<EntryId, Totals> = BTreeMap::new();
+        let mut add = |start: EntryId, stat: &Stat| {
+            let mut at = Some(start);
+            while let Some(dir) = at {
+                let totals = all.entry(dir).or_default();
+                totals.files += u64::from(!stat.is_directory());
+                totals.directories += u64::from(stat.is_directory());
+                totals.bytes += stat.size;
+                totals.allocated += stat.allocated;
+                totals.newest = totals.newest.max(stat.changed);
+                at = self.places.iter().find(|(_, found)| *found == dir).map(|(place, _)| place.dir);
+            }
+        };
+        for (entry, stat) in &self.stats {
+            if stat.is_directory() {
+                add(*entry, stat);
+            }
+        }
+        for (place, entry) in &self.places {
+            let stat = &self.stats[entry];
+            if !stat.is_directory() && SeedWorker::counts(stat) {
+                add(place.dir, stat);
+            }
+        }
+        all
+    }
+
+    /// Loads the given roots as one seed, with `workers` of small buffers.
+    fn seed(&self, index: &Index, folder: &std::path::Path, roots: &[u64], workers: usize) {
+        let seed = Seed::begin(folder.join("runs"), 1).unwrap();
+        let mut crew: Vec<SeedWorker> = (0..workers).map(|_| seed.worker()).collect();
+        let number = |root: u64| RootId(u32::try_from(root).unwrap());
+        for root in roots {
+            crew[0].entry(number(*root), id(*root), &self.stats[&id(*root)], None, Time(0)).unwrap();
+        }
+        for (nth, (place, entry)) in self.places.iter().enumerate() {
+            let root = self.root(place.dir);
+            if roots.contains(&root) {
+                let at = Some((place.dir, &place.name[..]));
+                crew[nth % workers].entry(number(root), *entry, &self.stats[entry], at, Time(0)).unwrap();
+            }
+        }
+        for (nth, (dir, totals)) in self.totals().into_iter().enumerate() {
+            if roots.contains(&self.root(dir)) {
+                crew[nth % workers].totals(dir, &totals).unwrap();
+            }
+        }
+        for worker in crew {
+            seed.finish(worker);
+        }
+        let roots =
+            roots.iter().map(|root| SeedRoot { row: root_row(number(*root).0, id(*root)), seen: Time(9) });
+        let records = index.load(seed, roots.collect(), Edits::default()).unwrap();
+        for record in &records {
+            assert!(matches!(&record.body, Body::Seeded(_)), "a seed tells of no single entry");
+            let row = index.read().unwrap().roots().unwrap();
+            let row = row.iter().find(|row| row.id == record.root).unwrap();
+            assert_eq!(row.seeded, Some(record.seq), "the root knows its record");
+        }
+        assert!(!folder.join("runs").try_exists().unwrap(), "nothing is left of the runs");
+    }
+
+    /// The same by looks and plans.
+    fn commit(&self, index: &Index) {
+        let mut edits = Edits {
+            roots: TOPS.map(|top| root_row(u32::try_from(top).unwrap(), id(top))).into(),
+            ..Edits::default()
+        };
+        let roots: Vec<Root> =
+            edits.roots.iter().map(|row| Root { id: row.id, top: row.top, path: row.path.clone() }).collect();
+        for top in TOPS {
+            let stat = self.stats[&id(top)];
+            let row = Row {
+                stat,
+                place: None,
+                many_names: false,
+                looked_at: Time(0),
+                writing: false,
+                digest: None,
+            };
+            edits.plan.rows.push((id(top), Some(row)));
+            let own = Totals { directories: 1, newest: stat.changed, ..Totals::default() };
+            edits.plan.totals.push((id(top), Some(own)));
+        }
+        index.commit(edits).unwrap();
+        for some in self.places.chunks(3) {
+            let reader = index.read().unwrap();
+            let mut batch = Batch::new(&reader, &roots);
+            for (place, entry) in some {
+                let found = Some(Found { id: *entry, stat: self.stats[entry] });
+                batch.name(place.dir, &place.name, found, &Look::plain(Time(0), How::Scan)).unwrap();
+            }
+            let plan = batch.finish(Holds::End, usize::MAX).unwrap().plan;
+            index.commit(Edits { plan, ..Edits::default() }).unwrap();
+        }
+    }
+}
+
+/// Everything but the journal.
+fn content(index: &Index) -> (Vec<(EntryId, Row, Vec<Place>, Option<Totals>)>, Vec<(Place, EntryId, bool)>) {
+    let reader = index.read().unwrap();
+    let mut rows = Vec::new();
+    reader
+        .each_row::<IndexError>(|id, row| {
+            // The newest change never goes back: what a directory counted for a while stays in it.
+            let totals = reader.totals(id)?.map(|totals| Totals { newest: Time(0), ..totals });
+            rows.push((id, row, reader.links(id)?, totals));
+            Ok(true)
+        })
+        .unwrap();
+    let mut names = Vec::new();
+    reader
+        .each_name::<IndexError>(|dir, name, target| {
+            names.push((Place::new(dir, name), target.id, target.directory));
+            Ok(true)
+        })
+        .unwrap();
+    (rows, names)
+}
+
+fn same(one: &Index, other: &Index) {
+    let ((rows, names), (other_rows, other_names)) = (content(one), content(other));
+    assert_eq!(names, other_names);
+    for (row, other) in rows.iter().zip(&other_rows) {
+        assert_eq!(row, other);
+    }
+    assert_eq!(rows.len(), other_rows.len());
+}
+
+fn make() -> impl Strategy<Value = Make> {
+    prop_oneof![
+        2 => any::<u8>().prop_map(|dir| Make::Directory { dir }),
+        5 => (any::<u8>(), any::<u16>()).prop_map(|(dir, size)| Make::File { dir, size }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(file, dir)| Make::Link { file, dir }),
+    ]
+}
+
+fn index(folder: &std::path::Path, name: &str) -> Index {
+    Index::create(&folder.join(name), Settings::default()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_seed_equals_ordinary_commits(
+        made in prop::collection::vec(make(), 0..250),
+        workers in 1..4usize,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = tree(&made);
+        let (committed, one, two) =
+            (index(folder.path(), "committed"), index(folder.path(), "one"), index(folder.path(), "two"));
+        tree.commit(&committed);
+        tree.seed(&one, folder.path(), &TOPS, workers);
+        tree.seed(&two, folder.path(), &[1], workers);
+        tree.seed(&two, folder.path(), &[2], workers);
+        for index in [&committed, &one, &two] {
+            prop_assert_eq!(index.read().unwrap().check().unwrap().faults, []);
+        }
+        same(&committed, &one);
+        same(&committed, &two);
+        prop_assert_eq!(one.read().unwrap().seq().unwrap(), Seq(2));
+    }
+}
+
+/// A file that changed its link count, and one that moved, while the walk was under way: found twice, and
+/// what the walk added up is not what the rows say.
+#[test]
+fn totals_hold_when_the_tree_changed_under_the_walk() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = index(folder.path(), "index");
+    let seed = Seed::begin(folder.path().join("runs"), 1 << 20).unwrap();
+    let mut worker = seed.worker();
+    let root = RootId(1);
+    let dir = plain(Kind::Directory, 2, 0, 1);
+    worker.entry(root, id(1), &dir, None, Time(0)).unwrap();
+    worker.entry(root, id(2), &dir, Some((id(1), b"d")), Time(0)).unwrap();
+    let two = plain(Kind::File, 2, 10, 1);
+    let one = plain(Kind::File, 1, 10, 1);
+    // Linked under the walk: counted by the first look, not by the second.
+    worker.entry(root, id(10), &one, Some((id(2), b"a")), Time(0)).unwrap();
+    worker.entry(root, id(10), &two, Some((id(1), b"b")), Time(5_000_000)).unwrap();
+    // Moved under the walk: counted by both.
+    worker.entry(root, id(11), &one, Some((id(1), b"c")), Time(0)).unwrap();
+    worker.entry(root, id(11), &one, Some((id(2), b"c")), Time(5_000_000)).unwrap();
+    // A directory moved under the walk.
+    worker.entry(root, id(3), &dir, Some((id(1), b"m")), Time(0)).unwrap();
+    worker.entry(root, id(3), &dir, Some((id(2), b"m")), Time(5_000_000)).unwrap();
+    let sum = |files, directories, bytes| Totals {
+        files,
+        directories,
+        bytes,
+        allocated: files * 512,
+        newest: Time(1),
+    };
+    worker.totals(id(1), &sum(3, 4, 30)).unwrap();
+    worker.totals(id(2), &sum(2, 2, 20)).unwrap();
+    worker.totals(id(3), &sum(0, 1, 0)).unwrap();
+    worker.totals(id(3), &sum(0, 1, 0)).unwrap();
+    seed.finish(worker);
+    let roots = vec![SeedRoot { row: root_row(1, id(1)), seen: Time(9) }];
+    index.load(seed, roots, Edits::default()).unwrap();
+    assert_eq!(index.read().unwrap().check().unwrap().faults, []);
+    let totals = index.read().unwrap().totals(id(1)).unwrap().unwrap();
+    assert_eq!((totals.files, totals.directories, totals.bytes), (2, 3, 20));
+}
+
+#[test]
+fn an_abandoned_seed_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let seed = Seed::begin(runs.clone(), 1).unwrap();
+    let mut worker = seed.worker();
+    for inode in 0..1000 {
+        worker
+            .entry(RootId(1), id(inode), &plain(Kind::File, 1, 1, 1), Some((id(1), b"name")), Time(0))
+            .unwrap();
+    }
+    assert!(runs.read_dir().unwrap().count() > 1, "small buffers were spilled");
+    drop(worker);
+    drop(seed);
+    assert!(!runs.try_exists().unwrap());
+}
