@@ -83,7 +83,7 @@ pub struct Batch<'a, S: Stored> {
     /// Nameless entries whose wait is over.
     pub(crate) released: FxHashSet<EntryId>,
     /// Names that must be looked at again before the batch is finished.
-    stale: FxHashSet<Place>,
+    stale: FxHashMap<Place, How>,
     /// Names that were asked for once: a name in a directory that cannot be opened is never looked at.
     asked: FxHashSet<Place>,
 }
@@ -100,7 +100,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             names: FxHashMap::default(),
             places: FxHashMap::default(),
             released: FxHashSet::default(),
-            stale: FxHashSet::default(),
+            stale: FxHashMap::default(),
             asked: FxHashSet::default(),
         }
     }
@@ -228,7 +228,8 @@ impl<'a, S: Stored> Batch<'a, S> {
 
     /// Names that have to be looked at before [`Batch::finish`]: those through which an entry that lost or
     /// shares names is seen again (its link count and change time moved, with no event that names it).
-    pub fn take_stale(&mut self) -> Vec<Place> {
+    /// Each comes with what made the look that calls for it.
+    pub fn take_stale(&mut self) -> Vec<(Place, How)> {
         for id in &self.order {
             let touched = &self.touched[id];
             let (Some(before), Some(after)) = (&touched.before, &touched.after) else { continue };
@@ -237,10 +238,10 @@ impl<'a, S: Stored> Batch<'a, S> {
                 && before.names != after.names
                 && self.asked.insert(first.clone())
             {
-                self.stale.insert(first.clone());
+                self.stale.insert(first.clone(), touched.how);
             }
         }
-        let mut stale: Vec<Place> = self.stale.drain().collect();
+        let mut stale: Vec<(Place, How)> = self.stale.drain().collect();
         stale.sort();
         stale
     }
@@ -370,7 +371,7 @@ impl<'a, S: Stored> Batch<'a, S> {
         }
         if known.is_some() && found.stat.is_directory() {
             // A recycled number too: what its old directory held may still be stored below it.
-            self.cut_cycle(found.id, place.dir)?;
+            self.cut_cycle(found.id, place.dir, look)?;
         }
         if known == Some(true) {
             self.refresh(found, look);
@@ -394,7 +395,8 @@ impl<'a, S: Stored> Batch<'a, S> {
             // More names than links: some went, and nothing has named them yet.
             let names = self.node(found.id).map(|node| node.names.clone()).unwrap_or_default();
             if look.sole {
-                self.stale.extend(names.into_iter().filter(|name| *name != place));
+                self.stale
+                    .extend(names.into_iter().filter(|name| *name != place).map(|name| (name, look.how)));
             }
         }
         Ok(())
@@ -429,14 +431,13 @@ impl<'a, S: Stored> Batch<'a, S> {
 
     /// Looks made at different times may put a directory below itself. The newest look wins: the link
     /// right under it on the way down to `dir` is dropped and looked at again.
-    fn cut_cycle(&mut self, id: EntryId, dir: EntryId) -> Result<(), S::Error> {
+    fn cut_cycle(&mut self, id: EntryId, dir: EntryId, look: &Look) -> Result<(), S::Error> {
         let mut below = dir;
         while let Some(place) = self.place_after(below)? {
             if place.dir == id {
-                let look = Look::plain(Time(0), How::Sweep);
-                self.touch(below, &look)?;
+                self.touch(below, look)?;
                 self.lose(below, &place);
-                self.stale.insert(place);
+                self.stale.insert(place, look.how);
                 return Ok(());
             }
             below = place.dir;

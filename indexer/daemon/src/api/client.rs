@@ -117,7 +117,7 @@ impl Client {
                 _ => open(&self.socket).await?,
             };
             let response = sender.send_request(request).await.map_err(io::Error::other)?;
-            Ok((sender, response))
+            Ok::<_, io::Error>((sender, response))
         });
         let (sender, response) = answered.map_err(|error| self.lost(error))?;
         self.sender = Some(sender);

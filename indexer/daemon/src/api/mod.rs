@@ -10,7 +10,6 @@ mod socket;
 mod stream;
 mod view;
 
-pub(crate) use answer::{ApiError, ErrorBody};
 pub(crate) use client::Client;
 pub(crate) use server::{Api, serve};
 pub(crate) use socket::listen;

@@ -69,6 +69,8 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) -> std::io::Result<(
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
         .route("/v1/lookup", post(lookup))
+        .route("/v1/roots", get(roots))
+        .route("/v1/check", get(check))
         .route("/v1/changes", get(changes))
         .route("/v1/settle", post(settle))
         .route("/v1/sweep", post(sweep))
@@ -89,6 +91,14 @@ async fn version() -> Response {
 
 async fn status(State(api): State<Api>) -> Answer {
     api.act(|engine| Ok(engine.status())).await
+}
+
+async fn roots(State(api): State<Api>) -> Answer {
+    api.act(|engine| Ok(query::roots(&engine.index().read()?)?)).await
+}
+
+async fn check(State(api): State<Api>) -> Answer {
+    api.act(|engine| Ok(query::check(engine.index())?)).await
 }
 
 async fn find(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {

@@ -1,15 +1,18 @@
 //! Where answers come from: the daemon when one runs on the state folder, the index itself otherwise.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use index::{Index, IndexError, Reader};
+use index::{Index, Reader};
 use record::wire::v1;
 use serde::Serialize;
 
 use crate::api::Client;
 use crate::commands::Context;
 use crate::failure::Failure;
-use crate::query::{self, ChangesRequest, DuRequest, Emit, FindRequest, LookupRequest, PathRequest, QueryError};
+use crate::query::{
+    self, ChangesRequest, DuRequest, Emit, FindRequest, LookupRequest, PathRequest, QueryError, RootLine, RootView,
+};
 use crate::render::Out;
 use crate::state::StateDir;
 
@@ -46,7 +49,7 @@ pub(crate) enum Source {
     /// The daemon.
     Daemon(Client),
     /// The index.
-    Local(Box<Index>),
+    Local(Arc<Index>),
 }
 
 impl Source {
@@ -78,9 +81,29 @@ impl Source {
             Some(client) => Ok(Source::Daemon(client)),
             None => {
                 let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
-                Ok(Source::Local(Box::new(index)))
+                Ok(Source::Local(Arc::new(index)))
             }
         }
+    }
+
+    /// A source of the same answers that can be asked while this one is being read.
+    ///
+    /// # Errors
+    /// When the daemon has gone.
+    pub(crate) fn another(&self) -> Result<Source, Failure> {
+        match self {
+            Source::Daemon(client) => client.another().map(Source::Daemon),
+            Source::Local(index) => Ok(Source::Local(Arc::clone(index))),
+        }
+    }
+
+    /// The roots and their rules.
+    pub(crate) fn roots(&mut self) -> Result<Vec<RootView>, Failure> {
+        let lines: Vec<RootLine> = match self {
+            Source::Daemon(client) => client.get("/v1/roots")?,
+            Source::Local(index) => query::roots(&index.read()?)?,
+        };
+        lines.into_iter().map(RootLine::view).collect::<Result<_, _>>().map_err(Failure::from)
     }
 
     /// See [`query::find`].
@@ -190,12 +213,4 @@ pub(crate) fn by_spelling(
         }
     }
     first.map_or(Ok(()), Err)
-}
-
-/// Reads the roots of the index without a daemon.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) fn local_roots(index: &Index) -> Result<Vec<index::RootRow>, IndexError> {
-    index.read()?.roots()
 }

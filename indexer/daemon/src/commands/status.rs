@@ -43,7 +43,9 @@ fn read(context: &Context) -> Result<Status, Failure> {
             status
         }
     };
-    env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
+    if status.version.is_empty() {
+        env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
+    }
     if status.state_dir.is_empty() {
         status.state_dir = state.path.to_string_lossy().into_owned();
     }

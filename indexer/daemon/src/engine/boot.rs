@@ -146,6 +146,16 @@ impl Core {
 
     /// Sweeps one tree, or the part of it below `path`: differences become hints.
     pub(crate) fn sweep_tree(&mut self, at: usize, path: Option<&[u8]>) -> Result<SweepReport, EngineError> {
+        self.sweep_tree_as(at, path, How::Sweep)
+    }
+
+    /// Likewise, for records that say another cause: an event that told too little.
+    pub(crate) fn sweep_tree_as(
+        &mut self,
+        at: usize,
+        path: Option<&[u8]>,
+        how: How,
+    ) -> Result<SweepReport, EngineError> {
         let tree = &self.trees[at];
         if path.is_none() {
             self.shared.arms.reset_unwatched();
@@ -175,7 +185,7 @@ impl Core {
         };
         let walked = scan::Progress::default();
         let arms = self.config.arms(&self.shared);
-        let visitor = SweepVisitor::new(&self.shared.index, arms, &self.shared.pending, &self.shared.stop);
+        let visitor = SweepVisitor::new(&self.shared.index, arms, &self.shared.pending, &self.shared.stop, how);
         let result = self.with_progress("sweeping", &walked, || {
             scan::walk(&tree.scope, start, self.config.threads, &visitor, &self.shared.stop, &walked)
         });
@@ -235,7 +245,7 @@ impl Core {
     pub(crate) fn sweep_unwatched(&mut self) -> Result<(), EngineError> {
         let mut trees: Vec<usize> = Vec::new();
         for (volume, arm) in self.shared.arms.all() {
-            if arm.needs_sweep() {
+            if arm.needs_sweep() || (self.unseen > 0 && arm.how() == How::Inotify) {
                 trees.extend(self.trees_on(volume));
             }
         }

@@ -11,7 +11,6 @@ use reconcile::{Held, Root};
 use record::{Time, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::{error, info, warn};
-use watch::DirHints;
 
 use super::config::{EngineConfig, Level};
 use super::error::EngineError;
@@ -29,6 +28,9 @@ const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// How often what has no watch is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
+
+/// How often, at most, everything small is looked at for what inotify could not name.
+const UNSEEN_EVERY: Duration = Duration::from_secs(10);
 
 /// A repair that has to wait because the last one is too near.
 pub(crate) struct Repair {
@@ -48,8 +50,8 @@ pub(crate) struct Core {
     /// Entries without a name, and when everything queued at their loss had been read.
     pub(crate) held: Vec<(Held, Instant)>,
     pub(crate) todo: VecDeque<Todo>,
-    /// Hints of directories that were not where they should be.
-    pub(crate) astray: Vec<DirHints>,
+    /// Work on directories that were not where they should be.
+    pub(crate) astray: Vec<Todo>,
     pub(crate) repairs: FxHashMap<VolumeId, Repair>,
     /// When a volume was last repaired, and how long to wait before the next time.
     pub(crate) repaired: FxHashMap<VolumeId, (Instant, Duration)>,
@@ -57,6 +59,9 @@ pub(crate) struct Core {
     pub(crate) last_round: Instant,
     /// Until when everything was known, by the wall clock: where a gap begins.
     pub(crate) drained: Time,
+    /// inotify events since the last full look that no look could find the cause of.
+    pub(crate) unseen: u64,
+    pub(crate) last_unseen: Instant,
     /// What the boot's sweeps compared.
     pub(crate) swept: super::status::SweepReport,
     last_trim: Instant,
@@ -82,6 +87,8 @@ impl Core {
             repaired: FxHashMap::default(),
             last_round: now,
             drained: Time::now(),
+            unseen: 0,
+            last_unseen: now,
             swept: super::status::SweepReport::default(),
             last_trim: now,
             last_presence: now,
@@ -143,6 +150,9 @@ impl Core {
         if self.needs_sweeps() {
             consider(self.last_sweep + SWEEP_EVERY);
         }
+        if self.unseen > 0 {
+            consider(self.last_unseen + UNSEEN_EVERY);
+        }
         if self.shared.index.read().is_ok_and(|reader| reader.journal_bytes().is_ok_and(|bytes| bytes > 0)) {
             consider(self.last_trim + TRIM_EVERY * 60);
         }
@@ -169,9 +179,14 @@ impl Core {
             self.last_presence = now;
             self.look_for_lost()?;
         }
-        if self.needs_sweeps() && now.duration_since(self.last_sweep) >= SWEEP_EVERY {
+        if self.unseen > 0 && now.duration_since(self.last_unseen) >= UNSEEN_EVERY {
+            self.last_unseen = now;
+            self.look_for_unseen()?;
+        }
+        if (self.needs_sweeps() || self.unseen > 0) && now.duration_since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
             self.sweep_unwatched()?;
+            self.unseen = 0;
         }
         Ok(())
     }

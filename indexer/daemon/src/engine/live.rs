@@ -10,7 +10,7 @@ use watch::Flags;
 
 use super::core::{Core, Repair};
 use super::error::EngineError;
-use super::round::{Fate, Round, Todo};
+use super::round::{Fate, Left, Round, Todo};
 use super::status::Settled;
 
 /// Rounds begin at least this far apart, so that a stream of changes is committed in batches.
@@ -21,6 +21,9 @@ const MOST_TODO: usize = 64;
 
 /// How long the readers may take to say that their queues are read.
 const BARRIER: Duration = Duration::from_secs(10);
+
+/// Largest index, in entries, of which all is looked at for what inotify could not name: about 0.1 s.
+const MOST_LOOKED_FOR: u64 = 100_000;
 
 /// Most directories remembered as astray; one more and the volume is swept instead.
 const MOST_ASTRAY: usize = 4096;
@@ -99,10 +102,11 @@ impl Core {
                 ..watch::Batch::default()
             });
         }
-        self.work_off(Some(deadline)).map_err(|error| match error {
-            EngineError::TimedOut(_) => EngineError::TimedOut(deadline.saturating_duration_since(start)),
-            other => other,
-        })?;
+        self.work_off(Some(deadline))?;
+        if self.unseen > 0 {
+            self.look_for_unseen()?;
+            self.work_off(Some(deadline))?;
+        }
         self.drained = Time::now();
         let unsettled = self
             .trees
@@ -158,6 +162,23 @@ impl Core {
         Ok(())
     }
 
+    /// Where inotify told of things that no look could find, every file may be meant: all of them are looked
+    /// at, as long as that is quick. In larger trees the next periodic sweep has it.
+    pub(crate) fn look_for_unseen(&mut self) -> Result<(), EngineError> {
+        if self.unseen == 0 || self.shared.index.read()?.entries()? > MOST_LOOKED_FOR {
+            return Ok(());
+        }
+        self.unseen = 0;
+        self.last_unseen = Instant::now();
+        for at in 0..self.trees.len() {
+            let tree = &self.trees[at];
+            if tree.present && self.how(tree.row.top.volume) == How::Inotify {
+                self.sweep_tree_as(at, None, How::Inotify)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Commits a record about the stream.
     pub(crate) fn say(&mut self, message: Message) -> Result<(), EngineError> {
         let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
@@ -188,38 +209,34 @@ impl Core {
 
     fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
         let volume = batch.directories.first().map(|hints| hints.volume);
-        let how = batch.directories.first().map_or(How::Sweep, |hints| hints.how);
-        let todo: Vec<Todo> = self.todo.drain(..self.todo.len().min(MOST_TODO)).collect();
+        let own = self.todo.len().min(MOST_TODO);
+        let work = batch
+            .directories
+            .into_iter()
+            .map(Todo::Names)
+            .chain(batch.inodes.into_iter().map(|(id, flags, how)| Todo::Inode(id, flags, how)))
+            .chain(self.todo.drain(..own));
         let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         let mut unknown = Vec::new();
         let mut astray = Vec::new();
-        for hints in batch.directories {
-            match round.directory(&hints)? {
+        for item in work {
+            match round.work(&item)? {
                 Fate::Done => {}
-                Fate::Unknown => unknown.push(hints),
-                Fate::Astray => astray.push(hints),
+                Fate::Unknown => unknown.push(item),
+                Fate::Astray => astray.push(item),
             }
         }
-        for (id, flags, how) in batch.inodes {
-            round.inode(id, flags, how)?;
-        }
-        for item in todo {
-            match item {
-                Todo::Name(place, how) => drop(round.place(&place, Flags::NONE, how)?),
-                Todo::List(id, below, how) => drop(round.list(id, below, how)?),
-            }
-        }
-        round.settle(how)?;
+        round.settle()?;
         // Directories that this round made known were listed; their own hints say what a listing cannot.
-        for hints in unknown {
-            round.directory(&hints)?;
+        for item in unknown {
+            round.work(&item)?;
         }
-        for hints in astray {
-            if round.directory(&hints)? == Fate::Astray {
-                self.astray.push(hints);
+        for item in astray {
+            if round.work(&item)? == Fate::Astray {
+                self.astray.push(item);
             }
         }
-        round.settle(how)?;
+        round.settle()?;
         let mut at = Instant::now();
         let mut holds = Holds::Keep;
         if round.has_nameless() {
@@ -231,11 +248,7 @@ impl Core {
         }
         round.flush(holds)?;
         let left = round.left;
-        self.held.extend(left.held.into_iter().map(|held| (held, at)));
-        self.todo.extend(left.todo);
-        for (volume, why) in left.troubled {
-            self.check_presence(volume, &why)?;
-        }
+        self.take_over(left, at)?;
         if self.astray.len() > MOST_ASTRAY
             && let Some(volume) = volume
         {
@@ -266,9 +279,18 @@ impl Core {
         let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         round.end_holds(expired, how)?;
         let left = round.left;
-        let at = Instant::now();
+        self.take_over(left, Instant::now())
+    }
+
+    /// Takes over what a round left; `at` is when everything queued at its losses had been read.
+    fn take_over(&mut self, left: Left, at: Instant) -> Result<(), EngineError> {
         self.held.extend(left.held.into_iter().map(|held| (held, at)));
         self.todo.extend(left.todo);
+        self.astray.extend(left.astray);
+        self.unseen += left.unseen;
+        for (volume, why) in left.troubled {
+            self.check_presence(volume, &why)?;
+        }
         Ok(())
     }
 
@@ -279,20 +301,25 @@ impl Core {
             return Ok(());
         }
         let again = std::mem::take(&mut self.astray);
+        let count = again.len();
         let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
-        for hints in &again {
-            if round.directory(hints)? == Fate::Astray {
-                tracing::debug!(directory = %hints.id(), "not to be found; its parent's listing decides");
-                round.left.todo.push_back(Todo::List(hints.id(), false, hints.how));
+        let mut still = Vec::new();
+        for item in again {
+            if round.work(&item)? == Fate::Astray {
+                still.push(item);
             }
         }
-        round.settle(How::Sweep)?;
+        round.settle()?;
         round.flush(Holds::Keep)?;
         let left = round.left;
-        let at = Instant::now();
-        self.held.extend(left.held.into_iter().map(|held| (held, at)));
-        // A listing that fails again is dropped by its round: the directory went, or cannot be read.
-        self.todo.extend(left.todo);
+        let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
+        self.take_over(left, Instant::now())?;
+        if still.len() < count || !self.shared.pending.is_empty() || !self.held.is_empty() {
+            self.astray.extend(still);
+        } else if !still.is_empty() {
+            // Everything that could say where it went has been looked at: it cannot be read.
+            tracing::debug!(count = still.len(), "directories that cannot be opened are left to the next sweep");
+        }
         Ok(())
     }
 

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use index::{Index, Settings};
 use record::Seq;
 
-pub(crate) use config::{Backend, EngineConfig, Level, RootConfig, StoredRules};
+pub(crate) use config::{Backend, EngineConfig, Level, ProgressHook, RootConfig, StoredRules};
 pub(crate) use error::EngineError;
 
 use self::arms::Arms;

@@ -8,7 +8,6 @@ use std::time::Instant;
 use index::{Edits, IndexError, Message, Reader};
 use reconcile::{Batch, Decision, Found, Held, Holds, Look, Root, same_entry};
 use record::{Body, EntryId, How, Kind, Name, Op, Place, Record, Time, VolumeId};
-use rustc_hash::FxHashMap;
 use scan::{Member, Seen};
 use watch::{DirHints, Flags};
 
@@ -29,16 +28,20 @@ const MOST_DOOMED: usize = 4 * MOST_TOUCHED;
 /// some; their own hints come.
 const MOST_AGAIN: usize = 4;
 
-/// Work that is left over for the engine's own list.
+/// One piece of work for a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Todo {
+    /// Look at the dirty names of a directory.
+    Names(DirHints),
     /// Look at one name.
-    Name(Place, How),
+    Name(Place, Flags, How),
+    /// Look at an entry by whatever names it has.
+    Inode(EntryId, Flags, How),
     /// List a directory; `true`: and every one below it.
     List(EntryId, bool, How),
 }
 
-/// What came of a look at a directory's hints.
+/// What came of a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Done,
@@ -53,7 +56,11 @@ pub(crate) enum Fate {
 pub(crate) struct Left {
     pub(crate) held: Vec<Held>,
     pub(crate) todo: VecDeque<Todo>,
-    pub(crate) records: u64,
+    /// What could not be done because a directory was not where it should be.
+    pub(crate) astray: Vec<Todo>,
+    /// inotify events about something that is nowhere to be found: names that came and went, writes by names
+    /// that are gone. They may have moved the link count or the times of a file that no event names.
+    pub(crate) unseen: u64,
     /// Volumes that could not be looked at, and the error.
     pub(crate) troubled: Vec<(VolumeId, String)>,
 }
@@ -99,13 +106,23 @@ impl<'r> Round<'r> {
         })
     }
 
+    /// Does a piece of work, as far as the tree can be found now.
+    pub(crate) fn work(&mut self, todo: &Todo) -> Result<Fate, EngineError> {
+        match todo {
+            Todo::Names(hints) => self.directory(hints),
+            Todo::Name(place, flags, how) => self.place(place, *flags, *how),
+            Todo::Inode(id, flags, how) => self.inode(*id, *flags, *how),
+            Todo::List(id, below, how) => self.list(*id, *below, *how),
+        }
+    }
+
     /// Looks at the dirty names of one directory, and at the directory: its own times have no event.
     pub(crate) fn directory(&mut self, hints: &DirHints) -> Result<Fate, EngineError> {
         let id = hints.id();
         if self.batch.row_of(id)?.is_none() {
             return Ok(Fate::Unknown);
         }
-        let Some(dir) = self.open(id, hints.handle.as_ref())? else { return Ok(Fate::Astray) };
+        let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else { return Ok(Fate::Astray) };
         for (name, flags) in &hints.names {
             self.name(&dir, name, *flags, hints.how)?;
             if hints.how == How::Inotify {
@@ -118,36 +135,39 @@ impl<'r> Round<'r> {
     }
 
     /// Looks at an entry by whatever names it has.
-    pub(crate) fn inode(&mut self, id: EntryId, flags: Flags, how: How) -> Result<(), EngineError> {
+    fn inode(&mut self, id: EntryId, flags: Flags, how: How) -> Result<Fate, EngineError> {
         if self.batch.is_fresh(id) {
             let look = self.look_of(flags, how, true);
             if flags.any(Flags::CLOSED | Flags::WRITTEN | Flags::MOVED) {
                 self.batch.witness(id, &look)?;
             }
-            return Ok(());
+            return Ok(Fate::Done);
         }
         if self.tops.iter().any(|root| root.top == id) {
-            if let Some(dir) = self.open(id, None)? {
-                self.own_stat(&dir, how)?;
-            }
-            return Ok(());
+            let Some(dir) = self.open(id, None, how)? else { return Ok(Fate::Astray) };
+            self.own_stat(&dir, how)?;
+            return Ok(Fate::Done);
         }
+        let mut fate = Fate::Unknown;
         for place in self.batch.names_of(id)? {
-            let Some(dir) = self.open(place.dir, None)? else { continue };
+            let Some(dir) = self.open(place.dir, None, how)? else {
+                fate = Fate::Astray;
+                continue;
+            };
             self.name(&dir, &place.name, flags, how)?;
             if self.batch.is_fresh(id) {
-                break;
+                return Ok(Fate::Done);
             }
         }
-        Ok(())
+        Ok(fate)
     }
 
     /// Looks at one stored name.
-    pub(crate) fn place(&mut self, place: &Place, flags: Flags, how: How) -> Result<Fate, EngineError> {
+    fn place(&mut self, place: &Place, flags: Flags, how: How) -> Result<Fate, EngineError> {
         if self.batch.row_of(place.dir)?.is_none() {
             return Ok(Fate::Unknown);
         }
-        let Some(dir) = self.open(place.dir, None)? else { return Ok(Fate::Astray) };
+        let Some(dir) = self.open(place.dir, None, how)? else { return Ok(Fate::Astray) };
         self.name(&dir, &place.name, flags, how)?;
         Ok(Fate::Done)
     }
@@ -159,7 +179,7 @@ impl<'r> Round<'r> {
                 Some(place) => {
                     if self.place(&place, Flags::NONE, how)? == Fate::Astray {
                         // The directory that held it waits itself, and takes it along.
-                        self.left.todo.push_back(Todo::Name(place, how));
+                        self.left.todo.push_back(Todo::Name(place, Flags::NONE, how));
                     }
                 }
                 None => {
@@ -169,16 +189,16 @@ impl<'r> Round<'r> {
             }
         }
         self.list_fresh()?;
-        self.again(how)?;
+        self.again()?;
         self.flush(Holds::End)
     }
 
     /// Lists a known directory, looks at what differs, notices what is gone.
-    pub(crate) fn list(&mut self, id: EntryId, below: bool, how: How) -> Result<Fate, EngineError> {
+    fn list(&mut self, id: EntryId, below: bool, how: How) -> Result<Fate, EngineError> {
         if self.batch.row_of(id)?.is_none() {
             return Ok(Fate::Unknown);
         }
-        let Some(dir) = self.open(id, None)? else { return Ok(Fate::Astray) };
+        let Some(dir) = self.open(id, None, how)? else { return Ok(Fate::Astray) };
         self.list_open(&dir, below, how)?;
         self.list_fresh()?;
         Ok(Fate::Done)
@@ -195,9 +215,9 @@ impl<'r> Round<'r> {
     }
 
     /// Lists what is new, looks again at what became doubtful. To be called before the last flush.
-    pub(crate) fn settle(&mut self, how: How) -> Result<(), EngineError> {
+    pub(crate) fn settle(&mut self) -> Result<(), EngineError> {
         self.list_fresh()?;
-        self.again(how)
+        self.again()
     }
 
     /// Decides and commits what was looked at.
@@ -206,7 +226,7 @@ impl<'r> Round<'r> {
         let batch = std::mem::replace(&mut self.batch, empty);
         let finished = batch.finish(holds, MOST_DOOMED)?;
         let mut unfinished: VecDeque<Todo> =
-            finished.unfinished.into_iter().map(|place| Todo::Name(place, How::Sweep)).collect();
+            finished.unfinished.into_iter().map(|place| self.todo_name(place)).collect();
         self.left.todo.append(&mut unfinished);
         self.left.held.extend(finished.held);
         let mut edits = Edits { plan: finished.plan, messages: std::mem::take(&mut self.messages), ..Edits::default() };
@@ -224,7 +244,6 @@ impl<'r> Round<'r> {
     }
 
     fn committed(&mut self, records: &[Record]) {
-        self.left.records += records.len() as u64;
         for record in records {
             let Body::Change(change) = &record.body else { continue };
             if change.complete {
@@ -233,6 +252,12 @@ impl<'r> Round<'r> {
             match (change.op, &change.at) {
                 (Op::Unlinked, Some(at)) if record.how == How::Inotify => {
                     self.ghosts.add(at.dir, at.name.clone(), change.entry);
+                }
+                // Between two looks, a link and an unlink look like a rename.
+                (Op::Renamed, _) if record.how == How::Inotify => {
+                    if let Some(old) = &change.old {
+                        self.ghosts.add(old.dir, old.name.clone(), change.entry);
+                    }
                 }
                 (Op::Deleted, _) => self.ghosts.directory_gone(change.entry),
                 _ => {}
@@ -255,25 +280,33 @@ impl<'r> Round<'r> {
 
     fn first_name(&mut self, id: EntryId) -> Option<Todo> {
         let names = self.batch.names_of(id).ok()?;
-        names.into_iter().next().map(|place| Todo::Name(place, How::Sweep))
+        names.into_iter().next().map(|place| self.todo_name(place))
+    }
+
+    /// A look that an earlier look of ours calls for: as if the watch of that volume had.
+    fn todo_name(&self, place: Place) -> Todo {
+        let how = self.shared.arms.get(place.dir.volume).map_or(How::Sweep, |arm| arm.how());
+        Todo::Name(place, Flags::NONE, how)
     }
 
     fn flush_if_large(&mut self) -> Result<(), EngineError> {
         if self.batch.len() < MOST_TOUCHED {
             return Ok(());
         }
-        self.again(How::Sweep)?;
+        self.again()?;
         self.flush(Holds::Keep)
     }
 
-    fn again(&mut self, how: How) -> Result<(), EngineError> {
+    fn again(&mut self) -> Result<(), EngineError> {
         for _ in 0..MOST_AGAIN {
             let stale = self.batch.take_stale();
             if stale.is_empty() {
                 break;
             }
-            for place in stale {
-                self.place(&place, Flags::NONE, how)?;
+            for (place, how) in stale {
+                if self.place(&place, Flags::NONE, how)? == Fate::Astray {
+                    self.left.astray.push(Todo::Name(place, Flags::NONE, how));
+                }
             }
             self.list_fresh()?;
         }
@@ -288,12 +321,19 @@ impl<'r> Round<'r> {
         if !self.ghosts.is_empty()
             && let Some(file) = self.ghosts.get(dir, name)
         {
-            self.inode(file, flags, how)?;
+            self.inode_or_later(file, flags, how)?;
         }
         // A file made without a name (O_TMPFILE) goes by its number, even after it has one.
         let number = name.strip_prefix(b"#").and_then(|digits| std::str::from_utf8(digits).ok());
         if let Some(inode) = number.and_then(|digits| digits.parse().ok()) {
-            self.inode(EntryId::new(dir.volume, inode), flags, how)?;
+            self.inode_or_later(EntryId::new(dir.volume, inode), flags, how)?;
+        }
+        Ok(())
+    }
+
+    fn inode_or_later(&mut self, id: EntryId, flags: Flags, how: How) -> Result<(), EngineError> {
+        if self.inode(id, flags, how)? == Fate::Astray {
+            self.left.astray.push(Todo::Inode(id, flags, how));
         }
         Ok(())
     }
@@ -347,8 +387,10 @@ impl<'r> Round<'r> {
             self.left.troubled.push((dir.id.volume, "a mount point is gone".to_owned()));
             return Ok(());
         }
-        if self.batch.name(dir.id, name, None, look)? == Decision::Lose {
-            self.opener.moved();
+        match self.batch.name(dir.id, name, None, look)? {
+            Decision::Lose => self.opener.moved(),
+            Decision::Nothing if look.how == How::Inotify => self.left.unseen += 1,
+            _ => {}
         }
         Ok(())
     }
@@ -410,15 +452,20 @@ impl<'r> Round<'r> {
         Ok(())
     }
 
-    fn open(&mut self, id: EntryId, handle: Option<&watch::Handle>) -> Result<Option<Rc<Dir>>, EngineError> {
+    fn open(
+        &mut self,
+        id: EntryId,
+        handle: Option<&watch::Handle>,
+        how: How,
+    ) -> Result<Option<Rc<Dir>>, EngineError> {
         if let Some(dir) = self.opener.get(id) {
             return Ok(Some(dir));
         }
         let Some(spot) = self.spot(id)? else { return Ok(None) };
         let expected = self.batch.row_of(id)?;
         let dir = self.opener.open(self.shared, self.trees, id, spot, handle, expected.as_ref());
-        if dir.is_none() && handle.is_none() {
-            self.search(id)?;
+        if dir.is_none() {
+            self.search(id, how)?;
             let Some(spot) = self.spot(id)? else { return Ok(None) };
             return Ok(self.opener.open(self.shared, self.trees, id, spot, None, expected.as_ref()));
         }
@@ -427,7 +474,7 @@ impl<'r> Round<'r> {
 
     /// Looks at every name on the way down to a directory that is not where it was, so that what moved or
     /// went on that way is known.
-    fn search(&mut self, id: EntryId) -> Result<(), EngineError> {
+    fn search(&mut self, id: EntryId, how: How) -> Result<(), EngineError> {
         let mut way = Vec::new();
         let mut at = id;
         while let Some(place) = self.batch.names_of(at)?.into_iter().next() {
@@ -440,7 +487,7 @@ impl<'r> Round<'r> {
             let Some(dir) = self.opener.open(self.shared, self.trees, place.dir, spot, None, expected.as_ref()) else {
                 return Ok(());
             };
-            self.name(&dir, &place.name, Flags::NONE, How::Sweep)?;
+            self.name(&dir, &place.name, Flags::NONE, how)?;
         }
         Ok(())
     }
@@ -466,8 +513,11 @@ impl<'r> Round<'r> {
 
     fn list_fresh(&mut self) -> Result<(), EngineError> {
         while let Some((id, how)) = self.fresh.pop() {
-            let Some(dir) = self.open(id, None)? else { continue };
-            self.list_open(&dir, false, how)?;
+            match self.open(id, None, how)? {
+                Some(dir) => self.list_open(&dir, false, how)?,
+                // In the index without what is in it: it must be listed, wherever it is now.
+                None => self.left.astray.push(Todo::List(id, false, how)),
+            }
         }
         Ok(())
     }

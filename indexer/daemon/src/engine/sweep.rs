@@ -23,6 +23,8 @@ pub(crate) struct SweepVisitor<'a> {
     pub(crate) arms: Option<&'a Arms>,
     pub(crate) pending: &'a Pending,
     pub(crate) stop: &'a AtomicBool,
+    /// What records of its differences say they were found by.
+    pub(crate) how: How,
     pub(crate) differences: AtomicU64,
     pub(crate) partial: AtomicU64,
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
@@ -41,12 +43,13 @@ pub(crate) struct Worker {
 }
 
 impl<'a> SweepVisitor<'a> {
-    pub(crate) fn new(index: &'a Index, arms: Option<&'a Arms>, pending: &'a Pending, stop: &'a AtomicBool) -> Self {
+    pub(crate) fn new(index: &'a Index, arms: Option<&'a Arms>, pending: &'a Pending, stop: &'a AtomicBool, how: How) -> Self {
         SweepVisitor {
             index,
             arms,
             pending,
             stop,
+            how,
             differences: AtomicU64::new(0),
             partial: AtomicU64::new(0),
             blind: Mutex::default(),
@@ -66,6 +69,10 @@ impl<'a> SweepVisitor<'a> {
         }
     }
 
+    fn hint(&self, dir: EntryId, what: What, flags: Flags) -> Hint {
+        Hint { volume: dir.volume, what, flags, handle: None, how: self.how }
+    }
+
     /// The stored row behind a name, if the name stands for `id` still.
     fn stored(&self, worker: &Worker, dir: EntryId, name: &[u8], id: EntryId) -> Option<(bool, Option<Row>)> {
         let reader = worker.reader.as_ref()?;
@@ -78,9 +85,6 @@ impl<'a> SweepVisitor<'a> {
     }
 }
 
-fn hint(dir: EntryId, what: What, flags: Flags) -> Hint {
-    Hint { volume: dir.volume, what, flags, handle: None, how: How::Sweep }
-}
 
 /// Whether a row whose last record was not complete can be completed: nobody wrote it lately.
 fn completes(row: &Row, at: Time) -> bool {
@@ -123,7 +127,7 @@ impl Visitor for SweepVisitor<'_> {
             _ => Flags::NONE,
         };
         self.differences.fetch_add(1, Ordering::Relaxed);
-        worker.hints.push(hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags));
+        worker.hints.push(self.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags));
     }
 
     fn failed(
@@ -140,7 +144,7 @@ impl Visitor for SweepVisitor<'_> {
         self.partial.fetch_add(1, Ordering::Relaxed);
         if let Some(name) = name {
             // What cannot be entered can still be looked at from outside.
-            worker.hints.push(hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, Flags::NONE));
+            worker.hints.push(self.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, Flags::NONE));
         }
         let blind = Blind { since: worker.at, why: format!("{doing}: {error}") };
         self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
@@ -155,10 +159,10 @@ impl Visitor for SweepVisitor<'_> {
         let Some(row) = self.check(reader.row(dir.id)) else { return };
         if complete && stored != worker.matched {
             self.differences.fetch_add(1, Ordering::Relaxed);
-            worker.hints.push(hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
+            worker.hints.push(self.hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
         } else if row.is_some_and(|row| !row.stat.same(&seen.stat)) {
             self.differences.fetch_add(1, Ordering::Relaxed);
-            worker.hints.push(hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
+            worker.hints.push(self.hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
         }
         if complete && self.check(reader.is_blind(dir.id)).unwrap_or(false) {
             self.seen_again.lock().unwrap_or_else(PoisonError::into_inner).push(dir.id);

@@ -1,12 +1,14 @@
 //! Questions to the index and their answers, as one reader sees it. Knows no socket and no terminal.
 
 mod changes;
+mod check;
 mod du;
 mod filter;
 mod find;
 mod glob;
 mod ls;
 mod request;
+mod roots;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -14,11 +16,13 @@ use index::{IndexError, Reader, RootRow};
 use record::EntryId;
 use record::wire::v1;
 
-pub(crate) use changes::{Batch, batch, start};
+pub(crate) use changes::{batch, start};
+pub(crate) use check::{CheckReport, check};
 pub(crate) use du::du;
 pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
+pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use request::{
     ChangesRequest, ConsumerRequest, DuRequest, FindRequest, LookupRequest, PathPair, PathRequest, SettleRequest,
     SweepRequest,

@@ -175,6 +175,8 @@ struct Group {
     more: Vec<Vec<u8>>,
     /// Names that another root's seed already stored.
     stored: Vec<Place>,
+    /// The row that it stored.
+    old: Option<Row>,
 }
 
 impl Group {
@@ -185,6 +187,7 @@ impl Group {
         self.first.extend_from_slice(value);
         self.more.clear();
         self.stored.clear();
+        self.old = None;
     }
 
     /// Takes the record if it is of the same entry.
@@ -211,8 +214,10 @@ impl Group {
     ) -> RunResult<()> {
         let Some(value) = table.get(key(id))? else { return Ok(()) };
         let old = decode_row(id, value.value())?;
-        self.stored.extend(old.place);
-        if old.many_names {
+        self.stored.extend(old.place.clone());
+        let many_names = old.many_names;
+        self.old = Some(old);
+        if many_names {
             let start = dir_prefix(id);
             for item in links.range::<&[u8]>(&start[..]..)? {
                 let key = item?.0;
@@ -232,7 +237,7 @@ impl Group {
         let Some(id) = self.id() else { return Ok(None) };
         let (root, bytes) = split_root(&self.first);
         *loaded.rows.entry(root).or_default() += 1;
-        if self.more.is_empty() && self.stored.is_empty() {
+        if self.more.is_empty() && self.old.is_none() {
             let bytes = bytes.to_vec();
             // One name of several links: the others lie outside, and it counts here.
             let found = decode_row(id, &bytes)?;
@@ -273,9 +278,18 @@ impl Group {
                 || row.stat.links != newest.stat.links
                 || row.stat.created != newest.stat.created
         });
+        let uncounted = !SeedWorker::counts(&newest.stat);
+        if let Some(old) = self.old.take() {
+            if old.stat.kind == newest.stat.kind && old.stat.created == newest.stat.created {
+                // What changed since that row was written is for a look to find, which makes a record of it.
+                newest = old;
+            } else {
+                loaded.torn = true;
+            }
+        }
         newest.many_names = names.len() > 1;
         newest.place = names.first().cloned();
-        if !SeedWorker::counts(&newest.stat) {
+        if uncounted {
             for place in least.into_values() {
                 add(&mut loaded.sums, place.dir, &newest)?;
             }

@@ -84,82 +84,34 @@ fn a_block_has_these_bytes() {
     assert_eq!(fuzz::records(Seq(7), &bytes), Ok(vec![record()]));
 }
 
-/// One field a line.
+/// A group of fields a line.
+#[rustfmt::skip]
 const ROW: &str = concat!(
     "78", // flags: first name, several names, writing, digest
     "80", // kind 0, birth known
-    "a403",
-    "e807",
-    "64",
-    "02",
-    "8827",
-    "10",                 // mode, uid, gid, links, size, blocks
+    "a403", "e807", "64", "02", "8827", "10", // mode, uid, gid, links, size, blocks
     "8280d0e2c6bfce972f", // changed
-    "01",
-    "00",
-    "ffa7d6b907",   // modified, accessed, birth, as differences to it
+    "01", "00", "ffa7d6b907", // modified, accessed, birth, as differences to it
     "d0afabfef962", // looked at, in milliseconds
-    "00",
-    "01",
-    "02",
-    "6eff", // directory as a difference, name
-    "00",
-    "abababababababababababababababababababababababababababababababab", // digest
-    "8827",
-    "8280d0e2c6bfce972f",
-    "8280d0e2c6bfce972f", // size and times it was taken at
+    "00", "01", "02", "6eff", // directory as a difference, name
+    "00", "abababababababababababababababababababababababababababababababab", // digest
+    "8827", "8080d0e2c6bfce972f", "8280d0e2c6bfce972f", // size and times it was taken at
 );
 
-/// One field a line.
+/// A group of fields a line.
+#[rustfmt::skip]
 const BLOCK: &str = concat!(
-    "01",
-    "01", // one record; seen first at -1
-    "00",
-    "00",
-    "01", // how, seen as a difference, root
-    "00",
-    "03",
-    "f7", // a change: op, flags
-    "01",
-    "ad02",               // entry
+    "01", "01", // one record; the first seen at -1
+    "00", "00", "01", // how, seen as a difference, root
+    "00", "03", "f7", // a change: op, flags
+    "01", "ad02", // entry
     "82d8f9a8bfbfce972f", // birth
-    "00",
-    "01",
-    "01",
-    "62", // directory as a difference to the entry, new name
-    "00",
-    "02",
-    "01",
-    "61", // old directory and name
-    "80",
-    "a403",
-    "e807",
-    "64",
-    "02",
-    "8827",
-    "10",
-    "8280d0e2c6bfce972f",
-    "01",
-    "00",
-    "ffa7d6b907", // after
-    "01",
-    "00",
-    "01", // one parent
-    "01",
-    "a403",
-    "e807",
-    "64",
-    "02",
-    "8827",
-    "10",
-    "8280d0e2c6bfce972f",
-    "01",
-    "00", // its stat
+    "00", "01", "01", "62", // directory as a difference to the entry, new name
+    "00", "02", "01", "61", // old directory and name
+    "80", "a403", "e807", "64", "02", "8827", "10", "8280d0e2c6bfce972f", "01", "00", "ffa7d6b907", // after
+    "01", "00", "01", // one parent
+    "01", "a403", "e807", "64", "02", "8827", "10", "8280d0e2c6bfce972f", "01", "00", // its stat
     "02", // pair: the next seq
-    "00",
-    "04",
-    "2f722f62", // path
-    "03",
-    "01",
-    "61", // old path: three bytes shared
+    "00", "04", "2f722f62", // path
+    "03", "01", "61", // old path: three bytes shared
 );

@@ -173,8 +173,11 @@ pub(super) fn with_root(index: &Index) {
     index.commit(edits).unwrap();
 }
 
-/// Commits one batch of looks at names in directory 1: found with a size, or gone.
-pub(super) fn look(index: &Index, at: i128, looks: &[(&[u8], Option<(u64, u64)>)]) -> Vec<Record> {
+/// A name in directory 1 and what is found there: inode number and size, or nothing.
+pub(super) type Seen<'a> = (&'a [u8], Option<(u64, u64)>);
+
+/// Commits one batch of looks.
+pub(super) fn look(index: &Index, at: i128, looks: &[Seen<'_>]) -> Vec<Record> {
     let reader = index.read().unwrap();
     let roots = [Root { id: RootId(1), top: id(1), path: (*b"/root1").into() }];
     let mut batch = Batch::new(&reader, &roots);

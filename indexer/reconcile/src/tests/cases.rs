@@ -81,7 +81,7 @@ fn run(case: &Case) {
         for look in &step.looks {
             look_at(&memory, &mut batch, look);
         }
-        let stale: Vec<String> = batch.take_stale().iter().map(show).collect();
+        let stale: Vec<String> = batch.take_stale().iter().map(|(place, _)| show(place)).collect();
         if let Some(expected) = &step.stale {
             assert_eq!(&stale, expected, "names to look at again in batch {nth}");
         }

@@ -269,7 +269,7 @@ fn stale(disk: &Disk, batch: &mut Batch<'_, &Memory>, look: &Look) {
         if stale.is_empty() {
             return;
         }
-        for place in stale {
+        for (place, _) in stale {
             look_at(disk, batch, &place, look);
         }
         assert!(turn < 100, "re-looks end");

@@ -1,0 +1,286 @@
+//! `doctor`: is the index whole, and does the machine give what watching needs? Says what to type.
+
+use std::os::fd::AsFd as _;
+
+use index::Index;
+use record::VolumeId;
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+use watch::{FanotifyGroup, InotifyLimits};
+
+use crate::commands::{Context, Source};
+use crate::failure::{Failure, Outcome};
+use crate::query::{self, CheckReport, DuRequest, PathPair};
+use crate::render::{Align, Out, Table, bytes, count, quoted};
+
+/// Bits of `CapEff`.
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_SYS_ADMIN: u32 = 21;
+/// Descriptors that a walk and a daemon are comfortable with.
+const DESCRIPTORS: u64 = 4096;
+
+/// All that was found; one object of `--json`.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// The index against itself; null when there is none to read.
+    index: Option<CheckReport>,
+    /// Why not.
+    index_error: Option<String>,
+    /// The running kernel.
+    kernel: String,
+    /// CAP_SYS_ADMIN: marks of whole file systems.
+    cap_sys_admin: bool,
+    /// CAP_DAC_READ_SEARCH: every directory can be read.
+    cap_dac_read_search: bool,
+    /// `max_user_watches`.
+    inotify_watches: usize,
+    /// `max_user_instances`.
+    inotify_instances: usize,
+    /// `max_queued_events`.
+    inotify_queued_events: usize,
+    /// Soft limit of open files; null is none.
+    open_files: Option<u64>,
+    /// The roots.
+    roots: Vec<RootReport>,
+    /// What to do, in sentences.
+    advice: Vec<String>,
+}
+
+/// One root.
+#[derive(Debug, Default, Serialize)]
+struct RootReport {
+    path: String,
+    /// Type of its file system.
+    file_system: String,
+    /// Whether others may change it without this kernel knowing.
+    remote: bool,
+    /// `yes`, or why not.
+    fanotify: String,
+    /// Directories, each of which takes a watch under inotify.
+    directories: u64,
+}
+
+/// Prints findings and advice; ends with 1 when the index has faults.
+pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
+    let mut report = Report { kernel: kernel(), ..Report::default() };
+    match look_at_index(context, &mut report) {
+        Ok(()) => {}
+        Err(failure) => report.index_error = Some(failure.to_string()),
+    }
+    look_at_machine(&mut report);
+    advise(&mut report);
+    let mut out = Out::stdout();
+    if context.global.json {
+        out.json(&report)?;
+    } else {
+        out.text(&text(&report, Out::width()))?;
+    }
+    out.flush()?;
+    Ok(Outcome::found(report.index.is_none_or(|check| check.faults == 0)))
+}
+
+fn look_at_index(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let state = context.state()?;
+    let mut source = match Source::daemon(&state)? {
+        Some(mut client) => {
+            report.index = Some(client.get("/v1/check")?);
+            Source::Daemon(client)
+        }
+        None => {
+            let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
+            report.index = Some(query::check(&index)?);
+            Source::Local(index.into())
+        }
+    };
+    for root in source.roots()? {
+        let pair = PathPair::new(&root.path);
+        let request = DuRequest { path: Some(pair.path), path_raw: pair.raw, ..DuRequest::default() };
+        let mut directories = 0;
+        source.du(&request, &mut |answer| {
+            let du = match answer {
+                crate::commands::Answer::Line(line) => serde_json::from_slice(line).ok(),
+                crate::commands::Answer::Value(du) => Some(du),
+                crate::commands::Answer::Pause => None,
+            };
+            directories += du.map_or(0, |du: record::wire::v1::Du| du.directories);
+            Ok(true)
+        })?;
+        report.roots.push(look_at_root(&root.path, directories));
+    }
+    Ok(())
+}
+
+fn look_at_root(path: &[u8], directories: u64) -> RootReport {
+    let mut root = RootReport { path: quoted(path).into_owned(), directories, ..RootReport::default() };
+    let fd = match scan::open_root(path) {
+        Ok(fd) => fd,
+        Err(error) => {
+            root.fanotify = format!("the root cannot be opened: {error}");
+            return root;
+        }
+    };
+    let mount = scan::look_self(fd.as_fd()).map_or(0, |seen| seen.mount);
+    let mounts = scan::mounts().unwrap_or_default();
+    if let Some(mount) = mounts.iter().find(|known| known.id == mount) {
+        mount.fs_type.clone_into(&mut root.file_system);
+        root.remote = scan::is_remote(&mount.fs_type);
+    }
+    // The surest test is to do it; the mark goes with the group, at once.
+    root.fanotify = match FanotifyGroup::arm(VolumeId(0), fd.as_fd(), Vec::new()) {
+        Ok(_) => "yes".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    root
+}
+
+fn look_at_machine(report: &mut Report) {
+    let capabilities = capabilities();
+    report.cap_sys_admin = capabilities >> CAP_SYS_ADMIN & 1 == 1;
+    report.cap_dac_read_search = capabilities >> CAP_DAC_READ_SEARCH & 1 == 1;
+    let limits = InotifyLimits::read();
+    report.inotify_watches = limits.watches;
+    report.inotify_instances = limits.instances;
+    report.inotify_queued_events = limits.queued_events;
+    report.open_files = getrlimit(Resource::Nofile).current;
+}
+
+fn advise(report: &mut Report) {
+    let mut advice = Vec::new();
+    if let Some(check) = report.index.as_ref().filter(|check| check.faults > 0) {
+        advice.push(format!(
+            "the index has {} faults: stop the daemon, move the index away, and let `indexer scan` build a new one",
+            count(check.faults)
+        ));
+    }
+    let marked = |root: &RootReport| root.fanotify == "yes";
+    if !report.cap_sys_admin && !report.roots.iter().all(marked) {
+        advice.push(
+            "whole file systems can be marked with more rights: run the daemon as root, or `sudo setcap \
+             cap_sys_admin,cap_dac_read_search+ep $(command -v indexer)`"
+                .to_owned(),
+        );
+    }
+    let watches: u64 = report.roots.iter().filter(|root| !marked(root)).map(|root| root.directories).sum();
+    let limits = InotifyLimits::read();
+    if usize::try_from(watches).unwrap_or(usize::MAX) > limits.share() {
+        let enough = (watches * 3 / 2).next_power_of_two().max(524_288);
+        advice.push(format!(
+            "{} directories need a watch each and {} may be used: `echo fs.inotify.max_user_watches={enough} | sudo \
+             tee /etc/sysctl.d/90-indexer.conf && sudo sysctl --system`",
+            count(watches),
+            count(limits.share() as u64)
+        ));
+    }
+    if let Some(files) = report.open_files.filter(|files| *files < DESCRIPTORS) {
+        advice.push(format!("only {files} files may be open at once; `ulimit -n {DESCRIPTORS}` raises that"));
+    }
+    for root in report.roots.iter().filter(|root| root.remote) {
+        advice.push(format!(
+            "{} is on {}: what other machines change there is found by sweeps alone",
+            root.path, root.file_system
+        ));
+    }
+    report.advice = advice;
+}
+
+fn kernel() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+fn capabilities() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn text(report: &Report, width: Option<usize>) -> String {
+    let mut text = String::new();
+    match (&report.index, &report.index_error) {
+        (Some(check), _) => {
+            let verdict = if check.faults == 0 { "whole".to_owned() } else { format!("{} faults", count(check.faults)) };
+            text.push_str(&format!(
+                "index: {verdict}, {} entries, {} names, {}\n",
+                count(check.entries),
+                count(check.names),
+                bytes(check.file_bytes)
+            ));
+            let mut table = Table::new(&[Align::Left, Align::Right]);
+            for size in &check.tables {
+                table.row([format!("  {}", size.table), bytes(size.bytes)]);
+            }
+            text.push_str(&table.text(width));
+            for fault in &check.first {
+                text.push_str(&format!("  fault: {fault}\n"));
+            }
+        }
+        (None, Some(error)) => text.push_str(&format!("index: {error}\n")),
+        (None, None) => {}
+    }
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    text.push_str(&format!(
+        "kernel: {}; CAP_SYS_ADMIN {}, CAP_DAC_READ_SEARCH {}\n",
+        report.kernel,
+        yes(report.cap_sys_admin),
+        yes(report.cap_dac_read_search)
+    ));
+    text.push_str(&format!(
+        "inotify: {} watches, {} instances, {} events a queue\n",
+        count(report.inotify_watches as u64),
+        count(report.inotify_instances as u64),
+        count(report.inotify_queued_events as u64)
+    ));
+    let files = report.open_files.map_or("any number of".to_owned(), count);
+    text.push_str(&format!("limits: {files} open files\n"));
+    for root in &report.roots {
+        text.push_str(&format!(
+            "root {}: {}, {} directories, fanotify: {}\n",
+            root.path,
+            root.file_system,
+            count(root.directories),
+            root.fanotify
+        ));
+    }
+    for advice in &report.advice {
+        text.push_str(&format!("advice: {advice}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_says_what_to_type() {
+        let mut report = Report {
+            open_files: Some(256),
+            roots: vec![RootReport {
+                path: "/nas".into(),
+                file_system: "nfs4".into(),
+                remote: true,
+                fanotify: "mark failed".into(),
+                directories: 1 << 60,
+            }],
+            ..Report::default()
+        };
+        advise(&mut report);
+        let said = report.advice.join("\n");
+        for word in ["setcap", "fs.inotify.max_user_watches=", "ulimit -n", "sweeps alone"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(text(&report, Some(80)).contains("advice: "));
+        let mut fine = Report { cap_sys_admin: true, ..Report::default() };
+        advise(&mut fine);
+        assert!(fine.advice.is_empty(), "{:?}", fine.advice);
+    }
+
+    #[test]
+    fn this_machine_can_be_looked_at() {
+        let mut report = Report { kernel: kernel(), ..Report::default() };
+        look_at_machine(&mut report);
+        assert!(!report.kernel.is_empty() && report.inotify_watches > 0);
+        let root = look_at_root(b"/", 1);
+        assert!(!root.file_system.is_empty() && !root.fanotify.is_empty());
+    }
+}
