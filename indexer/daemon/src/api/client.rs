@@ -110,10 +110,14 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| Failure::doing("write the request", error))?;
-        let sender = self.sender.take();
+        let mut kept = self.sender.take();
         let answered = self.runtime.block_on(async {
-            let mut sender = match sender {
-                Some(mut sender) if sender.ready().await.is_ok() => sender,
+            let usable = match &mut kept {
+                Some(sender) => sender.ready().await.is_ok(),
+                None => false,
+            };
+            let mut sender = match kept {
+                Some(sender) if usable => sender,
                 _ => open(&self.socket).await?,
             };
             let response = sender.send_request(request).await.map_err(io::Error::other)?;

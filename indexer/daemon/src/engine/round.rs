@@ -370,7 +370,7 @@ impl<'r> Round<'r> {
                             && flags.has(Flags::NAMED)
                             && !flags.any(Flags::CLOSED | Flags::MOVED);
                         let id = EntryId::new(volume, seen.inode);
-                        self.found(dir, name, id, &seen, &look)?;
+                        self.found(dir, name, id, &seen, &look, flags)?;
                     }
                     Member::Out(_) => self.lost_name(dir, name, &look)?,
                     Member::Failed(error) => self.trouble(dir, name, error),
@@ -395,7 +395,15 @@ impl<'r> Round<'r> {
         Ok(())
     }
 
-    fn found(&mut self, dir: &Dir, name: &[u8], id: EntryId, seen: &Seen, look: &Look) -> Result<(), EngineError> {
+    fn found(
+        &mut self,
+        dir: &Dir,
+        name: &[u8],
+        id: EntryId,
+        seen: &Seen,
+        look: &Look,
+        flags: Flags,
+    ) -> Result<(), EngineError> {
         let directory = seen.stat.is_directory();
         let mut known = true;
         if directory {
@@ -408,7 +416,9 @@ impl<'r> Round<'r> {
         if directory && decision != Decision::Refresh {
             self.opener.moved();
         }
-        if directory && !known {
+        // One made where another was may have its number and even its birth: only a listing tells.
+        let made = flags.has(Flags::NAMED) && !flags.has(Flags::MOVED);
+        if directory && (!known || made) {
             self.fresh.push((id, look.how));
         }
         Ok(())

@@ -88,3 +88,6 @@ fn push_name(path: &mut Vec<u8>, name: &[u8]) {
     }
     path.extend_from_slice(name);
 }
+
+#[cfg(test)]
+mod tests;
