@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -27,7 +28,8 @@ pub fn indexer_binary() -> &'static Path {
         let folder = this.parent().expect("a program lies in a folder");
         let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
         let profile = match folder.file_name().and_then(OsStr::to_str) {
-            Some("debug") | None => "dev",
+            // Both `dev` and `test` are built into `debug`; `test` is the one that is optimised a little.
+            Some("debug") | None => "test",
             Some(other) => other,
         };
         let workspace =
@@ -72,6 +74,14 @@ fn command(binary: &Path, state: &Path, arguments: &[&dyn AsRef<OsStr>]) -> Comm
     command
 }
 
+/// Makes `command` run as nobody, if the test is root; as its own user otherwise.
+pub fn unprivileged(command: &mut Command) {
+    if crate::is_root() {
+        // A change of user drops the supplementary groups and, at the exec, every capability.
+        command.uid(crate::NOBODY).gid(crate::NOBODY);
+    }
+}
+
 /// A running `indexer watch`, killed on drop.
 #[derive(Debug)]
 pub struct Daemon {
@@ -109,7 +119,29 @@ impl Daemon {
         for flag in flags {
             arguments.push(flag);
         }
+        Daemon::spawn_command(command(binary, state, &arguments), binary, state)
+    }
+
+    /// The same as the user without rights that a [`crate::Ground`] was lent to: `binary` is what [`crate::Ground::lend`]
+    /// gave. Where the test itself is not root, as whoever runs it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn spawn_unprivileged(binary: &Path, state: &Path, roots: &[&Path], flags: &[&str]) -> Daemon {
+        let mut arguments: Vec<&dyn AsRef<OsStr>> = vec![&"watch"];
+        for root in roots {
+            arguments.push(root);
+        }
+        for flag in flags {
+            arguments.push(flag);
+        }
         let mut command = command(binary, state, &arguments);
+        unprivileged(&mut command);
+        Daemon::spawn_command(command, binary, state)
+    }
+
+    fn spawn_command(mut command: Command, binary: &Path, state: &Path) -> Daemon {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -130,23 +162,31 @@ impl Daemon {
         Daemon { child, binary: binary.to_owned(), state: state.to_owned(), lines, log, readers }
     }
 
-    /// Waits for the line that begins with `live`.
+    /// Waits for the line that begins with `live`, at most `patience`; whether it came.
     ///
     /// # Panics
-    /// As [`Daemon::start`].
-    pub fn wait_live(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+    /// When the daemon ends instead, with its log.
+    pub fn is_live_within(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.starts_with("live") => return,
+                Ok(line) if line.starts_with("live") => return true,
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => panic!("not live after {PATIENCE:?}:\n{}", self.log()),
+                Err(RecvTimeoutError::Timeout) => return false,
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.finish();
                     panic!("ended before it was live: {status}:\n{}", self.log());
                 }
             }
         }
+    }
+
+    /// Waits for the line that begins with `live`.
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    pub fn wait_live(&mut self) {
+        assert!(self.is_live_within(PATIENCE), "not live after {PATIENCE:?}:\n{}", self.log());
     }
 
     /// Its process id.

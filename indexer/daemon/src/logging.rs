@@ -25,9 +25,11 @@ pub(crate) fn init(global: &Global, command: &Command, format: LogFormat) -> Res
             .map_err(|error| Failure::Usage(format!("INDEXER_LOG={text}: {error}")))?,
         _ => EnvFilter::new(level),
     };
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|word| word.is_empty());
+    let colour =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|word| word.is_empty());
     let builder: SubscriberBuilder = tracing_subscriber::fmt();
-    let builder = builder.with_writer(std::io::stderr).with_ansi(colour).with_target(false).with_env_filter(filter);
+    let builder =
+        builder.with_writer(std::io::stderr).with_ansi(colour).with_target(false).with_env_filter(filter);
     match flag(command).unwrap_or(format) {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder.init(),

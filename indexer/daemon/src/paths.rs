@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
@@ -83,7 +83,10 @@ pub(crate) fn disjoint(roots: &[&[u8]]) -> Result<(), Failure> {
         for other in &roots[..nth] {
             let (outer, inner) = if root.len() < other.len() { (root, other) } else { (other, root) };
             if outer == inner {
-                return Err(Failure::Usage(format!("root {} is given twice; name it once", shown_bytes(inner))));
+                return Err(Failure::Usage(format!(
+                    "root {} is given twice; name it once",
+                    shown_bytes(inner)
+                )));
             }
             if is_below(inner, outer) {
                 return Err(Failure::Usage(format!(
@@ -105,7 +108,9 @@ pub(crate) fn is_below(path: &[u8], top: &[u8]) -> bool {
 
 /// The default configuration file, which need not be there.
 pub(crate) fn default_config(env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
-    xdg(env, "XDG_CONFIG_HOME", ".config").unwrap_or_else(|| PathBuf::from("/etc")).join("indexer/indexer.toml")
+    xdg(env, "XDG_CONFIG_HOME", ".config")
+        .unwrap_or_else(|| PathBuf::from("/etc"))
+        .join("indexer/indexer.toml")
 }
 
 fn xdg(env: &dyn Fn(&str) -> Option<OsString>, variable: &str, below_home: &str) -> Option<PathBuf> {
@@ -141,11 +146,6 @@ fn pseudo(path: &Path) -> Option<String> {
 /// The bytes of a path.
 pub(crate) fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
-}
-
-/// The path of bytes.
-pub(crate) fn from_bytes(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }
 
 /// A path for a message.
@@ -208,11 +208,16 @@ mod tests {
     #[test]
     fn defaults_follow_the_xdg_specification() {
         let env = |pairs: &'static [(&str, &str)]| {
-            move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+            move |name: &str| {
+                pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+            }
         };
         let file = "indexer/indexer.toml";
         assert_eq!(default_config(&env(&[("HOME", "/h")])), Path::new("/h/.config").join(file));
-        assert_eq!(default_config(&env(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")])), Path::new("/x").join(file));
+        assert_eq!(
+            default_config(&env(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")])),
+            Path::new("/x").join(file)
+        );
         assert_eq!(default_config(&env(&[("XDG_CONFIG_HOME", "relative")])), Path::new("/etc").join(file));
     }
 

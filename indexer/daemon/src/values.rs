@@ -73,7 +73,9 @@ pub(crate) fn age(text: &str) -> Result<Duration, String> {
 /// A point in time: `2026-11-20`, `2026-11-20T10:00:00` in `zone`, or with `Z` or an offset; `@SECONDS` since 1970.
 pub(crate) fn time(text: &str, zone: &TimeZone) -> Result<Time, String> {
     let bad = || {
-        format!("{text:?} is no time; write 2026-11-20, 2026-11-20T10:00:00, 2026-11-20T10:00:00Z or @1795168800")
+        format!(
+            "{text:?} is no time; write 2026-11-20, 2026-11-20T10:00:00, 2026-11-20T10:00:00Z or @1795168800"
+        )
     };
     if let Some(seconds) = text.strip_prefix('@') {
         let seconds: i64 = seconds.parse().map_err(|_| bad())?;
@@ -105,7 +107,8 @@ pub(crate) fn time_or_age(text: &str, zone: &TimeZone, now: Time) -> Result<Time
     if let Ok(age) = age(text) {
         return Ok(before(now, age));
     }
-    time(text, zone).map_err(|_| format!("{text:?} is no age or time; write 2h, 3d, 2026-11-20 or 2026-11-20T10:00:00"))
+    time(text, zone)
+        .map_err(|_| format!("{text:?} is no age or time; write 2h, 3d, 2026-11-20 or 2026-11-20T10:00:00"))
 }
 
 /// `age` before `now`.
@@ -128,7 +131,9 @@ pub(crate) fn size_test(text: &str) -> Result<(u64, u64), String> {
 /// `2+` or `+1` is at least two, `2` exactly two: as a closed range.
 pub(crate) fn links_test(text: &str) -> Result<(u32, u32), String> {
     let number = |digits: &str| {
-        digits.parse::<u32>().map_err(|_| format!("{text:?} is no number of links; write 2, or 2+ for 2 and more"))
+        digits
+            .parse::<u32>()
+            .map_err(|_| format!("{text:?} is no number of links; write 2, or 2+ for 2 and more"))
     };
     if let Some(least) = text.strip_suffix('+') {
         return Ok((number(least)?, u32::MAX));

@@ -44,7 +44,7 @@ pub enum Repair {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache: 48 << 20, repair: Repair::Walk }
+        Settings { cache: 48 << 20, repair: Repair::Quick }
     }
 }
 

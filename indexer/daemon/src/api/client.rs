@@ -71,7 +71,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub(crate) fn post<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+    pub(crate) fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::doing("write the request", error))?;
         let response = self.send(Method::POST, path.to_owned(), body.into())?;
         self.object(response)
@@ -81,8 +85,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`], and what `each` answers.
-    pub(crate) fn lines(&mut self, path: &str, query: &impl Serialize, each: EachLine<'_>) -> Result<(), Failure> {
-        let query = serde_urlencoded::to_string(query).map_err(|error| Failure::doing("write the request", error))?;
+    pub(crate) fn lines(
+        &mut self,
+        path: &str,
+        query: &impl Serialize,
+        each: EachLine<'_>,
+    ) -> Result<(), Failure> {
+        let query =
+            serde_urlencoded::to_string(query).map_err(|error| Failure::doing("write the request", error))?;
         let response = self.send(Method::GET, format!("{path}?{query}"), Bytes::new())?;
         self.stream(response, each)
     }

@@ -18,9 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::api::answer::{ApiError, json};
 use crate::api::stream;
 use crate::engine::{Engine, EngineError, Level};
-use crate::query::{
-    self, ConsumerRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest,
-};
+use crate::query::{self, ConsumerRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest};
 
 /// Questions answered at once; one more is refused as `busy`.
 const QUESTIONS: usize = 32;

@@ -56,7 +56,7 @@ impl Lines {
     fn send(&mut self, part: Part) {
         if !self.gone {
             let sent = tokio::time::timeout(STALL, self.sender.send(part));
-            self.gone = !matches!(self.runtime.block_on(async { sent.await }), Ok(Ok(())));
+            self.gone = !matches!(self.runtime.block_on(sent), Ok(Ok(())));
         }
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn run(context: &Context, flags: &Changes) -> Result<Outcome, Failure
     let mut source = Source::open(context)?;
     if flags.follow && matches!(source, Source::Local(_)) {
         return Err(Failure::Failed(
-            "--follow needs a running daemon, and none runs on this state folder; start `indexer watch`".into(),
+            "--follow needs a running daemon, and none runs on this state folder; start `indexer watch`"
+                .into(),
         ));
     }
     if let Some(root) = &flags.root {
@@ -42,7 +43,8 @@ pub(crate) fn run(context: &Context, flags: &Changes) -> Result<Outcome, Failure
         if let Answer::Pause = answer {
             // A cursor moves over what was really handed over.
             out.flush()?;
-            if let (Some((client, consumer)), Some(seq)) = (&mut acks, printed.filter(|seq| *seq > confirmed)) {
+            if let (Some((client, consumer)), Some(seq)) = (&mut acks, printed.filter(|seq| *seq > confirmed))
+            {
                 confirm(client, consumer, seq)?;
                 confirmed = seq;
             }
@@ -63,7 +65,9 @@ pub(crate) fn run(context: &Context, flags: &Changes) -> Result<Outcome, Failure
     })?;
     out.flush()?;
     match (acks, &flags.consumer, printed) {
-        (Some((mut client, consumer)), _, Some(seq)) if seq > confirmed => confirm(&mut client, &consumer, seq)?,
+        (Some((mut client, consumer)), _, Some(seq)) if seq > confirmed => {
+            confirm(&mut client, &consumer, seq)?;
+        }
         (None, Some(consumer), Some(seq)) if flags.ack => {
             drop(source);
             write(context, Edits { cursors: vec![(consumer.clone(), Seq(seq))], ..Edits::default() })?;
@@ -74,7 +78,8 @@ pub(crate) fn run(context: &Context, flags: &Changes) -> Result<Outcome, Failure
 }
 
 fn request(flags: &Changes, now: Time, zone: &TimeZone) -> Result<ChangesRequest, Failure> {
-    let since = flags.since.as_deref().map(|text| values::since(text, zone)).transpose().map_err(Failure::Usage)?;
+    let since =
+        flags.since.as_deref().map(|text| values::since(text, zone)).transpose().map_err(Failure::Usage)?;
     let (mut seq, mut time) = (None, None);
     match since {
         None => {}
@@ -84,7 +89,8 @@ fn request(flags: &Changes, now: Time, zone: &TimeZone) -> Result<ChangesRequest
     }
     Ok(ChangesRequest {
         since: seq,
-        since_ns: time.map(|time| i64::try_from(time.0).unwrap_or(if time.0 < 0 { i64::MIN } else { i64::MAX })),
+        since_ns: time
+            .map(|time| i64::try_from(time.0).unwrap_or(if time.0 < 0 { i64::MIN } else { i64::MAX })),
         root: None,
         root_raw: None,
         consumer: flags.consumer.clone(),

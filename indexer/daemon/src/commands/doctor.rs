@@ -198,7 +198,11 @@ fn text(report: &Report, width: Option<usize>) -> String {
     let mut text = String::new();
     match (&report.index, &report.index_error) {
         (Some(check), _) => {
-            let verdict = if check.faults == 0 { "whole".to_owned() } else { format!("{} faults", count(check.faults)) };
+            let verdict = if check.faults == 0 {
+                "whole".to_owned()
+            } else {
+                format!("{} faults", count(check.faults))
+            };
             text.push_str(&format!(
                 "index: {verdict}, {} entries, {} names, {}\n",
                 count(check.entries),

@@ -115,7 +115,9 @@ impl Context {
                 "there is no state folder {}; `indexer watch ROOT` or `indexer scan ROOT` makes one",
                 paths::shown(&path)
             ))),
-            Err(error) => Err(Failure::doing(format!("look at the state folder {}", paths::shown(&path)), error)),
+            Err(error) => {
+                Err(Failure::doing(format!("look at the state folder {}", paths::shown(&path)), error))
+            }
         }
     }
 

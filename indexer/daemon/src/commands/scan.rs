@@ -58,7 +58,10 @@ pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> 
         let spellings = crate::paths::spellings(path)?;
         roots.retain(|root| spellings.iter().any(|path| crate::paths::is_below(path, &root.path)));
         if roots.is_empty() {
-            return Err(Failure::NotIndexed(format!("{} is in no root of the index", crate::paths::shown(path))));
+            return Err(Failure::NotIndexed(format!(
+                "{} is in no root of the index",
+                crate::paths::shown(path)
+            )));
         }
     }
     if roots.is_empty() {
@@ -71,7 +74,11 @@ pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> 
     Ok(Outcome::Done)
 }
 
-fn ask(client: &mut crate::api::Client, path: Option<&Path>, level: LevelArg) -> Result<SweepReport, Failure> {
+fn ask(
+    client: &mut crate::api::Client,
+    path: Option<&Path>,
+    level: LevelArg,
+) -> Result<SweepReport, Failure> {
     let level = Some(match level {
         LevelArg::Names => "names".to_owned(),
         LevelArg::Stat => "stat".to_owned(),

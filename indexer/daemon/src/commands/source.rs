@@ -11,7 +11,8 @@ use crate::api::Client;
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::query::{
-    self, ChangesRequest, DuRequest, Emit, FindRequest, LookupRequest, PathRequest, QueryError, RootLine, RootView,
+    self, ChangesRequest, DuRequest, Emit, FindRequest, LookupRequest, PathRequest, QueryError, RootLine,
+    RootView,
 };
 use crate::render::Out;
 use crate::state::StateDir;
@@ -137,13 +138,19 @@ impl Source {
         each: Each<'_, Option<v1::Entry>>,
     ) -> Result<(), Failure> {
         match self {
-            Source::Daemon(client) => from_lines(each, |lines| client.post_lines("/v1/lookup", request, lines)),
+            Source::Daemon(client) => {
+                from_lines(each, |lines| client.post_lines("/v1/lookup", request, lines))
+            }
             Source::Local(index) => local(index, each, |reader, emit| query::look_up(reader, request, emit)),
         }
     }
 
     /// Records as `request` asks for them. `follow` takes a daemon.
-    pub(crate) fn changes(&mut self, request: &ChangesRequest, each: Each<'_, v1::Change>) -> Result<(), Failure> {
+    pub(crate) fn changes(
+        &mut self,
+        request: &ChangesRequest,
+        each: Each<'_, v1::Change>,
+    ) -> Result<(), Failure> {
         let index = match self {
             Source::Daemon(client) => {
                 return from_lines(each, |lines| client.lines("/v1/changes", request, lines));

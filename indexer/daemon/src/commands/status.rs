@@ -88,8 +88,9 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
             bytes(status.rss_bytes)
         ));
     }
-    let mut table = Table::new(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Left, Align::Left]);
-    table.row(["state", "backend", "entries", "size", "true", "root"].map(str::to_owned));
+    let mut table =
+        Table::new(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Left, Align::Left]);
+    table.row(["state", "backend", "entries", "size", "verified", "root"].map(str::to_owned));
     for root in &status.roots {
         let verified = root.verified_ns.map_or("not yet".to_owned(), |then| ago(then, now.0));
         let path = record::wire::v1::bytes_of(&root.path, root.path_raw.as_deref());
@@ -109,7 +110,11 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
     }
     let mut table = Table::new(&[Align::Right, Align::Right, Align::Left]);
     for consumer in &status.consumers {
-        table.row([consumer.seq.to_string(), format!("{} behind", count(consumer.lag)), consumer.name.clone()]);
+        table.row([
+            consumer.seq.to_string(),
+            format!("{} behind", count(consumer.lag)),
+            consumer.name.clone(),
+        ]);
     }
     if !table.is_empty() {
         text.push_str("\nconsumers:\n");
@@ -174,7 +179,14 @@ mod tests {
             ..Status::default()
         };
         let text = text(&status, Time(10_000_000_000), Some(80));
-        for word in ["live: pid 77, up 5 min", "1,051,237", "fanotify", "10 s ago", "2 behind", "warning: watch limit"] {
+        for word in [
+            "live: pid 77, up 5 min",
+            "1,051,237",
+            "fanotify",
+            "10 s ago",
+            "2 behind",
+            "warning: watch limit",
+        ] {
             assert!(text.contains(word), "{word}: {text}");
         }
         let table = text.lines().find(|line| line.starts_with("live   fanotify")).unwrap();

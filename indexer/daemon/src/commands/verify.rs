@@ -50,7 +50,8 @@ pub(crate) fn run(context: &Context, root: Option<&Path>) -> Result<Outcome, Fai
     if roots.is_empty() {
         return Err(Failure::Failed("the index has no roots; `indexer watch ROOT` makes one".to_owned()));
     }
-    let meta = state.path.symlink_metadata().map_err(|error| Failure::doing("look at the state folder", error))?;
+    let meta =
+        state.path.symlink_metadata().map_err(|error| Failure::doing("look at the state folder", error))?;
     let mut differences = 0;
     for root in roots {
         let rules = StoredRules::parse(&root.rules);
@@ -72,11 +73,18 @@ pub(crate) fn run(context: &Context, root: Option<&Path>) -> Result<Outcome, Fai
                 0 => "equal".to_owned(),
                 n => format!("{} differences", count(n)),
             };
-            verify.out.text(&format!("{}: {found}, {} entries compared\n", quoted(&root.path), count(compared)))?;
+            verify.out.text(&format!(
+                "{}: {found}, {} entries compared\n",
+                quoted(&root.path),
+                count(compared)
+            ))?;
             verify.out.flush()?;
         }
         if verify.unknown > 0 {
-            eprintln!("indexer: {} places could not be looked at and are not verified", count(verify.unknown));
+            eprintln!(
+                "indexer: {} places could not be looked at and are not verified",
+                count(verify.unknown)
+            );
         }
         if verify.restless > 0 {
             eprintln!("indexer: {} entries kept changing and are not verified", count(verify.restless));
@@ -151,11 +159,13 @@ impl Verify<'_> {
                 if difference(&candidate.path, candidate.stored.as_ref(), candidate.seen.as_ref()).is_none() {
                     continue;
                 }
-                let moved = before.as_ref() != Ok(&candidate.seen);
-                match (moved, round == ROUNDS) {
+                let still = before.is_ok_and(|before| {
+                    difference(&candidate.path, before.as_ref(), candidate.seen.as_ref()).is_none()
+                });
+                match (still, round == ROUNDS) {
                     (_, false) => next.push(candidate),
-                    (true, true) => self.restless += 1,
-                    (false, true) => self.print(&candidate)?,
+                    (false, true) => self.restless += 1,
+                    (true, true) => self.print(&candidate)?,
                 }
             }
             left = next;

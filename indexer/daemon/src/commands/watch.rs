@@ -114,7 +114,8 @@ fn say_live(status: &Status) {
     let mut backends: Vec<&str> = status.roots.iter().map(|root| &*root.backend).collect();
     backends.sort_unstable();
     backends.dedup();
-    let line = format!("live: {} entries, seq {}, {}\n", count(status.entries), status.seq, backends.join("+"));
+    let line =
+        format!("live: {} entries, seq {}, {}\n", count(status.entries), status.seq, backends.join("+"));
     let mut out = Out::stdout();
     // Nobody may be listening, and the daemon has other listeners.
     if let Err(error) = out.text(&line).and_then(|()| out.flush()) {

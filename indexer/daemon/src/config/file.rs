@@ -80,9 +80,14 @@ impl File {
         let path = given.unwrap_or(&default);
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && given.is_none() => return Ok(File::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound && given.is_none() => {
+                return Ok(File::default());
+            }
             Err(error) => {
-                return Err(Failure::Usage(format!("failed to read configuration {}: {error}", paths::shown(path))));
+                return Err(Failure::Usage(format!(
+                    "failed to read configuration {}: {error}",
+                    paths::shown(path)
+                )));
             }
         };
         let home = env("HOME").map(PathBuf::from);
@@ -166,8 +171,10 @@ impl<'de> Deserialize<'de> for Root {
 fn word<'de, D: Deserializer<'de>, T: ValueEnum>(from: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
     T::from_str(&text, true).map(Some).map_err(|_| {
-        let words: Vec<String> =
-            T::value_variants().iter().filter_map(|v| Some(v.to_possible_value()?.get_name().to_owned())).collect();
+        let words: Vec<String> = T::value_variants()
+            .iter()
+            .filter_map(|v| Some(v.to_possible_value()?.get_name().to_owned()))
+            .collect();
         D::Error::custom(format!("unknown word {text:?}, expected {}", words.join(", ")))
     })
 }

@@ -71,15 +71,24 @@ impl Settings {
     ///
     /// # Errors
     /// [`Failure::Usage`] that names the variable or flag and what it takes.
-    pub(crate) fn resolve(file: &File, env: Env<'_>, flags: &Watch, cores: usize) -> Result<Settings, Failure> {
+    pub(crate) fn resolve(
+        file: &File,
+        env: Env<'_>,
+        flags: &Watch,
+        cores: usize,
+    ) -> Result<Settings, Failure> {
         let profile = match flags.scan.profile {
             Some(profile) => Some(profile),
-            None => variable(env, "INDEXER_PROFILE", |text| ProfileArg::from_str(text, true))?.or(file.profile),
+            None => {
+                variable(env, "INDEXER_PROFILE", |text| ProfileArg::from_str(text, true))?.or(file.profile)
+            }
         };
         let profile = Profile::of(profile.unwrap_or(ProfileArg::Default), cores.max(1));
         let backend = match flags.backend {
             Some(backend) => Some(backend),
-            None => variable(env, "INDEXER_BACKEND", |text| BackendArg::from_str(text, true))?.or(file.backend),
+            None => {
+                variable(env, "INDEXER_BACKEND", |text| BackendArg::from_str(text, true))?.or(file.backend)
+            }
         };
         let threads = match flags.scan.threads {
             Some(threads) => Some(threads),

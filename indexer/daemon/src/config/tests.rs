@@ -15,7 +15,8 @@ log = "json"
 "#;
 
 fn parse(text: &str) -> Result<File, String> {
-    File::parse(text, Path::new("/etc/indexer.toml"), Some(Path::new("/home/u"))).map_err(|error| error.to_string())
+    File::parse(text, Path::new("/etc/indexer.toml"), Some(Path::new("/home/u")))
+        .map_err(|error| error.to_string())
 }
 
 fn no_env(_: &str) -> Option<OsString> {
@@ -42,7 +43,8 @@ fn a_file_sets_everything() {
 fn flags_are_over_variables_and_those_over_the_file() {
     let file = parse(FILE).unwrap();
     let env = |name: &str| {
-        let pairs = [("INDEXER_THREADS", "5"), ("INDEXER_BACKEND", "sweep"), ("INDEXER_PROFILE", "aggressive")];
+        let pairs =
+            [("INDEXER_THREADS", "5"), ("INDEXER_BACKEND", "sweep"), ("INDEXER_PROFILE", "aggressive")];
         pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
     };
     let settings = Settings::resolve(&file, &env, &Watch::default(), 8).unwrap();
@@ -84,7 +86,10 @@ fn roots_come_from_flags_or_the_file_or_the_index() {
     std::fs::create_dir(&b).unwrap();
     let text = format!("roots = [{{ path = {a:?}, exclude = [\"x\"] }}]");
     let file = parse(&text).unwrap();
-    let of = |paths: &[&Path]| Scan { roots: paths.iter().map(|path| path.to_path_buf()).collect(), ..Scan::default() };
+    let of = |paths: &[&Path]| Scan {
+        roots: paths.iter().map(|path| path.to_path_buf()).collect(),
+        ..Scan::default()
+    };
     let only = |path: &Path, excludes: &[&str]| RootConfig {
         path: crate::paths::bytes(path),
         excludes: excludes.iter().map(|&word| word.to_owned()).collect(),

@@ -103,11 +103,6 @@ impl Arms {
         self.lock().volumes.iter().map(|(id, arm)| (*id, arm.clone())).collect()
     }
 
-    /// Whether any volume is watched by inotify, which needs a watch for every directory.
-    pub(crate) fn each_directory(&self) -> bool {
-        self.lock().volumes.values().any(|arm| matches!(arm.tier, Tier::Inotify(_)))
-    }
-
     /// Watches in use.
     pub(crate) fn watches(&self) -> u64 {
         match &self.lock().inotify {

@@ -10,6 +10,7 @@ use reconcile::Stored as _;
 use record::{Body, EntryId, How, Name, Time, VolumeId};
 use tracing::{info, warn};
 
+use super::config::Backend;
 use super::core::Core;
 use super::error::EngineError;
 use super::roots::why_lost;
@@ -39,6 +40,9 @@ impl Core {
             if !self.trees[at].present {
                 self.tell_lost(at)?;
             }
+        }
+        if !self.shared.one_pass {
+            self.arm_roots()?;
         }
         let new: Vec<usize> = (0..self.trees.len()).filter(|at| self.trees[*at].row.seeded.is_none()).collect();
         let known: Vec<usize> =
@@ -70,6 +74,20 @@ impl Core {
         });
         self.show_roots("live");
         info!(entries = self.shared.index.read()?.entries()?, "live");
+        Ok(())
+    }
+
+    /// Watches the roots' own volumes, so that a backend that was asked for and is not to be had is an error
+    /// before anything else is done.
+    fn arm_roots(&self) -> Result<(), EngineError> {
+        for tree in self.trees.iter().filter(|tree| tree.present) {
+            let Ok((fd, seen)) = tree.scope.open() else { continue };
+            let point = || tree.row.path.to_vec();
+            let arm = self.shared.arms.arm(tree.row.top, seen.device, std::os::fd::AsFd::as_fd(&fd), &point);
+            if self.config.backend == Backend::Fanotify && arm.how() != How::Fanotify {
+                return Err(EngineError::Backend { path: tree.display(), why: arm.reason.clone() });
+            }
+        }
         Ok(())
     }
 

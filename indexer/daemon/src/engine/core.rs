@@ -23,8 +23,11 @@ use super::writing::Writing;
 /// How often the journal's head is looked at for what may go.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
-/// How often a lost root is looked for, and a volume that only sweeps keep true is swept.
-const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(5);
+/// How often a lost root is looked for.
+const LOOK_FOR_LOST_EVERY: Duration = Duration::from_secs(5);
+
+/// How often roots are looked at for being there still: an unmount has no event of its own.
+const PRESENCE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often what has no watch is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
@@ -99,10 +102,8 @@ impl Core {
 
     /// Runs until told to stop, or until an error that only a person can mend.
     pub(crate) fn run(mut self) {
-        let result = self.boot().and_then(|()| self.follow());
-        match result {
-            Ok(()) => {}
-            Err(EngineError::Stopped) => {}
+        match self.boot().and_then(|()| self.follow()) {
+            Ok(()) | Err(EngineError::Stopped) => {}
             Err(error) => {
                 error!(%error, "the engine ends");
                 self.shared.set_view(|view| view.failed = Some(error.to_string()));
@@ -111,9 +112,6 @@ impl Core {
         if let Err(error) = self.leave() {
             warn!(%error, "could not note the time of leaving");
         }
-        self.shared.set_view(|view| view.state = "stopped");
-        // Whoever still waits for an answer hears that none comes.
-        while self.shared.receive().is_some() {}
     }
 
     fn follow(&mut self) -> Result<(), EngineError> {
@@ -144,9 +142,7 @@ impl Core {
         for repair in self.repairs.values() {
             consider(repair.due);
         }
-        if self.trees.iter().any(|tree| !tree.present) {
-            consider(self.last_presence + LOOK_AGAIN_EVERY);
-        }
+        consider(self.last_presence + self.presence_every());
         if self.needs_sweeps() {
             consider(self.last_sweep + SWEEP_EVERY);
         }
@@ -157,6 +153,10 @@ impl Core {
             consider(self.last_trim + TRIM_EVERY * 60);
         }
         next.map(|next| next.saturating_duration_since(now).max(Duration::from_millis(1)))
+    }
+
+    fn presence_every(&self) -> Duration {
+        if self.trees.iter().all(|tree| tree.present) { PRESENCE_EVERY } else { LOOK_FOR_LOST_EVERY }
     }
 
     fn needs_sweeps(&self) -> bool {
@@ -175,7 +175,7 @@ impl Core {
             self.last_trim = now;
             while self.shared.index.trim(self.config.retention, Time::now())? > 0 {}
         }
-        if now.duration_since(self.last_presence) >= LOOK_AGAIN_EVERY {
+        if now.duration_since(self.last_presence) >= self.presence_every() {
             self.last_presence = now;
             self.look_for_lost()?;
         }

@@ -319,6 +319,7 @@ impl Core {
         } else if !still.is_empty() {
             // Everything that could say where it went has been looked at: it cannot be read.
             tracing::debug!(count = still.len(), "directories that cannot be opened are left to the next sweep");
+            self.look_for_lost()?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ mod volumes;
 mod writing;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -66,9 +67,18 @@ pub(crate) struct ScanReport {
 pub(crate) fn start(state: &StateDir, lock: StateLock, config: EngineConfig) -> Result<Arc<Engine>, EngineError> {
     let shared = open(state, &config, false)?;
     let core = Core::new(Arc::clone(&shared), config);
+    let of_thread = Arc::clone(&shared);
+    let run = move || {
+        // A panic must not leave a daemon that answers and no longer follows.
+        if std::panic::catch_unwind(AssertUnwindSafe(|| core.run())).is_err() {
+            let why = "a bug ended the engine's thread; the index is as of its last commit".to_owned();
+            of_thread.set_view(|view| view.failed = Some(why));
+        }
+        of_thread.ended();
+    };
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || core.run())
+        .spawn(run)
         .map_err(|error| EngineError::Failed(format!("cannot start a thread: {error}")))?;
     Ok(Arc::new(Engine { shared, thread: Mutex::new(Some(thread)), _lock: lock }))
 }
@@ -224,6 +234,10 @@ impl Engine {
         }
         let (reply, answer) = sync_channel(1);
         self.shared.send(request(reply));
+        if self.shared.view().state == "stopped" {
+            // It ended between the two looks; what nobody will read any more is dropped.
+            self.shared.ended();
+        }
         Ok(answer)
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use index::{Edits, IndexError, Message, Reader};
-use reconcile::{Batch, Decision, Found, Held, Holds, Look, Root, same_entry};
+use reconcile::{Batch, Decision, Found, Held, Holds, Look, Root, Stored as _, same_entry};
 use record::{Body, EntryId, How, Kind, Name, Op, Place, Record, Time, VolumeId};
 use scan::{Member, Seen};
 use watch::{DirHints, Flags};
@@ -433,6 +433,12 @@ impl<'r> Round<'r> {
                 self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
             }
             None => {
+                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
+                self.opener.moved();
+                self.fresh.push((id, look.how));
+            }
+            // Something was mounted on an empty directory, as mount points are: that one is hidden now.
+            Some(owner) if owner.volume == dir.id.volume && self.reader.children(owner, None, 1)?.is_empty() => {
                 self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
                 self.opener.moved();
                 self.fresh.push((id, look.how));

@@ -52,7 +52,6 @@ pub(crate) struct View {
     pub(crate) failed: Option<String>,
     /// Times that hints were lost and repaired.
     pub(crate) repairs: u64,
-    pub(crate) warnings: Vec<String>,
 }
 
 /// What is shown of one root.
@@ -101,6 +100,12 @@ impl Shared {
         requests.push_back(request);
         drop(requests);
         self.pending.wake();
+    }
+
+    /// The engine's thread has ended: whoever waits for an answer hears that none comes.
+    pub(crate) fn ended(&self) {
+        self.set_view(|view| view.state = "stopped");
+        while self.receive().is_some() {}
     }
 
     /// The next request.

@@ -4,142 +4,142 @@ use serde::{Deserialize, Serialize};
 
 /// `status --json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// Version of the program.
-    pub version: String,
+    pub(crate) version: String,
     /// Process of the daemon; null when no daemon runs and the index was read directly.
-    pub pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// `starting`, `seeding`, `sweeping`, `live`, `degraded`, `stopping`; `stopped` without a daemon.
-    pub state: String,
+    pub(crate) state: String,
     /// Seconds since the daemon started.
-    pub uptime_s: u64,
+    pub(crate) uptime_s: u64,
     /// The state folder.
-    pub state_dir: String,
+    pub(crate) state_dir: String,
     /// Rows in the index.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// The last record.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// The oldest record still kept.
-    pub oldest_seq: u64,
+    pub(crate) oldest_seq: u64,
     /// The journal's epoch, hexadecimal: seqs compare only within one.
-    pub epoch: String,
+    pub(crate) epoch: String,
     /// Bytes of the index file.
-    pub index_bytes: u64,
+    pub(crate) index_bytes: u64,
     /// Bytes of the records kept.
-    pub journal_bytes: u64,
+    pub(crate) journal_bytes: u64,
     /// Resident memory of the daemon in bytes.
-    pub rss_bytes: u64,
+    pub(crate) rss_bytes: u64,
     /// The configured trees.
-    pub roots: Vec<RootStatus>,
+    pub(crate) roots: Vec<RootStatus>,
     /// Who reads the journal.
-    pub consumers: Vec<ConsumerStatus>,
+    pub(crate) consumers: Vec<ConsumerStatus>,
     /// Progress of the seed or sweep under way.
     #[serde(flatten)]
-    pub progress: Option<Progress>,
+    pub(crate) progress: Option<Progress>,
     /// Hints nobody has looked at yet.
-    pub pending: u64,
+    pub(crate) pending: u64,
     /// Age of the oldest of them in milliseconds.
-    pub lag_ms: u64,
+    pub(crate) lag_ms: u64,
     /// Kernel events received since the start.
-    pub events: u64,
+    pub(crate) events: u64,
     /// Times that hints were lost and a sweep repaired it.
-    pub overflows: u64,
+    pub(crate) overflows: u64,
     /// What needs a person's attention, in words.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Progress of a seed or sweep.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// 0 to 100, an estimate from directories left.
-    pub percent: f64,
+    pub(crate) percent: f64,
     /// Entries found by the walk.
-    pub files_found: u64,
+    pub(crate) files_found: u64,
     /// Entries that are in the index (or compared with it).
-    pub files_processed: u64,
+    pub(crate) files_processed: u64,
     /// Sum of sizes found.
-    pub bytes_processed: u64,
+    pub(crate) bytes_processed: u64,
     /// Directories found and not yet listed.
-    pub directories_left: u64,
+    pub(crate) directories_left: u64,
 }
 
 /// One configured tree.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RootStatus {
+pub(crate) struct RootStatus {
     /// Its path.
-    pub path: String,
+    pub(crate) path: String,
     /// The path's bytes in base64, where `path` cannot hold them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path_raw: Option<String>,
+    pub(crate) path_raw: Option<String>,
     /// `starting`, `seeding`, `sweeping`, `live`, `repairing`, `lost`, `unwatched`.
-    pub state: String,
+    pub(crate) state: String,
     /// `fanotify`, `inotify`, `sweep`, `none`; several joined by `+`.
-    pub backend: String,
+    pub(crate) backend: String,
     /// Why that one.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Entries below it, itself included.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Recursive size in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Everything in it was true at this time; null while that was never so.
-    pub verified_ns: Option<i128>,
+    pub(crate) verified_ns: Option<i128>,
     /// Directories that cannot be vouched for.
-    pub blind: u64,
+    pub(crate) blind: u64,
     /// The first few of them, with the reason.
-    pub blind_paths: Vec<BlindPath>,
+    pub(crate) blind_paths: Vec<BlindPath>,
     /// Directories watched one by one (inotify).
-    pub watches: u64,
+    pub(crate) watches: u64,
     /// Why it is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost: Option<String>,
+    pub(crate) lost: Option<String>,
 }
 
 /// A directory that cannot be vouched for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct BlindPath {
+pub(crate) struct BlindPath {
     /// Its path.
-    pub path: String,
+    pub(crate) path: String,
     /// Why.
-    pub why: String,
+    pub(crate) why: String,
     /// Since when.
-    pub since_ns: i128,
+    pub(crate) since_ns: i128,
 }
 
 /// A reader of the journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ConsumerStatus {
+pub(crate) struct ConsumerStatus {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The last record it is done with.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// Records it has yet to see.
-    pub lag: u64,
+    pub(crate) lag: u64,
 }
 
 /// Result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SweepReport {
+pub(crate) struct SweepReport {
     /// Entries compared.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Directories listed.
-    pub directories: u64,
+    pub(crate) directories: u64,
     /// Names that differed and were looked at again.
-    pub differences: u64,
+    pub(crate) differences: u64,
     /// Records that came of it.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Directories that could not be listed wholly.
-    pub partial: u64,
+    pub(crate) partial: u64,
     /// How long it took, in milliseconds.
-    pub took_ms: u64,
+    pub(crate) took_ms: u64,
 }
 
 /// Result of a settle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// The last record then.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// Roots that cannot be vouched for, by path and reason; empty when all is settled.
-    pub unsettled: Vec<String>,
+    pub(crate) unsettled: Vec<String>,
     /// How long it took, in milliseconds.
-    pub took_ms: u64,
+    pub(crate) took_ms: u64,
 }

@@ -24,7 +24,9 @@ pub(crate) struct Batch {
 /// [`index::IndexError::FreshStartRequired`] when that one is no longer kept.
 pub(crate) fn start(reader: &Reader, request: &ChangesRequest) -> Result<Seq, QueryError> {
     let cursor = match &request.consumer {
-        Some(consumer) => reader.cursors()?.into_iter().find(|(name, _)| name == consumer).map(|(_, seq)| seq),
+        Some(consumer) => {
+            reader.cursors()?.into_iter().find(|(name, _)| name == consumer).map(|(_, seq)| seq)
+        }
         None => None,
     };
     let since = match (cursor, request.since, request.since_ns) {
@@ -53,7 +55,8 @@ pub(crate) fn batch(
             let path = bytes(path, request.root_raw.as_deref())?;
             let root = roots.iter().find(|root| *root.path == *path);
             Some(root.map(|root| root.id).ok_or_else(|| {
-                let shown: Vec<String> = roots.iter().map(|root| crate::paths::shown_bytes(&root.path)).collect();
+                let shown: Vec<String> =
+                    roots.iter().map(|root| crate::paths::shown_bytes(&root.path)).collect();
                 QueryError::Bad(format!(
                     "{} is not a root; the roots are {}",
                     crate::paths::shown_bytes(&path),

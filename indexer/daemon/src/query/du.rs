@@ -1,9 +1,9 @@
 //! `du`: recursive totals, which the index keeps; `--exact` adds up the rows instead, as du(1) does.
 
 use index::Reader;
+use reconcile::Stored as _;
 use record::wire::v1;
 use record::{EntryId, Row, Time, Totals};
-use reconcile::Stored as _;
 use rustc_hash::FxHashSet;
 
 use crate::query::{DuRequest, Emit, QueryError, bytes, push_name, resolve, root_paths};

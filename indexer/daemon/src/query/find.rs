@@ -1,9 +1,9 @@
 //! `find`: a walk down the names, depth first, names in byte order. Rows are read only of what may match.
 
 use index::Reader;
+use reconcile::Stored as _;
 use record::wire::v1;
 use record::{EntryId, Name};
-use reconcile::Stored as _;
 
 use crate::query::{Emit, Filter, FindRequest, QueryError, bytes, push_name, resolve, root_paths};
 
@@ -40,7 +40,11 @@ struct Find<'a> {
 ///
 /// # Errors
 /// [`QueryError::NotIndexed`] for a path that is not there, [`QueryError::Bad`] for a test that is none.
-pub(crate) fn find(reader: &Reader, request: &FindRequest, emit: Emit<'_, v1::Entry>) -> Result<(), QueryError> {
+pub(crate) fn find(
+    reader: &Reader,
+    request: &FindRequest,
+    emit: Emit<'_, v1::Entry>,
+) -> Result<(), QueryError> {
     let starts = match &request.path {
         Some(path) => vec![bytes(path, request.path_raw.as_deref())?],
         None => root_paths(reader)?,
@@ -77,7 +81,9 @@ impl Find<'_> {
             path.truncate(level.path_length);
             let Some(item) = level.items.next() else {
                 match level.after.take() {
-                    Some(after) => (level.items, level.after) = self.page(level.dir, Some(&after), level.depth)?,
+                    Some(after) => {
+                        (level.items, level.after) = self.page(level.dir, Some(&after), level.depth)?;
+                    }
                     None => drop(levels.pop()),
                 }
                 continue;

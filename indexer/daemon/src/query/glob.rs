@@ -15,7 +15,10 @@ enum Part {
     /// One character: a whole one of UTF-8, or a byte that is none.
     Any,
     Star,
-    Set { not: bool, ranges: Vec<(char, char)> },
+    Set {
+        not: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Glob {
@@ -33,14 +36,18 @@ impl Glob {
                     format!("bad pattern {pattern:?}: [ is not closed; write \\[ for the character itself")
                 })?),
                 '\\' => {
-                    let literal = rest.next().ok_or_else(|| format!("bad pattern {pattern:?}: it ends with \\"))?;
+                    let literal =
+                        rest.next().ok_or_else(|| format!("bad pattern {pattern:?}: it ends with \\"))?;
                     push(&mut parts, literal);
                 }
                 literal => push(&mut parts, literal),
             }
         }
-        let mut tail: Vec<u8> =
-            parts.iter().rev().map_while(|part| if let Part::Byte(byte) = part { Some(*byte) } else { None }).collect();
+        let mut tail: Vec<u8> = parts
+            .iter()
+            .rev()
+            .map_while(|part| if let Part::Byte(byte) = part { Some(*byte) } else { None })
+            .collect();
         tail.reverse();
         // Folding changes lengths of letters beyond ASCII.
         if fold && !tail.is_ascii() {

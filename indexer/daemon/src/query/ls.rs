@@ -1,8 +1,8 @@
 //! `ls`: the entries in one directory, or one entry; and single look-ups by path.
 
 use index::Reader;
-use record::wire::v1;
 use reconcile::Stored as _;
+use record::wire::v1;
 
 use crate::query::{Emit, LookupRequest, PathRequest, QueryError, bytes, push_name, resolve};
 
@@ -13,7 +13,11 @@ const PAGE: usize = 1024;
 ///
 /// # Errors
 /// [`QueryError::NotIndexed`] for a path that is not there.
-pub(crate) fn ls(reader: &Reader, request: &PathRequest, emit: Emit<'_, v1::Entry>) -> Result<(), QueryError> {
+pub(crate) fn ls(
+    reader: &Reader,
+    request: &PathRequest,
+    emit: Emit<'_, v1::Entry>,
+) -> Result<(), QueryError> {
     let mut path = bytes(&request.path, request.path_raw.as_deref())?;
     let (_, id) = resolve(reader, &path)?;
     let Some(row) = reader.row(id)? else { return Ok(()) };

@@ -22,11 +22,11 @@ pub(crate) use du::du;
 pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
-pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use request::{
-    ChangesRequest, ConsumerRequest, DuRequest, FindRequest, LookupRequest, PathPair, PathRequest, SettleRequest,
-    SweepRequest,
+    ChangesRequest, ConsumerRequest, DuRequest, FindRequest, LookupRequest, PathPair, PathRequest,
+    SettleRequest, SweepRequest,
 };
+pub(crate) use roots::{RootLine, RootView, roots};
 
 /// Takes answers one by one; answers false when no more are wanted.
 pub(crate) type Emit<'a, T> = &'a mut dyn FnMut(T) -> bool;
@@ -58,7 +58,8 @@ fn resolve(reader: &Reader, path: &[u8]) -> Result<(RootRow, EntryId), QueryErro
     let roots = reader.roots()?;
     let shown: Vec<String> = roots.iter().map(|root| crate::paths::shown_bytes(&root.path)).collect();
     let hint = if roots.iter().any(|root| crate::paths::is_below(path, &root.path)) {
-        "it may not exist, be left out by a rule, or be too new: `indexer settle` waits for what is new".to_owned()
+        "it may not exist, be left out by a rule, or be too new: `indexer settle` waits for what is new"
+            .to_owned()
     } else if shown.is_empty() {
         "it has no roots yet: `indexer watch ROOT` makes one".to_owned()
     } else {

@@ -8,7 +8,7 @@ use record::{EntryId, Kind, RootId, Stat, Time, Totals, VolumeId};
 pub(crate) struct Made {
     /// Open for writing.
     pub(crate) index: Index,
-    pub(crate) temp: tempfile::TempDir,
+    _temp: tempfile::TempDir,
 }
 
 /// An entry of a tree to make: its path below the root, its inode, what it is, its size.
@@ -76,18 +76,23 @@ pub(crate) fn of_stats(root: &[u8], top: Stat, inode: u64, leaves: &[(&[u8], u64
         lost: None,
     };
     index.load(seed, vec![SeedRoot { row, seen: at }], Edits::default()).expect("loaded");
-    Made { index, temp }
+    Made { index, _temp: temp }
 }
 
 /// Adds each entry to every directory above it, as the walk of a seed does.
-fn count(worker: &mut SeedWorker, directories: &mut [(Vec<u8>, EntryId, Totals)], leaves: &[(&[u8], u64, Stat)]) {
+fn count(
+    worker: &mut SeedWorker,
+    directories: &mut [(Vec<u8>, EntryId, Totals)],
+    leaves: &[(&[u8], u64, Stat)],
+) {
     for (path, _, stat) in leaves {
         if !SeedWorker::counts(stat) {
             continue;
         }
         let own = own(stat);
         for (dir, _, totals) in &mut *directories {
-            let below = dir.is_empty() || path.strip_prefix(&dir[..]).is_some_and(|rest| rest.starts_with(b"/"));
+            let below =
+                dir.is_empty() || path.strip_prefix(&dir[..]).is_some_and(|rest| rest.starts_with(b"/"));
             if below || *path == dir.as_slice() {
                 totals.files += own.files;
                 totals.directories += own.directories;

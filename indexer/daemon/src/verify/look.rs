@@ -6,8 +6,8 @@ use record::wire::v1;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, makedev, openat, statx};
 use rustix::io::Errno;
 
-use crate::verify::scope::Scope;
 use crate::verify::Side;
+use crate::verify::scope::Scope;
 
 /// What `statx` said, and where the entry is mounted.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Looked {
     pub(crate) device: u64,
     /// Mount id, 0 where the kernel gives none.
     pub(crate) mount: u64,
+    /// For what a followed link leads to: where that is.
+    pub(crate) through: Option<Vec<u8>>,
 }
 
 impl Looked {
@@ -45,7 +47,8 @@ pub(crate) fn look_self(fd: BorrowedFd<'_>) -> Result<Looked, Errno> {
     looked(&statx(fd, c"", AtFlags::EMPTY_PATH, wanted)?)
 }
 
-fn looked(x: &Statx) -> Result<Looked, Errno> {
+/// The fields of what `statx` said.
+pub(crate) fn looked(x: &Statx) -> Result<Looked, Errno> {
     let kind = match x.stx_mode & 0o170_000 {
         0o100_000 => "file",
         0o040_000 => "directory",
@@ -72,7 +75,7 @@ fn looked(x: &Statx) -> Result<Looked, Errno> {
     };
     let mount = if told.contains(StatxFlags::MNT_ID) { x.stx_mnt_id } else { 0 };
     let device = makedev(x.stx_dev_major, x.stx_dev_minor);
-    Ok(Looked { side: Side { stat, inode: x.stx_ino }, device, mount })
+    Ok(Looked { side: Side { stat, inode: x.stx_ino }, device, mount, through: None })
 }
 
 fn ns(time: StatxTimestamp) -> i128 {
@@ -98,6 +101,14 @@ pub(crate) fn open_path(path: &[u8]) -> Result<OwnedFd, Errno> {
     open(at.as_fd(), last)
 }
 
+/// Opens the directory `found` called `name` in `dir`, or where a followed link leads.
+pub(crate) fn open_found(dir: BorrowedFd<'_>, name: &[u8], found: &Looked) -> Result<OwnedFd, Errno> {
+    match &found.through {
+        Some(target) => open_path(target),
+        None => open(dir, name),
+    }
+}
+
 /// Looks at one path of the scope: what is there, or nothing where that is out of scope.
 ///
 /// # Errors
@@ -116,7 +127,7 @@ pub(crate) fn look_at(scope: &Scope, path: &[u8]) -> Result<Option<Side>, Errno>
         end = relative[start..].iter().position(|&byte| byte == b'/').map_or(relative.len(), |at| start + at);
         let name = &relative[start..end];
         depth += 1;
-        let found = match look(fd.as_fd(), name) {
+        let found = match scope.look(fd.as_fd(), name, &relative[..end]) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other?,
         };
@@ -127,7 +138,7 @@ pub(crate) fn look_at(scope: &Scope, path: &[u8]) -> Result<Option<Side>, Errno>
             if !found.is_directory() {
                 return Ok(None);
             }
-            fd = match open(fd.as_fd(), name) {
+            fd = match open_found(fd.as_fd(), name, &found) {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
                 other => other?,
             };

@@ -61,7 +61,8 @@ impl<'a> Merge<'a> {
                     return;
                 }
                 Ordering::Greater => {
-                    let unknown = self.blind.as_deref().is_some_and(|blind| crate::paths::is_below(&path, blind));
+                    let unknown =
+                        self.blind.as_deref().is_some_and(|blind| crate::paths::is_below(&path, blind));
                     if !unknown {
                         self.candidates.push(Candidate { path, stored: Some(side), seen: None });
                     }

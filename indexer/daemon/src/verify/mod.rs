@@ -2,6 +2,7 @@
 //! own, one thread, and the rules of a root read anew from what `docs/semantics.md` says of them.
 
 mod compare;
+mod links;
 mod look;
 mod merge;
 mod mounts;

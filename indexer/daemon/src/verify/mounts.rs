@@ -53,11 +53,7 @@ const PSEUDO: &[&str] = &[
 /// Whether the directory `found`, on another device or mount than the one it is in, belongs to the root.
 pub(crate) fn crosses(scope: &Scope, found: &Looked) -> Result<bool, Errno> {
     let table = read()?;
-    let own = table
-        .iter()
-        .find(|mount| found.mount != 0 && mount.id == found.mount)
-        .or_else(|| table.iter().rfind(|mount| mount.device == found.device));
-    let Some(own) = own else { return Ok(true) };
+    let Some(own) = own(&table, found) else { return Ok(true) };
     if PSEUDO.contains(&&*own.fs_type) || found.device == scope.device {
         return Ok(false);
     }
@@ -68,6 +64,20 @@ pub(crate) fn crosses(scope: &Scope, found: &Looked) -> Result<bool, Errno> {
             && in_sight(mount, found)
     });
     Ok(first.is_none_or(|first| first.id == found.mount))
+}
+
+/// Whether it is on a file system that holds nobody's files.
+pub(crate) fn is_pseudo(found: &Looked) -> Result<bool, Errno> {
+    let table = read()?;
+    Ok(own(&table, found).is_some_and(|mount| PSEUDO.contains(&&*mount.fs_type)))
+}
+
+/// The mount that `found` is on.
+fn own<'t>(table: &'t [Mount], found: &Looked) -> Option<&'t Mount> {
+    table
+        .iter()
+        .find(|mount| found.mount != 0 && mount.id == found.mount)
+        .or_else(|| table.iter().rfind(|mount| mount.device == found.device))
 }
 
 /// Whether whoever goes to the mount point arrives on that mount. On btrfs the table has one device for all

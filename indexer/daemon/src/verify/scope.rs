@@ -1,7 +1,7 @@
 //! What belongs to a root, by the rules stored beside it: patterns, depth, file systems, the state folder.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use crate::engine::StoredRules;
 use crate::failure::Failure;
-use crate::verify::look::{Looked, open_path};
+use crate::verify::links::Links;
+use crate::verify::look::{Looked, look, open_path};
 use crate::verify::mounts;
 
 /// The file of patterns at the top of a root.
@@ -27,6 +28,8 @@ pub(crate) struct Scope {
     one_file_system: bool,
     /// Device and inode of what is never indexed: the state folder.
     left_out: Vec<(u64, u64)>,
+    /// For roots that follow links.
+    links: Option<Links>,
 }
 
 impl Scope {
@@ -37,8 +40,8 @@ impl Scope {
     pub(crate) fn new(path: &[u8], rules: &StoredRules, left_out: Vec<(u64, u64)>) -> Result<Scope, Failure> {
         let shown = crate::paths::shown_bytes(path);
         let top = open_path(path).map_err(|error| Failure::doing(format!("open root {shown}"), error))?;
-        let device =
-            mounts::device_of(top.as_fd()).map_err(|error| Failure::doing(format!("look at {shown}"), error))?;
+        let device = mounts::device_of(top.as_fd())
+            .map_err(|error| Failure::doing(format!("look at {shown}"), error))?;
         // The later pattern wins: the root's own file, then the extra one, then the single patterns.
         let mut builder = GitignoreBuilder::new("");
         let own = Path::new(OsStr::from_bytes(path)).join(IGNORE_FILE);
@@ -54,14 +57,33 @@ impl Scope {
                 .map_err(|error| Failure::doing(format!("use the pattern {pattern:?}"), error))?;
         }
         let patterns = builder.build().map_err(|error| Failure::doing("use the patterns", error))?;
-        Ok(Scope {
+        let mut scope = Scope {
             path: path.to_vec(),
             device,
             patterns,
             max_depth: rules.max_depth.unwrap_or(u32::MAX),
             one_file_system: rules.one_file_system,
             left_out,
-        })
+            links: None,
+        };
+        if rules.follow_symlinks {
+            let links = Links::find(&scope)
+                .map_err(|error| Failure::doing(format!("find the links in {shown}"), error))?;
+            scope.links = Some(links);
+        }
+        Ok(scope)
+    }
+
+    /// Looks at `name` in `dir`, whose path from the root is `relative`: through it, if it is a link that is
+    /// followed.
+    pub(crate) fn look(&self, dir: BorrowedFd<'_>, name: &[u8], relative: &[u8]) -> Result<Looked, Errno> {
+        let found = look(dir, name)?;
+        match &self.links {
+            Some(links) if found.side.stat.kind == "symlink" => {
+                Ok(links.follow(self, dir, name, relative).unwrap_or(found))
+            }
+            _ => Ok(found),
+        }
     }
 
     /// Whether `found` in the directory that is `here` is in scope. Its own path from the
@@ -78,6 +100,12 @@ impl Scope {
             || self.left_out.contains(&(found.device, found.side.inode))
             || self.excluded(relative, directory)
         {
+            return Ok(false);
+        }
+        if found.through.is_some() {
+            return Ok(true);
+        }
+        if directory && self.links.as_ref().is_some_and(|links| links.is_target(found)) {
             return Ok(false);
         }
         match (found.device == here.device, found.mount == here.mount) {
@@ -122,7 +150,8 @@ impl Scope {
 
 fn add_file(builder: &mut GitignoreBuilder, file: &Path) -> Result<(), Failure> {
     let shown = crate::paths::shown(file);
-    let text = std::fs::read(file).map_err(|error| Failure::doing(format!("read the patterns in {shown}"), error))?;
+    let text = std::fs::read(file)
+        .map_err(|error| Failure::doing(format!("read the patterns in {shown}"), error))?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
     for line in text.split(|&byte| byte == b'\n') {
         let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));

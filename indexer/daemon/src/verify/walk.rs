@@ -1,6 +1,7 @@
 //! The walk: one thread, relative to open descriptors, depth first with names in byte order, so that it can be
 //! compared step by step with what the index lists in the same order. No recursion, few descriptors, any depth.
 
+use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,7 +9,7 @@ use rustix::fs::RawDir;
 use rustix::io::Errno;
 
 use crate::verify::Side;
-use crate::verify::look::{Looked, look, look_self, open, open_path};
+use crate::verify::look::{Looked, look, look_self, open, open_found, open_path};
 use crate::verify::scope::Scope;
 
 /// Directories kept open; those further up are opened again on the way back.
@@ -38,6 +39,8 @@ struct Level {
     here: Looked,
     names: std::vec::IntoIter<Box<[u8]>>,
     path_length: usize,
+    /// Never closed before it is left.
+    pinned: bool,
 }
 
 /// A walk under way.
@@ -48,12 +51,48 @@ pub(crate) struct Walk<'a> {
     /// The directory just told, to be entered next.
     entering: Option<Looked>,
     begun: bool,
+    /// Levels above the beginning.
+    base: u32,
+    /// Looks at links, not through them, and enters none of these (device, inode).
+    plain: Option<BTreeSet<(u64, u64)>>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk of all of `scope`.
     pub(crate) fn new(scope: &'a Scope) -> Walk<'a> {
-        Walk { scope, path: scope.path.clone(), levels: Vec::new(), entering: None, begun: false }
+        Walk {
+            scope,
+            path: scope.path.clone(),
+            levels: Vec::new(),
+            entering: None,
+            begun: false,
+            base: 0,
+            plain: None,
+        }
+    }
+
+    /// A walk that follows no link and enters none of `known`.
+    pub(crate) fn plain(scope: &'a Scope, known: BTreeSet<(u64, u64)>) -> Walk<'a> {
+        Walk { plain: Some(known), ..Walk::new(scope) }
+    }
+
+    /// The same of the directory `start` that the link at `relative` leads to.
+    pub(crate) fn plain_below(
+        scope: &'a Scope,
+        known: BTreeSet<(u64, u64)>,
+        relative: &[u8],
+        start: Looked,
+    ) -> Walk<'a> {
+        let mut walk = Walk::plain(scope, known);
+        if walk.path.last() != Some(&b'/') {
+            walk.path.push(b'/');
+        }
+        walk.path.extend_from_slice(relative);
+        let slashes = relative.iter().filter(|&&byte| byte == b'/').count();
+        walk.base = u32::try_from(slashes).unwrap_or(u32::MAX).saturating_add(1);
+        walk.entering = Some(start);
+        walk.begun = true;
+        walk
     }
 
     fn begin(&mut self) -> Step {
@@ -71,10 +110,10 @@ impl<'a> Walk<'a> {
     /// Opens and lists the directory at the present path.
     fn enter(&mut self, expected: &Looked) -> Result<(), Errno> {
         let fd = match self.levels.last() {
-            None => open_path(&self.path)?,
+            None => open_path(expected.through.as_ref().unwrap_or(&self.path))?,
             Some(level) => {
                 let name = self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-                open(level.fd.as_ref().ok_or(Errno::STALE)?.as_fd(), name)?
+                open_found(level.fd.as_ref().ok_or(Errno::STALE)?.as_fd(), name, expected)?
             }
         };
         let here = look_self(fd.as_fd())?;
@@ -82,19 +121,24 @@ impl<'a> Walk<'a> {
             return Err(Errno::STALE);
         }
         let names = list(fd.as_fd())?.into_iter();
-        // The root stays open: it is where the way down begins when all else fails.
+        // From below a followed link there is no way back up, so what it lies in stays open; as does the root.
+        if expected.through.is_some()
+            && let Some(above) = self.levels.last_mut()
+        {
+            above.pinned = true;
+        }
         let close = self.levels.len().saturating_sub(OPEN);
-        if close > 0 {
+        if close > 0 && !self.levels[close].pinned {
             self.levels[close].fd = None;
         }
-        self.levels.push(Level { fd: Some(fd), here, names, path_length: self.path.len() });
+        let pinned = expected.through.is_some();
+        self.levels.push(Level { fd: Some(fd), here, names, path_length: self.path.len(), pinned });
         Ok(())
     }
 
     /// Goes back up; the directory there may have to be opened again.
     fn leave(&mut self) -> Result<(), Errno> {
         let Some(child) = self.levels.pop() else { return Ok(()) };
-        let Some((root, path)) = self.levels.first().map(|level| (level.path_length, &self.path)) else { return Ok(()) };
         let Some(level) = self.levels.last() else { return Ok(()) };
         if level.fd.is_some() {
             return Ok(());
@@ -103,12 +147,16 @@ impl<'a> Walk<'a> {
         let up = child.fd.and_then(|fd| open(fd.as_fd(), b"..").ok()).filter(same);
         let fd = match up {
             Some(fd) => fd,
-            // It was moved meanwhile, or entered by a mount: the long way.
+            // It was moved meanwhile, or another file system begins here: the long way.
             None => {
+                let above =
+                    self.levels.iter().rev().find_map(|above| Some((above.fd.as_ref()?, above.path_length)));
+                let (fd, from) = above.ok_or(Errno::STALE)?;
                 let mut at: Option<OwnedFd> = None;
-                for name in path[root..level.path_length].split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-                    let above = at.as_ref().or(self.levels[0].fd.as_ref()).ok_or(Errno::STALE)?;
-                    at = Some(open(above.as_fd(), name)?);
+                let names = self.path[from..level.path_length].split(|&byte| byte == b'/');
+                for name in names.filter(|name| !name.is_empty()) {
+                    let dir = at.as_ref().unwrap_or(fd);
+                    at = Some(open(dir.as_fd(), name)?);
                 }
                 at.filter(same).ok_or(Errno::STALE)?
             }
@@ -134,7 +182,7 @@ impl Iterator for Walk<'_> {
             return Some(Step::Blind { path: self.path.clone(), why });
         }
         loop {
-            let depth = u32::try_from(self.levels.len()).unwrap_or(u32::MAX);
+            let depth = u32::try_from(self.levels.len()).unwrap_or(u32::MAX).saturating_add(self.base);
             let level = self.levels.last_mut()?;
             self.path.truncate(level.path_length);
             let Some(name) = level.names.next() else {
@@ -150,15 +198,20 @@ impl Iterator for Walk<'_> {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(&name);
-            let looked = level.fd.as_ref().ok_or(Errno::STALE).and_then(|fd| look(fd.as_fd(), &name));
-            let held = looked.and_then(|found| {
-                let relative = self.scope.relative(&self.path).unwrap_or_default();
-                Ok((self.scope.holds(&level.here, &found, relative, depth)?, found))
+            let relative = self.scope.relative(&self.path).unwrap_or_default();
+            let looked = level.fd.as_ref().ok_or(Errno::STALE).and_then(|fd| match &self.plain {
+                Some(_) => look(fd.as_fd(), &name),
+                None => self.scope.look(fd.as_fd(), &name, relative),
             });
+            let held =
+                looked.and_then(|found| Ok((self.scope.holds(&level.here, &found, relative, depth)?, found)));
             match held {
                 Ok((true, found)) => {
                     let side = found.side.clone();
-                    self.entering = found.is_directory().then_some(found);
+                    let known = (found.device, found.side.inode);
+                    let enters =
+                        found.is_directory() && self.plain.as_ref().is_none_or(|left| !left.contains(&known));
+                    self.entering = enters.then_some(found);
                     return Some(Step::Entry { path: self.path.clone(), side });
                 }
                 // It went since it was listed.

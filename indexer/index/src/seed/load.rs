@@ -8,7 +8,7 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use rustc_hash::FxHashMap;
 
 use super::sort::{Merge, Runs, Sorter};
-use super::{Kinds, RunResult, Seed, SeedWorker};
+use super::{COUNTED, Kinds, RunResult, Seed, SeedWorker};
 use crate::commit::{Edits, Message, apply};
 use crate::error::IndexError;
 use crate::file::{Index, META_TORN};
@@ -235,23 +235,23 @@ impl Group {
     /// The entry's row, ready to write.
     fn close(&mut self, loaded: &mut Loaded<'_>) -> RunResult<Option<(EntryId, Vec<u8>)>> {
         let Some(id) = self.id() else { return Ok(None) };
-        let (root, bytes) = split_root(&self.first);
+        let (root, counted, bytes) = split_root(&self.first);
         *loaded.rows.entry(root).or_default() += 1;
         if self.more.is_empty() && self.old.is_none() {
             let bytes = bytes.to_vec();
-            // One name of several links: the others lie outside, and it counts here.
-            let found = decode_row(id, &bytes)?;
-            if !SeedWorker::counts(&found.stat)
-                && let Some(place) = &found.place
-            {
-                add(&mut loaded.sums, place.dir, &found)?;
+            if !counted {
+                // One name of several links: the others lie outside, and it counts here.
+                let found = decode_row(id, &bytes)?;
+                if let Some(place) = &found.place {
+                    add(&mut loaded.sums, place.dir, &found)?;
+                }
             }
             self.key.clear();
             return Ok(Some((id, bytes)));
         }
         let mut found: Vec<(RootId, Row)> = vec![(root, decode_row(id, bytes)?)];
         for value in &self.more {
-            let (root, bytes) = split_root(value);
+            let (root, _, bytes) = split_root(value);
             found.push((root, decode_row(id, bytes)?));
         }
         // The newest look has the say; looks at the same entry differ when it changed between them.
@@ -320,10 +320,14 @@ fn add(sums: &mut Sorter, dir: EntryId, row: &Row) -> RunResult<()> {
     sums.push(&dir_prefix(dir), &[], &bytes)
 }
 
-fn split_root(value: &[u8]) -> (RootId, &[u8]) {
+/// A run record's root, whether the walk counted the entry, and its row.
+fn split_root(value: &[u8]) -> (RootId, bool, &[u8]) {
     match value.split_first_chunk::<4>() {
-        Some((root, rest)) => (RootId(u32::from_be_bytes(*root)), rest),
-        None => (RootId(0), &[]),
+        Some((root, rest)) => {
+            let root = u32::from_be_bytes(*root);
+            (RootId(root & !COUNTED), root & COUNTED != 0, rest)
+        }
+        None => (RootId(0), false, &[]),
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Seed {
     runs: Mutex<Kinds<Runs>>,
 }
 
+/// Set in the root number of a run's record when the walk counted the entry in its directory's totals: the
+/// merge then need not decode it.
+const COUNTED: u32 = 1 << 31;
+
 /// One for each table that is loaded.
 #[derive(Default)]
 struct Kinds<T> {
@@ -99,7 +103,8 @@ impl SeedWorker {
         at: Time,
     ) -> Result<(), IndexError> {
         self.value.clear();
-        self.value.extend_from_slice(&root.0.to_be_bytes());
+        let counted = if SeedWorker::counts(stat) { COUNTED } else { 0 };
+        self.value.extend_from_slice(&(root.0 | counted).to_be_bytes());
         put_seed_row(&mut self.value, id, stat, place, at);
         self.entries.push(&dir_prefix(id), &[], &self.value)?;
         if let Some((dir, name)) = place {

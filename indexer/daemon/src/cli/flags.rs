@@ -1,0 +1,177 @@
+//! The flags of single commands, and the words they take.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// What a sweep compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelArg {
+    /// Names alone
+    Names,
+    /// Names and stat fields
+    Stat,
+}
+
+/// Which means of watching to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendArg {
+    /// The best there is, root by root
+    Auto,
+    /// One mark for the whole file system (takes root)
+    Fanotify,
+    /// One watch a directory
+    Inotify,
+    /// The portable watcher
+    Notify,
+    /// Sweeps alone
+    Sweep,
+}
+
+/// Threads, batch and cache together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// One thread, little memory
+    Conservative,
+    /// A thread a core
+    Default,
+    /// Two threads a core, large caches
+    Aggressive,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One object a line
+    Json,
+}
+
+/// What of the trees is indexed, and with what effort.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Scan {
+    /// Directories to index
+    #[arg(value_name = "ROOT")]
+    pub(crate) roots: Vec<PathBuf>,
+    /// Look at this many directories at once
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Index this many levels below a root
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
+    /// Leave out what matches, in the syntax of .gitignore (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what matches a line of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ignore_file: Option<PathBuf>,
+    /// Index what symbolic links lead to, once each
+    #[arg(long)]
+    pub(crate) follow_symlinks: bool,
+    /// Leave out file systems mounted inside a root
+    #[arg(long)]
+    pub(crate) one_file_system: bool,
+    /// Set threads, batch and cache together
+    #[arg(long, value_enum)]
+    pub(crate) profile: Option<ProfileArg>,
+    /// Write the log as text or as JSON
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// `watch`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Watch {
+    /// Watch by this means
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<BackendArg>,
+    /// What and how.
+    #[command(flatten)]
+    pub(crate) scan: Scan,
+}
+
+/// `changes`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Changes {
+    /// Begin after a seq, at a time, or so long ago [default: the oldest record kept]
+    #[arg(long, value_name = "SEQ|TIME|AGE")]
+    pub(crate) since: Option<String>,
+    /// Go on with new records as they come
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only records of this root
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<PathBuf>,
+    /// Begin where this consumer left off
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// Move the consumer's cursor over what was printed
+    #[arg(long, requires = "consumer")]
+    pub(crate) ack: bool,
+    /// Remove the consumer and its cursor
+    #[arg(long, requires = "consumer", conflicts_with_all = ["ack", "follow", "since", "limit", "root"])]
+    pub(crate) forget: bool,
+    /// Print at most so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// `find`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Find {
+    /// Where to begin [default: all roots]
+    pub(crate) path: Option<PathBuf>,
+    /// Name matches this pattern of * ? [abc]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) name: Option<String>,
+    /// The same, upper and lower case alike
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) iname: Option<String>,
+    /// f d l p s b c, or words: file directory symlink fifo socket block char; several by commas
+    #[arg(long = "type", value_name = "KIND", value_delimiter = ',')]
+    pub(crate) kinds: Vec<String>,
+    /// More than (+), less than (-) or exactly so many bytes; units k M G T
+    #[arg(long, value_name = "[+-]N", allow_hyphen_values = true, value_parser = crate::values::size_test)]
+    pub(crate) size: Option<(u64, u64)>,
+    /// Modified after a time, or within an age
+    #[arg(long, value_name = "TIME|AGE")]
+    pub(crate) newer: Option<String>,
+    /// Modified before a time, or longer ago than an age
+    #[arg(long, value_name = "TIME|AGE")]
+    pub(crate) older: Option<String>,
+    /// photo video music document archive code other
+    #[arg(long, value_name = "WORD")]
+    pub(crate) category: Option<String>,
+    /// User number or name
+    #[arg(long, value_name = "USER")]
+    pub(crate) owner: Option<String>,
+    /// Number of hard links: 2, or 2+ for 2 and more
+    #[arg(long, value_name = "N", value_parser = crate::values::links_test)]
+    pub(crate) links: Option<(u32, u32)>,
+    /// Go this many levels down
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
+    /// Stop after so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// End each path with a NUL and quote nothing
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) print0: bool,
+}
+
+/// `du`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Du {
+    /// Directory [default: all roots]
+    pub(crate) path: Option<PathBuf>,
+    /// Show directories so many levels down too
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u32>,
+    /// Show only the largest so many of them [default depth: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
+    /// Count each file with several names wherever one lies below, as du(1) does; walks the index
+    #[arg(long)]
+    pub(crate) exact: bool,
+}

@@ -1,0 +1,196 @@
+//! Rows rebuilt from the journal: what `find --json` said once, and the records since, give what it says now. Written from
+//! the description of the format alone, as a consumer would, and shares no code with one.
+
+use std::collections::BTreeMap;
+
+use record::wire::v1;
+use serde_json::Value;
+
+/// (volume, inode).
+type Id = (u64, u64);
+
+/// Entries and names of one root.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// Own stat by identity; the access time is left out.
+    entries: BTreeMap<Id, Value>,
+    /// Who has a name in a directory.
+    names: BTreeMap<(Id, Vec<u8>), Id>,
+}
+
+impl Rows {
+    /// From the answer of `find ROOT --json`, by path.
+    ///
+    /// # Panics
+    /// When an entry lies in no directory that the answer holds, but the root.
+    #[must_use]
+    pub fn of_find(find: &BTreeMap<Vec<u8>, Value>) -> Rows {
+        let mut rows = Rows::default();
+        let top = find.keys().min_by_key(|path| path.len());
+        for (path, entry) in find {
+            let id = (number(entry, "volume"), number(entry, "inode"));
+            rows.entries.insert(id, stat_of(entry));
+            if Some(path) == top {
+                continue;
+            }
+            let cut = path.iter().rposition(|&byte| byte == b'/').expect("paths are absolute");
+            let parent = find
+                .get(&path[..cut])
+                .unwrap_or_else(|| panic!("find names no parent of {}", path.escape_ascii()));
+            let parent = (number(parent, "volume"), number(parent, "inode"));
+            rows.names.insert((parent, path[cut + 1..].to_vec()), id);
+        }
+        rows
+    }
+
+    /// Applies a line of `changes --json`. One that is in already does no harm as long as those after it follow.
+    ///
+    /// # Panics
+    /// When the record lacks what its op needs.
+    pub fn apply(&mut self, change: &Value) {
+        let op = change["op"].as_str().expect("a record has an op");
+        if ["gap", "root_lost", "root_found", "seeded"].contains(&op) {
+            return;
+        }
+        let id = (number(change, "volume"), number(change, "inode"));
+        let at = place(&change["at"]);
+        match op {
+            "created" | "linked" => self.name(at, id),
+            "renamed" => {
+                let old = place(&change["old"]);
+                assert!(old.is_some() && at.is_some(), "a rename from or to nowhere: {change}");
+                self.unname(old, id);
+                self.name(at, id);
+            }
+            "unlinked" => self.unname(at, id),
+            "deleted" => {
+                self.unname(at, id);
+                self.entries.remove(&id);
+            }
+            _ => {}
+        }
+        if change["after"].is_object() {
+            self.entries.insert(id, stat_of(&change["after"]));
+        } else {
+            assert_eq!(op, "deleted", "no state after in {change}");
+        }
+        for parent in change["parents"].as_array().into_iter().flatten() {
+            let id = (number(parent, "volume"), number(parent, "inode"));
+            if let Some(known) = self.entries.get_mut(&id) {
+                *known = stat_of(parent);
+            }
+        }
+    }
+
+    fn name(&mut self, place: Option<(Id, Vec<u8>)>, id: Id) {
+        if let Some(place) = place {
+            self.names.insert(place, id);
+        }
+    }
+
+    /// A name that another entry has taken since is not the old one's to give up.
+    fn unname(&mut self, place: Option<(Id, Vec<u8>)>, id: Id) {
+        if let Some(place) = place
+            && self.names.get(&place) == Some(&id)
+        {
+            self.names.remove(&place);
+        }
+    }
+
+    /// What differs, one line each.
+    #[must_use]
+    pub fn differences(&self, now: &Rows) -> Vec<String> {
+        let mut said = Vec::new();
+        for (id, stat) in &self.entries {
+            match now.entries.get(id) {
+                None => said.push(format!("{id:?} is folded to be there, and is not: {stat}")),
+                Some(other) if other != stat => said.push(format!("{id:?} is folded to {stat}, and is {other}")),
+                Some(_) => {}
+            }
+        }
+        for (id, stat) in now.entries.iter().filter(|(id, _)| !self.entries.contains_key(id)) {
+            said.push(format!("{id:?} is not folded to be there, and is: {stat}"));
+        }
+        for ((parent, name), id) in &self.names {
+            let other = now.names.get(&(*parent, name.clone()));
+            if other != Some(id) {
+                said.push(format!("{parent:?}/{} is folded to {id:?}, and is {other:?}", name.escape_ascii()));
+            }
+        }
+        for ((parent, name), id) in now.names.iter().filter(|(place, _)| !self.names.contains_key(*place)) {
+            said.push(format!("{parent:?}/{} is not folded to be there, and is {id:?}", name.escape_ascii()));
+        }
+        said
+    }
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value[field].as_u64().unwrap_or_else(|| panic!("no {field} in {value}"))
+}
+
+fn place(value: &Value) -> Option<(Id, Vec<u8>)> {
+    let name = value["name"].as_str()?;
+    let name = v1::bytes_of(name, value["name_raw"].as_str()).expect("name_raw is base64");
+    Some(((number(value, "volume"), number(value, "parent")), name))
+}
+
+/// The stat fields and the digest, wherever they stand.
+fn stat_of(value: &Value) -> Value {
+    const FIELDS: [&str; 11] = [
+        "kind",
+        "size",
+        "allocated",
+        "modified_ns",
+        "changed_ns",
+        "created_ns",
+        "mode",
+        "uid",
+        "gid",
+        "links",
+        "digest",
+    ];
+    FIELDS.iter().map(|field| ((*field).to_owned(), value[field].clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn stat(size: u64) -> Value {
+        json!({"kind": "file", "size": size, "digest": null})
+    }
+
+    fn found() -> BTreeMap<Vec<u8>, Value> {
+        let entry = |inode: u64| json!({"volume": 1, "inode": inode, "kind": "file", "size": inode, "digest": null});
+        BTreeMap::from([(b"/r".to_vec(), entry(2)), (b"/r/a".to_vec(), entry(3)), (b"/r/b".to_vec(), entry(4))])
+    }
+
+    fn at(name: &str) -> Value {
+        json!({"volume": 1, "parent": 2, "name": name})
+    }
+
+    /// An exchange and a removal, folded; and the judge sees each kind of lie.
+    #[test]
+    fn records_move_names_and_states() {
+        let mut rows = Rows::of_find(&found());
+        let before = rows.clone();
+        let rename = |inode: u64, old: &str, new: &str| {
+            json!({"op": "renamed", "volume": 1, "inode": inode, "old": at(old), "at": at(new), "after": stat(inode)})
+        };
+        rows.apply(&rename(3, "a", "b"));
+        rows.apply(&rename(4, "b", "a"));
+        assert_eq!(rows.differences(&before).len(), 2);
+        rows.apply(&rename(3, "b", "c"));
+        rows.apply(&rename(4, "a", "b"));
+        rows.apply(&rename(3, "c", "a"));
+        assert_eq!(rows.differences(&before), Vec::<String>::new());
+
+        rows.apply(&json!({"op": "modified", "volume": 1, "inode": 3, "at": at("a"), "after": stat(9)}));
+        rows.apply(&json!({"op": "deleted", "volume": 1, "inode": 4, "at": at("b"),
+            "parents": [{"volume": 1, "inode": 2, "kind": "directory", "size": 7}]}));
+        let said = rows.differences(&before);
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert_eq!(before.differences(&rows).len(), 4);
+    }
+}

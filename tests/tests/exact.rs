@@ -1,0 +1,175 @@
+//! After `settle` the index equals the disk on every field, and the journal folded over what was there at `live` equals what
+//! is there now: random work from several threads, begun before the seed and gone on with after, on each file system and by
+//! each means of watching. It could break wherever an event is lost, merged, reordered, or tells less than it seems.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use indexer_tests::{
+    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, is_root, skipped, unprivileged, wait_for,
+};
+use serde_json::Value;
+
+/// Operations of each thread after `live`.
+const OPERATIONS: u64 = 3_000;
+
+/// A tree that makes the seed last while the work goes on: folders of files, one of them much larger.
+fn still_life(root: &Path) {
+    for folder in 0..100 {
+        let folder = root.join(format!("still/{}/{folder}", folder % 7));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in 0..20 {
+            std::fs::write(folder.join(format!("file {file}")), vec![0; file * 100]).unwrap();
+        }
+    }
+    for file in 0..3_000 {
+        std::fs::write(root.join(format!("still/{file}.txt")), b"").unwrap();
+    }
+}
+
+/// Blocks of disk settle when data are written back, with no event to tell of it.
+fn write_back(root: &Path) {
+    let root = std::fs::File::open(root).unwrap();
+    rustix::fs::syncfs(root).unwrap();
+}
+
+/// All the judgements there are, on a tree at rest, of a daemon that was live at `seq` when `find` said `then`.
+fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, how: &str) {
+    daemon.assert_exact(root);
+    let all = daemon.changes(0);
+    assert!(all.len() > 1_000, "only {} records", all.len());
+    let mut rows = then.clone();
+    for change in &all[usize::try_from(seq).unwrap()..] {
+        rows.apply(change);
+    }
+    let differences = rows.differences(&Rows::of_find(&find_json(daemon, root)));
+    assert!(differences.is_empty(), "the journal leads elsewhere:\n{}", differences.join("\n"));
+    let others: Vec<&Value> =
+        all.iter().filter(|change| change["how"] != how && change["op"] != "seeded").collect();
+    assert!(others.is_empty(), "{} records did not come from {how}: {:#?}", others.len(), others.first());
+    let status = daemon.status();
+    assert_eq!(status["overflows"], 0, "{status}");
+    assert_eq!(status["roots"][0]["backend"], how, "{status}");
+}
+
+fn exact(place: Place, flags: &[&str], how: &str, seed: u64) {
+    let ground = match place.open() {
+        Ok(ground) => ground,
+        Err(reason) => return skipped(reason),
+    };
+    let root = ground.root();
+    still_life(root);
+    let work = Workload { seed, threads: 3 };
+    let (stop, live_work) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (daemon, seq, then) = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| work.run(root, &stop));
+        let mut daemon = Daemon::spawn(indexer_binary(), &ground.state(), &[root], flags);
+        daemon.wait_live();
+        let seq = daemon.seq();
+        let then = Rows::of_find(&find_json(&daemon, root));
+        // The work of the seed goes on for a while, unknowing.
+        wait_for("records of the work", || (daemon.seq() > seq + 500).then_some(()));
+        stop.store(true, Ordering::Relaxed);
+        let done = worker.join().unwrap();
+        live_work.store(done.values().sum(), Ordering::Relaxed);
+        (daemon, seq, then)
+    });
+    assert!(live_work.load(Ordering::Relaxed) > 500);
+    Workload { seed: seed + 1, threads: 3 }.run_operations(root, OPERATIONS);
+    if matches!(place, Place::Xfs | Place::Btrfs) {
+        write_back(root);
+    }
+    daemon.settle();
+    judge(&daemon, root, seq, &then, how);
+}
+
+macro_rules! exact {
+    ($($name:ident: $place:expr, $flags:expr, $how:expr, $seed:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            exact($place, $flags, $how, $seed);
+        })*
+    };
+}
+
+exact! {
+    r1_r5_ext4_by_fanotify: Place::Ext4, &[], "fanotify", 10;
+    r1_r5_ext4_by_inotify: Place::Ext4, &["--backend", "inotify"], "inotify", 20;
+    r1_r5_xfs_by_fanotify: Place::Xfs, &[], "fanotify", 30;
+    r1_r5_xfs_by_inotify: Place::Xfs, &["--backend", "inotify"], "inotify", 40;
+    r1_r5_btrfs_by_fanotify: Place::Btrfs, &[], "fanotify", 50;
+    r1_r5_btrfs_by_inotify: Place::Btrfs, &["--backend", "inotify"], "inotify", 60;
+    r1_r5_tmpfs_by_fanotify: Place::Tmpfs, &[], "fanotify", 70;
+    r1_r5_tmpfs_by_inotify: Place::Tmpfs, &["--backend", "inotify"], "inotify", 80;
+}
+
+/// Without rights there is no mark of a file system: inotify is chosen, and says why, and is as exact.
+fn unprivileged_on(place: Place) {
+    let ground = match place.open() {
+        Ok(ground) => ground,
+        Err(reason) => return skipped(reason),
+    };
+    let binary = ground.lend(indexer_binary());
+    let churn = ground.lend(Path::new(env!("CARGO_BIN_EXE_churn")));
+    let root = ground.root();
+    let worker = |seed: &str, operations: &str| {
+        let mut command = Command::new(&churn);
+        command.arg(root).args([seed, "3", operations]).stderr(std::process::Stdio::null());
+        unprivileged(&mut command);
+        command
+    };
+    let mut during = worker("5", "6000").spawn().unwrap();
+    let mut daemon = Daemon::spawn_unprivileged(&binary, &ground.state(), &[root], &[]);
+    daemon.wait_live();
+    let seq = daemon.seq();
+    let then = Rows::of_find(&find_json(&daemon, root));
+    assert!(during.wait().unwrap().success());
+    assert!(worker("6", "2000").status().unwrap().success());
+    daemon.settle();
+    judge(&daemon, root, seq, &then, "inotify");
+    let status = daemon.status();
+    let reason = status["roots"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("fanotify"), "it does not say why not fanotify: {reason}");
+    assert!(status["roots"][0]["watches"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn r1_r5_unprivileged_on_ext4() {
+    unprivileged_on(Place::Ext4);
+}
+
+#[test]
+fn r1_r5_unprivileged_on_tmpfs() {
+    unprivileged_on(Place::Tmpfs);
+}
+
+/// What anybody can run, on whatever file system the temporary folder is.
+#[test]
+fn r1_r5_inotify_needs_no_rights() {
+    if is_root() {
+        unprivileged_on(Place::Here);
+    } else {
+        exact(Place::Here, &[], "inotify", 90);
+    }
+}
+
+/// Nothing happens, so nothing may be written: not a record, not a row, and the processor is left alone.
+#[test]
+fn r2_idle_is_silent() {
+    let ground: Ground = Place::Here.open().unwrap();
+    still_life(ground.root());
+    let mut daemon = Daemon::start(&ground.state(), &[ground.root()], &[]);
+    daemon.settle();
+    let (seq, rows) = (daemon.seq(), Rows::of_find(&find_json(&daemon, ground.root())));
+    let report = daemon.ask(&[&"sweep"]);
+    assert_eq!(report[0]["records"], 0, "{report:?}");
+    daemon.settle();
+    assert_eq!(daemon.seq(), seq);
+    assert!(daemon.terminate().success());
+    let daemon = Daemon::start(&ground.state(), &[], &[]);
+    daemon.settle();
+    assert_eq!(daemon.seq(), seq, "a boot sweep of an unchanged tree wrote records: {:#?}", daemon.changes(seq));
+    assert_eq!(rows.differences(&Rows::of_find(&find_json(&daemon, ground.root()))), Vec::<String>::new());
+    daemon.assert_exact(ground.root());
+}

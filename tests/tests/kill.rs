@@ -1,0 +1,155 @@
+//! Killed at any instant, the index is whole, its journal has lost and doubled nothing that was seen, and the next start
+//! makes it equal to the disk. It could break at every durable write, and between what is shown and what is stored.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indexer_tests::{Daemon, Place, Rng, Workload, find_json, indexer_binary, skipped, wait_for};
+use serde_json::Value;
+
+/// A record is the same record for ever.
+fn assert_same(seen: &BTreeMap<u64, Value>, records: &[Value]) {
+    let kept: BTreeMap<u64, &Value> =
+        records.iter().map(|record| (record["seq"].as_u64().unwrap(), record)).collect();
+    for (seq, record) in seen {
+        assert_eq!(kept.get(seq), Some(&record), "record {seq} was seen, and the journal has another or none");
+    }
+}
+
+/// Work goes on all the time; the daemon is killed `kills` times at moments that `seed` chooses, and in the end judged.
+fn killed_live(place: Place, flags: &[&str], kills: u64, seed: u64) {
+    let ground = match place.open() {
+        Ok(ground) => ground,
+        Err(reason) => return skipped(reason),
+    };
+    let (root, state) = (ground.root(), ground.state());
+    let mut rng = Rng::new(seed);
+    let mut seen: BTreeMap<u64, Value> = BTreeMap::new();
+    for kill in 0..kills {
+        let stop = AtomicBool::new(false);
+        let mut daemon = std::thread::scope(|scope| {
+            let work = Workload { seed: rng.bits(), threads: 2 };
+            let worker = scope.spawn(|| work.run(root, &stop));
+            let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], flags);
+            // One in three dies in its boot sweep.
+            let boot = if rng.chance(33) { Duration::from_millis(rng.below(60)) } else { Duration::from_secs(60) };
+            if daemon.is_live_within(boot) {
+                let last = seen.keys().next_back().copied().unwrap_or(0);
+                let follower =
+                    daemon.follow(&[&"changes", &"--follow", &"--json", &"--since", &last.to_string()]);
+                for _ in 0..rng.below(800) {
+                    let Some((_, line)) = follower.next_line(Duration::from_secs(20)) else { break };
+                    let record: Value = serde_json::from_str(&line).unwrap();
+                    seen.insert(record["seq"].as_u64().unwrap(), record);
+                }
+            }
+            daemon.kill9();
+            // The tree goes on changing while nobody looks.
+            if rng.chance(50) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let again = Daemon::spawn(indexer_binary(), &state, &[root], flags);
+            stop.store(true, Ordering::Relaxed);
+            worker.join().unwrap();
+            again
+        });
+        daemon.wait_live();
+        daemon.settle();
+        daemon.assert_exact(root);
+        let records = daemon.changes(0);
+        assert_same(&seen, &records);
+        seen = records.into_iter().map(|record| (record["seq"].as_u64().unwrap(), record)).collect();
+        // Half of them leave as they should, the others by another kill at rest.
+        if kill % 2 == 0 {
+            assert!(daemon.terminate().success(), "SIGTERM is no failure:\n{}", daemon.log());
+        } else {
+            daemon.kill9();
+        }
+        let again = Daemon::start(&state, &[], flags);
+        again.settle();
+        let last = seen.keys().next_back().copied().unwrap_or(0);
+        let news = again.changes(last);
+        assert!(news.is_empty(), "nothing changed, and a start after kill {kill} says {news:#?}");
+    }
+}
+
+#[test]
+fn r7_killed_live_on_ext4_by_fanotify() {
+    killed_live(Place::Ext4, &[], 9, 1);
+}
+
+#[test]
+fn r7_killed_live_on_tmpfs_by_inotify() {
+    killed_live(Place::Tmpfs, &["--backend", "inotify"], 8, 2);
+}
+
+#[test]
+fn r7_killed_live_without_rights() {
+    killed_live(Place::Here, &["--backend", "inotify"], 3, 3);
+}
+
+fn large_tree(root: &Path) {
+    for folder in 0..400 {
+        let folder = root.join(format!("{}/{folder}", folder % 13));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in 0..50 {
+            std::fs::write(folder.join(format!("{file}")), b"some").unwrap();
+        }
+    }
+}
+
+/// A seed that dies is begun anew or gone on with; either way there is one `seeded` record and nothing twice.
+#[test]
+fn r7_killed_in_the_seed() {
+    let ground = Place::Here.open().unwrap();
+    let (root, state) = (ground.root(), ground.state());
+    large_tree(root);
+    let mut rng = Rng::new(4);
+    for _ in 0..8 {
+        let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], &[]);
+        // From before it has made its folder to somewhere in the load.
+        if daemon.is_live_within(Duration::from_millis(rng.below(250))) {
+            break;
+        }
+        daemon.kill9();
+    }
+    let daemon = Daemon::start(&state, &[root], &[]);
+    daemon.settle();
+    daemon.assert_exact(root);
+    let records = daemon.changes(0);
+    assert_eq!(records.len(), 1, "{records:#?}");
+    assert_eq!(records[0]["op"], "seeded");
+    assert_eq!(records[0]["entries"], find_json(&daemon, root).len());
+    // What a seed sorts by is not left lying about.
+    assert!(!state.join("seed").try_exists().unwrap() || std::fs::read_dir(state.join("seed")).unwrap().count() == 0);
+}
+
+/// SIGTERM in the middle of work, and in the middle of a seed.
+#[test]
+fn sigterm_leaves_cleanly_at_any_time() {
+    let ground = Place::Here.open().unwrap();
+    let (root, state) = (ground.root(), ground.state());
+    large_tree(root);
+    let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], &[]);
+    wait_for("the state folder", || state.join("index.redb").try_exists().unwrap().then_some(()));
+    let status = daemon.terminate();
+    // Before it has its signals in hand, the default of the system ends it, which is as clean as an empty state can be.
+    let by_default = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
+    assert!(status.success() || by_default, "{status}:\n{}", daemon.log());
+
+    let mut daemon = Daemon::start(&state, &[root], &[]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| Workload { seed: 8, threads: 2 }.run(root, &stop));
+        wait_for("records", || (daemon.seq() > 300).then_some(()));
+        let status = daemon.terminate();
+        assert!(status.success(), "{status}:\n{}", daemon.log());
+        stop.store(true, Ordering::Relaxed);
+        worker.join().unwrap();
+    });
+    let daemon = Daemon::start(&state, &[], &[]);
+    daemon.settle();
+    daemon.assert_exact(root);
+}

@@ -1,0 +1,161 @@
+//! What the kernel could not tell is found by looking, and said aloud: a queue that ran over, and watches that ran out.
+//! It could break by believing a queue that has lost the creation of directories, or by saying nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use indexer_tests::{Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, skipped, stderr, wait_for};
+use rustix::process::Signal;
+
+fn limit(name: &str) -> usize {
+    let text = fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(name)).unwrap();
+    text.trim().parse().unwrap()
+}
+
+#[test]
+fn r3_a_queue_that_ran_over_is_repaired_and_told() {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    fs::create_dir_all(root.join("old/deep")).unwrap();
+    let daemon = Daemon::start(&ground.state(), &[root], &["--backend", "inotify"]);
+    Workload { seed: 1, threads: 2 }.run_operations(root, 500);
+    daemon.settle();
+    let (seq, then) = (daemon.seq(), Rows::of_find(&find_json(&daemon, root)));
+
+    daemon.signal(Signal::STOP);
+    let many = limit("max_queued_events") + 2_000;
+    let folder = root.join("many");
+    fs::create_dir(&folder).unwrap();
+    for file in 0..many {
+        fs::write(root.join(format!("{file}")), b"").unwrap();
+    }
+    // After the loss: nobody is told of these directories, nor of what happens in them later.
+    for dir in 0..200 {
+        let dir = folder.join(format!("{dir}/below"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("file"), b"lost").unwrap();
+    }
+    fs::rename(root.join("old"), folder.join("moved")).unwrap();
+    for file in (0..many).step_by(2) {
+        fs::remove_file(root.join(format!("{file}"))).unwrap();
+    }
+    daemon.signal(Signal::CONT);
+    daemon.settle();
+    daemon.assert_exact(root);
+
+    // The new directories are watched now.
+    fs::write(folder.join("7/below/file"), b"found again").unwrap();
+    fs::write(folder.join("moved/deep/new"), b"x").unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+
+    let records = daemon.changes(seq);
+    let gaps: Vec<_> = records.iter().filter(|record| record["op"] == "gap").collect();
+    assert!(!gaps.is_empty(), "no gap is told");
+    for gap in gaps {
+        assert!(gap["why"].as_str().is_some_and(|why| !why.is_empty()), "{gap}");
+        let (from, to) = (gap["from_ns"].as_u64().unwrap(), gap["to_ns"].as_u64().unwrap());
+        assert!(from <= to && to <= gap["seen_ns"].as_u64().unwrap(), "{gap}");
+        assert_eq!(gap["path"].as_str(), root.to_str(), "{gap}");
+    }
+    let status = daemon.status();
+    assert!(status["overflows"].as_u64().unwrap() >= 1, "{status}");
+    // Only true differences were told, so the fold comes out right over the gap as well.
+    let mut rows = then;
+    records.iter().for_each(|record| rows.apply(record));
+    assert_eq!(rows.differences(&Rows::of_find(&find_json(&daemon, root))), Vec::<String>::new());
+}
+
+/// A script that runs the daemon in a user namespace in which it has `watches` watches.
+fn with_few_watches(ground: &Ground, watches: u32) -> Option<PathBuf> {
+    let script = ground.beside("few-watches");
+    let inner = format!("echo {watches} >/proc/sys/user/max_inotify_watches && exec \"$@\"");
+    let text = format!(
+        "#!/bin/sh\n[ \"$3\" = watch ] || exec {binary} \"$@\"\nexec unshare --user --map-root-user sh -c '{inner}' sh {binary} \"$@\"\n",
+        binary = indexer_binary().display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut probe = std::process::Command::new("unshare");
+    probe.args(["--user", "--map-root-user", "sh", "-c", "echo 10 >/proc/sys/user/max_inotify_watches"]);
+    match probe.output() {
+        Ok(said) if said.status.success() => Some(script),
+        Ok(said) => {
+            skipped(format!("a limit of watches takes a user namespace: {}", stderr(&said).trim()));
+            None
+        }
+        Err(error) => {
+            skipped(format!("a limit of watches takes unshare(1): {error}"));
+            None
+        }
+    }
+}
+
+/// More directories than watches: all of it is indexed, `status` says what is not watched, and a settle looks there.
+#[test]
+fn the_watch_limit_is_survived_and_told() {
+    let ground = Place::Here.open().unwrap();
+    let Some(script) = with_few_watches(&ground, 40) else { return };
+    let root = ground.root();
+    for dir in 0..120 {
+        fs::create_dir_all(root.join(format!("{dir}/below"))).unwrap();
+    }
+    let mut daemon = Daemon::spawn(&script, &ground.state(), &[root], &["--backend", "inotify"]);
+    daemon.wait_live();
+    daemon.assert_exact(root);
+    let status = daemon.status();
+    let root_status = &status["roots"][0];
+    let said = format!("{} {}", status["warnings"], root_status);
+    assert!(said.contains("watch"), "nothing is said of the limit: {status}");
+    assert!(root_status["watches"].as_u64().unwrap() <= 40, "{status}");
+
+    for dir in 0..120 {
+        fs::write(root.join(format!("{dir}/below/file")), b"seen or swept").unwrap();
+    }
+    fs::remove_dir(root.join("119/below")).unwrap_err();
+    fs::remove_dir_all(root.join("118")).unwrap();
+    fs::create_dir_all(root.join("new/and/deep")).unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+    Workload { seed: 2, threads: 2 }.run_operations(root, 1_000);
+    daemon.settle();
+    daemon.assert_exact(root);
+    // Nothing but the limit is wrong: what the sweeps find is not told twice.
+    let seq = daemon.seq();
+    daemon.settle();
+    assert_eq!(daemon.seq(), seq);
+}
+
+/// When a process has no instance left, sweeps are what remains, and `status` says so.
+#[test]
+fn no_inotify_instance_is_survived_and_told() {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    fs::create_dir(root.join("a")).unwrap();
+    let script = ground.beside("no-instances");
+    let inner = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"";
+    let binary = indexer_binary().display();
+    fs::write(
+        &script,
+        format!("#!/bin/sh\n[ \"$3\" = watch ] || exec {binary} \"$@\"\nexec unshare --user --map-root-user sh -c '{inner}' sh {binary} \"$@\"\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut probe = std::process::Command::new("unshare");
+    probe.args(["--user", "--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances"]);
+    if !probe.output().is_ok_and(|said| said.status.success()) {
+        return skipped("a limit of instances takes a user namespace");
+    }
+    let mut daemon = Daemon::spawn(&script, &ground.state(), &[root], &["--backend", "inotify"]);
+    daemon.wait_live();
+    let status = daemon.status();
+    assert_eq!(status["roots"][0]["backend"], "sweep", "{status}");
+    assert!(status["roots"][0]["reason"].as_str().unwrap().contains("inotify"), "{status}");
+    fs::write(root.join("a/file"), b"swept").unwrap();
+    wait_for("a settle that sweeps", || {
+        daemon.settle();
+        find_json(&daemon, root).keys().any(|path| path.ends_with(b"a/file")).then_some(())
+    });
+    daemon.assert_exact(root);
+}
