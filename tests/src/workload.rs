@@ -47,7 +47,29 @@ impl Workload {
         self.work(root, |_| !stop.load(Ordering::Relaxed))
     }
 
-    /// The same, for a number of operations in each thread.
+    /// Works in `root` for as long as `body` runs, and ends with it, also when it panics.
+    ///
+    /// # Panics
+    /// When a worker or `body` does.
+    pub fn around<T>(&self, root: &Path, body: impl FnOnce() -> T) -> (T, Work) {
+        /// Without this a failed assertion would leave the scope waiting for workers that nobody stops.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| self.run(root, &stop));
+            let guard = Stop(&stop);
+            let made = body();
+            drop(guard);
+            (made, worker.join().expect("workers do not panic"))
+        })
+    }
+
+    /// Works in `root` for a number of operations in each thread.
     ///
     /// # Panics
     /// When a worker panics.

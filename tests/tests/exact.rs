@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use indexer_tests::{
     Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, is_root, skipped, unprivileged, wait_for,
@@ -61,21 +60,18 @@ fn exact(place: Place, flags: &[&str], how: &str, seed: u64) {
     let root = ground.root();
     still_life(root);
     let work = Workload { seed, threads: 3 };
-    let (stop, live_work) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (daemon, seq, then) = std::thread::scope(|scope| {
-        let worker = scope.spawn(|| work.run(root, &stop));
+    let ((daemon, seq, then), done) = work.around(root, || {
         let mut daemon = Daemon::spawn(indexer_binary(), &ground.state(), &[root], flags);
         daemon.wait_live();
         let seq = daemon.seq();
         let then = Rows::of_find(&find_json(&daemon, root));
+        // Not at rest, but whole at every instant all the same.
+        daemon.assert_whole();
         // The work of the seed goes on for a while, unknowing.
         wait_for("records of the work", || (daemon.seq() > seq + 500).then_some(()));
-        stop.store(true, Ordering::Relaxed);
-        let done = worker.join().unwrap();
-        live_work.store(done.values().sum(), Ordering::Relaxed);
         (daemon, seq, then)
     });
-    assert!(live_work.load(Ordering::Relaxed) > 500);
+    assert!(done.values().sum::<u64>() > 500);
     Workload { seed: seed + 1, threads: 3 }.run_operations(root, OPERATIONS);
     if matches!(place, Place::Xfs | Place::Btrfs) {
         write_back(root);

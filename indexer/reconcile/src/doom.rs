@@ -105,7 +105,7 @@ impl<S: Stored> Batch<'_, S> {
         for id in self.order.clone() {
             let Some(touched) = self.touched.get_mut(&id) else { continue };
             if touched.after.as_ref().is_none_or(|node| !node.names.is_empty())
-                || top(self.roots, id).is_some()
+                || (top(self.roots, id).is_some() && !self.released.contains(&id))
             {
                 continue;
             }

@@ -119,7 +119,13 @@ impl<S: Stored> Batch<'_, S> {
         plan: &mut Plan,
     ) -> Result<(), S::Error> {
         if before.names.is_empty() {
-            let Some(detached) = self.stored.detached(id)? else { return Ok(()) };
+            let Some(detached) = self.stored.detached(id)? else {
+                // A root's own directory: it has no name, and ends when another is accepted in its place.
+                let dir = paths.dir(self, Side::Before, id)?;
+                let change = change(id, Op::Deleted, None, Some(before), None, dir.path.clone());
+                push(plan, touched, dir.root, change);
+                return Ok(());
+            };
             let root = paths.dir(self, Side::Before, detached.place.dir)?.root;
             let change = change(id, Op::Deleted, Some(&detached.place), Some(before), None, detached.path);
             push(plan, touched, root, change);

@@ -38,8 +38,10 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     let listener = runtime
         .block_on(async { listen(&socket) })
         .map_err(|error| Failure::doing(format!("listen on {}", crate::paths::shown(&socket)), error))?;
-    let engine = engine::start(&state, lock, config)?;
-    let ended = runtime.block_on(follow(context, flags, &engine, listener, &shown));
+    let ended = match engine::start(&state, lock, config) {
+        Ok(engine) => runtime.block_on(follow(context, flags, &engine, listener, &shown)),
+        Err(error) => Err(error.into()),
+    };
     shown.clear();
     // It must be gone before the lock is.
     if let Err(error) = std::fs::remove_file(&socket) {

@@ -80,7 +80,9 @@ impl File {
         let path = given.unwrap_or(&default);
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && given.is_none() => {
+            Err(error)
+                if given.is_none() && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
                 return Ok(File::default());
             }
             Err(error) => {

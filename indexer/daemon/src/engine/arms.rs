@@ -172,6 +172,13 @@ impl Arms {
 
     fn choose(&self, state: &mut State, volume: VolumeId, device: u64, fd: BorrowedFd<'_>) -> (Tier, String) {
         let mut why_not = String::new();
+        let fs_type = scan::mounts().ok().and_then(|mounts| {
+            mounts.into_iter().find(|mount| mount.device == device).map(|mount| mount.fs_type)
+        });
+        if let Some(fs_type) = fs_type.filter(|fs_type| scan::is_remote(fs_type)) {
+            warn!(volume = volume.0, fs_type, "changes made on other hosts have no event here; it is swept");
+            return (Tier::Sweep, format!("{fs_type}: changes made on other hosts have no event here"));
+        }
         match self.backend {
             Backend::Sweep => return (Tier::Sweep, "asked for".to_owned()),
             Backend::Inotify => {}

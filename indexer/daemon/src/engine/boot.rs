@@ -68,11 +68,11 @@ impl Core {
         }
         self.store_roots()?;
         self.drained = now;
+        self.show_roots("live");
         self.shared.set_view(|view| {
             view.state = "live";
             view.progress = None;
         });
-        self.show_roots("live");
         info!(entries = self.shared.index.read()?.entries()?, "live");
         Ok(())
     }

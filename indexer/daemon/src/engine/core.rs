@@ -10,7 +10,7 @@ use index::{Edits, RootRow};
 use reconcile::{Held, Root};
 use record::{Time, VolumeId};
 use rustc_hash::FxHashMap;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::config::{EngineConfig, Level};
 use super::error::EngineError;
@@ -215,7 +215,12 @@ impl Core {
                     let edits = Edits { forget_cursors: vec![consumer], ..Edits::default() };
                     answer(&reply, self.shared.index.commit(edits).map(drop).map_err(EngineError::from))?;
                 }
-                Request::Reload(config) => self.reload(*config)?,
+                Request::Reload(config) => match self.reload(*config) {
+                    Err(error @ EngineError::Root { .. }) => {
+                        error!(%error, "the new configuration is not followed in full");
+                    }
+                    result => result?,
+                },
             }
         }
         if self.shared.stop.load(Ordering::Relaxed) {
@@ -227,7 +232,6 @@ impl Core {
     /// Takes over a new configuration: new roots are seeded, changed rules swept, roots no longer named are
     /// no longer followed (their rows stay).
     fn reload(&mut self, config: EngineConfig) -> Result<(), EngineError> {
-        info!(roots = config.roots.len(), "configuration read again");
         let roots = config.roots.clone();
         self.config = EngineConfig { roots, ..config };
         self.bind()?;
@@ -240,8 +244,8 @@ impl Core {
         let known: Vec<RootRow> = self.shared.index.read()?.roots()?;
         let mut next = known.iter().map(|row| row.id.0).max().unwrap_or(0);
         let mut trees = Vec::new();
-        for config in self.config.roots.clone() {
-            trees.push(Tree::bind(&self.shared, &config, &known, &mut next)?);
+        for config in &self.config.roots {
+            trees.push(Tree::bind(&self.shared, config, &known, &mut next)?);
         }
         self.trees = trees;
         self.tops = self.trees.iter().map(Tree::root).collect();

@@ -22,6 +22,12 @@ const MOST_TODO: usize = 64;
 /// How long the readers may take to say that their queues are read.
 const BARRIER: Duration = Duration::from_secs(10);
 
+/// Entries that wait for a name at most; one more and all of them end.
+const MOST_HELD: usize = 65_536;
+
+/// Pieces of work of its own at most; one more and the volume is swept instead.
+const MOST_OWED: usize = 262_144;
+
 /// Largest index, in entries, of which all is looked at for what inotify could not name: about 0.1 s.
 const MOST_LOOKED_FOR: u64 = 100_000;
 
@@ -107,6 +113,7 @@ impl Core {
             self.look_for_unseen()?;
             self.work_off(Some(deadline))?;
         }
+        self.look_for_lost()?;
         self.drained = Time::now();
         let unsettled = self
             .trees
@@ -208,7 +215,6 @@ impl Core {
     }
 
     fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
-        let volume = batch.directories.first().map(|hints| hints.volume);
         let own = self.todo.len().min(MOST_TODO);
         let work = batch
             .directories
@@ -249,24 +255,26 @@ impl Core {
         round.flush(holds)?;
         let left = round.left;
         self.take_over(left, at)?;
-        if self.astray.len() > MOST_ASTRAY
-            && let Some(volume) = volume
-        {
+        if self.astray.len() > MOST_ASTRAY || self.todo.len() > MOST_OWED {
             self.astray.clear();
-            self.owe_repair(volume, "directories moved faster than they could be followed".to_owned());
+            self.todo.clear();
+            for (volume, _) in self.shared.arms.all() {
+                self.owe_repair(volume, "the tree changed faster than it could be followed".to_owned());
+            }
         }
         Ok(())
     }
 
     /// Ends the holds of which everything queued at their loss has been looked at.
     fn end_expired(&mut self) -> Result<(), EngineError> {
-        if self.held.is_empty() || !self.todo.is_empty() {
+        if self.held.is_empty() || (!self.todo.is_empty() && self.held.len() <= MOST_HELD) {
             return Ok(());
         }
+        let full = self.held.len() > MOST_HELD;
         let oldest = self.shared.pending.oldest();
         let mut expired: Vec<Held> = Vec::new();
         self.held.retain(|(held, at)| {
-            let over = oldest.is_none_or(|oldest| oldest > *at);
+            let over = full || oldest.is_none_or(|oldest| oldest > *at);
             if over {
                 expired.push(held.clone());
             }

@@ -24,6 +24,9 @@ const MOST_TOUCHED: usize = 8192;
 /// Entries that the end of one directory may add to a batch.
 const MOST_DOOMED: usize = 4 * MOST_TOUCHED;
 
+/// New directories that a round lists at its end; the rest is left for later rounds.
+const MOST_FRESH: usize = 16_384;
+
 /// Rounds of looking again at names that other looks made doubtful. A tree under heavy work may always have
 /// some; their own hints come.
 const MOST_AGAIN: usize = 4;
@@ -419,9 +422,17 @@ impl<'r> Round<'r> {
         // One made where another was may have its number and even its birth: only a listing tells.
         let made = flags.has(Flags::NAMED) && !flags.has(Flags::MOVED);
         if directory && (!known || made) {
-            self.fresh.push((id, look.how));
+            self.list_later(id, look.how);
         }
         Ok(())
+    }
+
+    fn list_later(&mut self, id: EntryId, how: How) {
+        if self.fresh.len() < MOST_FRESH {
+            self.fresh.push((id, how));
+        } else {
+            self.left.todo.push_back(Todo::List(id, false, how));
+        }
     }
 
     /// A name at which another file system begins, or did. What is stored stays until a person or a mount
@@ -435,13 +446,13 @@ impl<'r> Round<'r> {
             None => {
                 self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
                 self.opener.moved();
-                self.fresh.push((id, look.how));
+                self.list_later(id, look.how);
             }
             // Something was mounted on an empty directory, as mount points are: that one is hidden now.
             Some(owner) if owner.volume == dir.id.volume && self.reader.children(owner, None, 1)?.is_empty() => {
                 self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
                 self.opener.moved();
-                self.fresh.push((id, look.how));
+                self.list_later(id, look.how);
             }
             Some(owner) => {
                 let path = [&dir.spot.path(self.tops)[..], b"/", name].concat();

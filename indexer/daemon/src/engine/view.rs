@@ -39,6 +39,9 @@ impl Shared {
                 root.reason.clone_from(&shown.reason);
                 root.lost.clone_from(&shown.lost);
                 root.watches = shown.watches;
+                if shown.state == "live" && shown.unwatched == 0 && shown.backend != "sweep" && status.pending == 0 {
+                    root.verified_ns = Some(record::Time::now().0);
+                }
                 if shown.unwatched > 0 {
                     status.warnings.push(format!(
                         "{}: {} directories have no watch and are swept; see `indexer doctor`",

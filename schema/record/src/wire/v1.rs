@@ -43,6 +43,61 @@ pub fn digest_text(digest: &Digest) -> String {
     text
 }
 
+/// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so up to
+/// 64 bits of either sign, which end in the years 1677 and 2554.
+mod ns {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Clone, Copy)]
+    struct Ns(i128);
+
+    impl<'de> Deserialize<'de> for Ns {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Ns, D::Error> {
+            struct Any;
+            impl Visitor<'_> for Any {
+                type Value = Ns;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an integer of nanoseconds")
+                }
+                fn visit_i64<E: Error>(self, value: i64) -> Result<Ns, E> {
+                    Ok(Ns(i128::from(value)))
+                }
+                fn visit_u64<E: Error>(self, value: u64) -> Result<Ns, E> {
+                    Ok(Ns(i128::from(value)))
+                }
+                fn visit_i128<E: Error>(self, value: i128) -> Result<Ns, E> {
+                    Ok(Ns(value))
+                }
+            }
+            from.deserialize_any(Any)
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &i128, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i128(*value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i128, D::Error> {
+        Ns::deserialize(from).map(|ns| ns.0)
+    }
+
+    pub(super) mod option {
+        use super::{Deserialize, Deserializer, Ns, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(value: &Option<i128>, to: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => to.serialize_some(value),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i128>, D::Error> {
+            Ok(Option::<Ns>::deserialize(from)?.map(|ns| ns.0))
+        }
+    }
+}
+
 /// The stat fields of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
@@ -53,12 +108,16 @@ pub struct Stat {
     /// Bytes of disk.
     pub allocated: u64,
     /// Content last changed.
+    #[serde(with = "ns")]
     pub modified_ns: i128,
     /// Inode last changed.
+    #[serde(with = "ns")]
     pub changed_ns: i128,
     /// Birth; null where the file system keeps none.
+    #[serde(with = "ns::option")]
     pub created_ns: Option<i128>,
     /// Last read, as of the last time the row was written.
+    #[serde(with = "ns")]
     pub accessed_ns: i128,
     /// Permission bits.
     pub mode: u16,
@@ -148,6 +207,7 @@ pub struct Du {
     /// Sum of allocated bytes.
     pub allocated: u64,
     /// Newest change below, ever.
+    #[serde(with = "ns")]
     pub newest_ns: i128,
 }
 
@@ -245,7 +305,7 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
     /// Birth of the entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "ns::option", skip_serializing_if = "Option::is_none")]
     pub birth_ns: Option<i128>,
     /// The name it happened to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -263,6 +323,7 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Parent>,
     /// When it was seen.
+    #[serde(with = "ns")]
     pub seen_ns: i128,
     /// `fanotify inotify notify sweep scan digest import`.
     pub how: String,
@@ -272,10 +333,10 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<u64>,
     /// For gap: from when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "ns::option", skip_serializing_if = "Option::is_none")]
     pub from_ns: Option<i128>,
     /// For gap: until when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "ns::option", skip_serializing_if = "Option::is_none")]
     pub to_ns: Option<i128>,
     /// For gap and `root_lost`: what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -380,4 +441,55 @@ pub struct Difference {
     /// What the disk holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Stat>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Change as Inner, How, Kind as K, Op, Place as P, RootId, Seq, Stat as S, Time, VolumeId};
+
+    fn stat(changed: i128) -> S {
+        S {
+            kind: K::File,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            links: 1,
+            size: 5,
+            allocated: 512,
+            modified: Time(-142_435_901_573_037_066),
+            changed: Time(changed),
+            accessed: Time(0),
+            created: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        // 2446, the last year of ext4, lies beyond 63 bits.
+        let state = State { stat: stat(15_032_385_535_000_000_000), digest: None };
+        let dir = EntryId::new(VolumeId(1), 2);
+        let change = Inner {
+            entry: EntryId::new(VolumeId(1), u64::MAX),
+            birth: Some(Time(7)),
+            op: Op::Renamed,
+            at: Some(P::new(dir, b"\xff\n")),
+            old: Some(P::new(dir, b"a")),
+            before: Some(state),
+            after: Some(state),
+            parents: vec![(dir, stat(1))],
+            complete: true,
+            pair: Some(Seq(3)),
+            path: b"/r/\xff\n".as_slice().into(),
+            old_path: Some(b"/r/a".as_slice().into()),
+        };
+        let record =
+            Record { seq: Seq(2), seen: Time(9), how: How::Inotify, root: RootId(1), body: Body::Change(Box::new(change)) };
+        let written = Change::new(&record, b"/r");
+        let text = serde_json::to_string(&written).unwrap();
+        let read: Change = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, written, "{text}");
+        assert_eq!(bytes_of(&read.path, read.path_raw.as_deref()).unwrap(), b"/r/\xff\n");
+        assert!(!text.contains('\n'), "one object a line: {text}");
+    }
 }
