@@ -55,7 +55,8 @@ impl Place {
     /// # Panics
     /// When the temporary folder cannot be written to.
     pub fn open(self) -> Result<Ground, Skipped> {
-        let folder = tempfile::Builder::new().prefix("indexer-ground-").tempdir().expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("indexer-ground-").tempdir().expect("a temporary folder");
         // Other users have to get to what is theirs below it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let path = folder.path().canonicalize().expect("it was just made");

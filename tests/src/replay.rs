@@ -104,7 +104,9 @@ impl Rows {
         for (id, stat) in &self.entries {
             match now.entries.get(id) {
                 None => said.push(format!("{id:?} is folded to be there, and is not: {stat}")),
-                Some(other) if other != stat => said.push(format!("{id:?} is folded to {stat}, and is {other}")),
+                Some(other) if other != stat => {
+                    said.push(format!("{id:?} is folded to {stat}, and is {other}"))
+                }
                 Some(_) => {}
             }
         }
@@ -114,7 +116,10 @@ impl Rows {
         for ((parent, name), id) in &self.names {
             let other = now.names.get(&(*parent, name.clone()));
             if other != Some(id) {
-                said.push(format!("{parent:?}/{} is folded to {id:?}, and is {other:?}", name.escape_ascii()));
+                said.push(format!(
+                    "{parent:?}/{} is folded to {id:?}, and is {other:?}",
+                    name.escape_ascii()
+                ));
             }
         }
         for ((parent, name), id) in now.names.iter().filter(|(place, _)| !self.names.contains_key(*place)) {
@@ -162,8 +167,13 @@ mod tests {
     }
 
     fn found() -> BTreeMap<Vec<u8>, Value> {
-        let entry = |inode: u64| json!({"volume": 1, "inode": inode, "kind": "file", "size": inode, "digest": null});
-        BTreeMap::from([(b"/r".to_vec(), entry(2)), (b"/r/a".to_vec(), entry(3)), (b"/r/b".to_vec(), entry(4))])
+        let entry =
+            |inode: u64| json!({"volume": 1, "inode": inode, "kind": "file", "size": inode, "digest": null});
+        BTreeMap::from([
+            (b"/r".to_vec(), entry(2)),
+            (b"/r/a".to_vec(), entry(3)),
+            (b"/r/b".to_vec(), entry(4)),
+        ])
     }
 
     fn at(name: &str) -> Value {
@@ -175,9 +185,7 @@ mod tests {
     fn records_move_names_and_states() {
         let mut rows = Rows::of_find(&found());
         let before = rows.clone();
-        let rename = |inode: u64, old: &str, new: &str| {
-            json!({"op": "renamed", "volume": 1, "inode": inode, "old": at(old), "at": at(new), "after": stat(inode)})
-        };
+        let rename = |inode: u64, old: &str, new: &str| json!({"op": "renamed", "volume": 1, "inode": inode, "old": at(old), "at": at(new), "after": stat(inode)});
         rows.apply(&rename(3, "a", "b"));
         rows.apply(&rename(4, "b", "a"));
         assert_eq!(rows.differences(&before).len(), 2);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, is_root, skipped, unprivileged, wait_for,
+    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, is_root, skipped, unprivileged,
+    wait_for,
 };
 use serde_json::Value;
 
@@ -165,7 +166,12 @@ fn r2_idle_is_silent() {
     assert!(daemon.terminate().success());
     let daemon = Daemon::start(&ground.state(), &[], &[]);
     daemon.settle();
-    assert_eq!(daemon.seq(), seq, "a boot sweep of an unchanged tree wrote records: {:#?}", daemon.changes(seq));
+    assert_eq!(
+        daemon.seq(),
+        seq,
+        "a boot sweep of an unchanged tree wrote records: {:#?}",
+        daemon.changes(seq)
+    );
     assert_eq!(rows.differences(&Rows::of_find(&find_json(&daemon, ground.root()))), Vec::<String>::new());
     daemon.assert_exact(ground.root());
 }

@@ -32,7 +32,9 @@ fn since_a_seq_a_time_and_an_age() {
     daemon.settle();
     let seconds = seen / 1_000_000_000 + 1;
     let later = daemon.ask(&[&"changes", &"--since", &format!("@{seconds}")]);
-    assert!(!later.is_empty() && later.iter().all(|record| record["path"].as_str().unwrap().ends_with("second")));
+    assert!(
+        !later.is_empty() && later.iter().all(|record| record["path"].as_str().unwrap().ends_with("second"))
+    );
     assert_eq!(daemon.ask(&[&"changes", &"--since", &"1h"]), daemon.changes(0));
     assert_eq!(daemon.ask(&[&"changes"]), daemon.changes(0));
     assert_eq!(daemon.ask(&[&"changes", &"--limit", &"2"]), daemon.changes(0)[..2]);
@@ -123,24 +125,25 @@ fn cursors_move_when_confirmed_and_stay() {
 #[test]
 fn retention_ends_in_a_fresh_start_and_not_in_silence() {
     let ground = Place::Here.open().unwrap();
-    let config = ground.beside("indexer.toml");
-    fs::write(&config, "retention = { bytes = \"20KiB\" }\n").unwrap();
-    let flags = ["--config", config.to_str().unwrap()];
-    let daemon = Daemon::start(&ground.state(), &[ground.root()], &flags);
+    let mut daemon = Daemon::start(&ground.state(), &[ground.root()], &[]);
     let said = daemon.run(&[&"changes", &"--consumer", &"slow", &"--ack", &"--limit", &"1"]);
     assert!(said.status.success());
-    for file in 0..2_000 {
+    for file in 0..1_000 {
         fs::write(ground.root().join(format!("{file}")), b"x").unwrap();
-        if file % 100 == 0 {
+        if file % 20 == 0 {
             daemon.settle();
         }
     }
     daemon.settle();
-    let oldest = wait_for("the head of the journal to go", || {
-        fs::write(ground.root().join("more"), b"x").unwrap();
-        daemon.settle();
-        daemon.status()["oldest_seq"].as_u64().filter(|oldest| *oldest > 1)
+    assert!(daemon.terminate().success());
+    let config = ground.beside("indexer.toml");
+    fs::write(&config, "retention = { bytes = \"20KiB\" }\n").unwrap();
+    let daemon = Daemon::start(&ground.state(), &[], &["--config", config.to_str().unwrap()]);
+    let status = wait_for("the head of the journal to go", || {
+        Some(daemon.status()).filter(|status| status["journal_bytes"].as_u64().unwrap() <= 20 << 10)
     });
+    let oldest = status["oldest_seq"].as_u64().unwrap();
+    assert!(oldest > 1 && status["seq"].as_u64().unwrap() > oldest, "{status}");
     for arguments in [&["--since", "0"][..], &["--since", "1"], &["--consumer", "slow"]] {
         let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"changes", &"--json"];
         for word in arguments {
@@ -151,13 +154,11 @@ fn retention_ends_in_a_fresh_start_and_not_in_silence() {
         let answer = json_lines(&said);
         assert_eq!(answer.len(), 1, "{arguments:?}: {answer:#?}");
         assert_eq!(answer[0]["error"], "fresh_start_required");
-        assert!(answer[0]["oldest"].as_u64().unwrap() >= oldest, "{answer:?}");
+        assert_eq!(answer[0]["oldest"], oldest);
         assert!(stderr(&said).contains("fresh_start_required"));
     }
-    let oldest = daemon.status()["oldest_seq"].as_u64().unwrap();
     let kept = daemon.changes(oldest - 1);
     assert_eq!(kept[0]["seq"], oldest);
-    assert!(daemon.status()["journal_bytes"].as_u64().unwrap() < 100_000);
     daemon.assert_exact(ground.root());
 }
 
@@ -168,7 +169,12 @@ fn one_record_each(flags: &[&str]) {
         let seq = daemon.seq();
         work();
         daemon.settle();
-        daemon.told(seq)
+        let mut told = daemon.told(seq);
+        // The kernel moves a folder's times before it takes the name away; a look in between tells of the folder alone.
+        if told.len() == 2 && told[1].starts_with("deleted") {
+            told.retain(|line| line != "modified else" && line != "modified root");
+        }
+        told
     };
     fs::create_dir_all(root.join("dir/sub")).unwrap();
     for file in 0..50 {
@@ -178,7 +184,10 @@ fn one_record_each(flags: &[&str]) {
     fs::write(root.join("file"), b"x").unwrap();
     daemon.settle();
     let root = &root;
-    assert_eq!(told(&|| fs::rename(root.join("dir"), root.join("else/moved")).unwrap()), ["renamed dir moved"]);
+    assert_eq!(
+        told(&|| fs::rename(root.join("dir"), root.join("else/moved")).unwrap()),
+        ["renamed dir moved"]
+    );
     assert_eq!(told(&|| drop(File::create(root.join("new")).unwrap())), ["created new"]);
     assert_eq!(told(&|| fs::write(root.join("file"), b"longer").unwrap()), ["modified file"]);
     let touch = |name: &str| {
@@ -201,7 +210,8 @@ fn one_record_each(flags: &[&str]) {
     });
     saved.sort();
     let whole = ["created document", "deleted document"].map(str::to_owned);
-    let in_steps = ["created .document.tmp", "deleted document", "renamed .document.tmp document"].map(str::to_owned);
+    let in_steps =
+        ["created .document.tmp", "deleted document", "renamed .document.tmp document"].map(str::to_owned);
     assert!(saved == whole || saved == in_steps, "{saved:?}");
     // What ends as it began may be told or not, but adds up to nothing.
     daemon.assert_exact(root);

@@ -13,15 +13,20 @@ fn assert_same(seen: &BTreeMap<u64, Value>, records: &[Value]) {
     let kept: BTreeMap<u64, &Value> =
         records.iter().map(|record| (record["seq"].as_u64().unwrap(), record)).collect();
     for (seq, record) in seen {
-        assert_eq!(kept.get(seq), Some(&record), "record {seq} was seen, and the journal has another or none");
+        assert_eq!(
+            kept.get(seq),
+            Some(&record),
+            "record {seq} was seen, and the journal has another or none"
+        );
     }
 }
 
 /// Whether a record does no more than complete one that was told as still being written: its writer went while nobody looked.
 fn completes(record: &Value, before: &BTreeMap<u64, Value>) -> bool {
-    let last = before.values().rev().find(|old| {
-        ["volume", "inode", "birth_ns"].iter().all(|field| old[field] == record[field])
-    });
+    let last = before
+        .values()
+        .rev()
+        .find(|old| ["volume", "inode", "birth_ns"].iter().all(|field| old[field] == record[field]));
     record["complete"] == true
         && record["before"] == record["after"]
         && last.is_some_and(|last| last["complete"] == false)
@@ -41,7 +46,8 @@ fn killed_live(place: Place, flags: &[&str], kills: u64, seed: u64) {
         let (mut daemon, _) = work.around(root, || {
             let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], flags);
             // One in three dies in its boot sweep.
-            let boot = if rng.chance(33) { Duration::from_millis(rng.below(60)) } else { Duration::from_secs(60) };
+            let boot =
+                if rng.chance(33) { Duration::from_millis(rng.below(60)) } else { Duration::from_secs(60) };
             if daemon.is_live_within(boot) {
                 let last = seen.keys().next_back().copied().unwrap_or(0);
                 let follower =
@@ -54,7 +60,7 @@ fn killed_live(place: Place, flags: &[&str], kills: u64, seed: u64) {
             }
             daemon.kill9();
             // The tree goes on changing while nobody looks, and while the next one starts.
-            Daemon::spawn(indexer_binary(), &state, &[root], flags)
+            Daemon::spawn(indexer_binary(), &state, &[root], &[flags, &["--verbose"]].concat())
         });
         daemon.wait_live();
         daemon.settle();
@@ -125,7 +131,10 @@ fn r7_killed_in_the_seed() {
     assert_eq!(records[0]["op"], "seeded");
     assert_eq!(records[0]["entries"], find_json(&daemon, root).len());
     // What a seed sorts by is not left lying about.
-    assert!(!state.join("seed").try_exists().unwrap() || std::fs::read_dir(state.join("seed")).unwrap().count() == 0);
+    assert!(
+        !state.join("seed").try_exists().unwrap()
+            || std::fs::read_dir(state.join("seed")).unwrap().count() == 0
+    );
 }
 
 /// SIGTERM in the middle of work, and in the middle of a seed.

@@ -15,7 +15,9 @@ use indexer_tests::{
     Daemon, Place, WalkedStat, find_json, indexer_binary, is_root, skipped, stderr, wait_for,
 };
 use record::wire::v1;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, mkdirat, mknodat, openat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, mkdirat, mknodat, openat, utimensat,
+};
 use serde_json::Value;
 
 /// Every name that has ever broken a program of this kind.

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use indexer_tests::{Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, skipped, stderr, wait_for};
+use indexer_tests::{
+    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, skipped, stderr, wait_for,
+};
 use rustix::process::Signal;
 
 fn limit(name: &str) -> usize {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use indexer_tests::{Daemon, Place, need_tool, skipped};
 
 /// Files of the system's own documentation or headers that are taken at most.
-const MOST: usize = 20_000;
+const MOST: usize = 6_000;
 
 fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], folder: &Path) {
     let done = Command::new(&program)
@@ -30,7 +30,8 @@ fn slice() -> PathBuf {
         let lines = said.stdout.iter().filter(|&&byte| byte == b'\n').count();
         (500..MOST).contains(&lines)
     };
-    let candidates = ["/usr/include", "/usr/share/doc", "/usr/share/perl", "/usr/lib/python3", "/usr/share/man"];
+    let candidates =
+        ["/usr/lib/python3", "/usr/share/perl", "/usr/share/zoneinfo", "/usr/share/doc", "/usr/include"];
     candidates.map(PathBuf::from).into_iter().find(fits).unwrap_or_else(|| PathBuf::from("/etc"))
 }
 
@@ -52,7 +53,11 @@ fn programs_at_work(place: Place, flags: &[&str]) {
         let du = daemon.ask(&[&"du", &root]).swap_remove(0);
         let said = Command::new("du").args(["-s", "-B1"]).arg(root).output().unwrap();
         let allocated = String::from_utf8_lossy(&said.stdout);
-        assert_eq!(allocated.split_whitespace().next(), Some(&*du["allocated"].to_string()), "du after {what}");
+        assert_eq!(
+            allocated.split_whitespace().next(),
+            Some(&*du["allocated"].to_string()),
+            "du after {what}"
+        );
     };
     let at = |path: &str| root.join(path).to_str().unwrap().to_owned();
 
@@ -65,7 +70,11 @@ fn programs_at_work(place: Place, flags: &[&str]) {
         Ok(rsync) => {
             run(&rsync, &["-a", &at("before/"), &at("copy/")], root);
             check("rsync");
-            run(&rsync, &["-a", "--delete", &format!("--link-dest={}", at("before")), &at("before/"), &at("linked/")], root);
+            run(
+                &rsync,
+                &["-a", "--delete", &format!("--link-dest={}", at("before")), &at("before/"), &at("linked/")],
+                root,
+            );
             check("rsync --link-dest");
         }
         Err(reason) => skipped(reason),
@@ -103,8 +112,10 @@ fn programs_at_work(place: Place, flags: &[&str]) {
     run("chmod", &["-R", "go-w", "hard"], root);
     run("rm", &["-rf", "before", "linked", "clone", name], root);
     check("rm -rf");
-    let records = daemon.changes(0);
-    assert!(records.iter().all(|record| record["how"] != "sweep"), "a sweep had to help");
+    let swept: Vec<_> = daemon.changes(0).into_iter().filter(|record| record["how"] == "sweep").collect();
+    // inotify may be outrun; then it says so. A mark may not.
+    let told = flags.contains(&"inotify") && swept.iter().any(|record| record["op"] == "gap");
+    assert!(swept.is_empty() || told, "{} records by a sweep, the first: {:#?}", swept.len(), swept.first());
 }
 
 #[test]

@@ -6,10 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
-use indexer_tests::{
-    Daemon, Place, TmpfsMount, find_json, indexer, need_root,
-    skipped, stderr, wait_for,
-};
+use indexer_tests::{Daemon, Place, TmpfsMount, find_json, indexer, need_root, skipped, stderr, wait_for};
 use rustix::process::Signal;
 
 fn watch(state: &Path, roots: &[&Path]) -> Output {
@@ -126,13 +123,18 @@ fn a_damaged_or_newer_index_is_refused_and_left_alone() {
         ("a header of noise", torn),
     ] {
         fs::write(&index, &bytes).unwrap();
-        for command in [vec!["watch"], vec!["find"], vec!["status"], vec!["du"], vec!["changes"], vec!["scan"]] {
+        for command in
+            [vec!["watch"], vec!["find"], vec!["status"], vec!["du"], vec!["changes"], vec!["scan"]]
+        {
             let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
                 command.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>).collect();
             let said = indexer(&state, &arguments);
             let error = stderr(&said);
             assert_eq!(said.status.code(), Some(3), "{what}, {command:?}: {error}");
-            assert!(error.contains("index.redb") && !error.contains("panicked"), "{what}, {command:?}: {error}");
+            assert!(
+                error.contains("index.redb") && !error.contains("panicked"),
+                "{what}, {command:?}: {error}"
+            );
         }
         assert!(fs::read(&index).unwrap() == bytes, "{what}: the file was touched");
     }
@@ -192,7 +194,8 @@ fn a_second_daemon_is_refused_by_name_and_pid() {
 #[test]
 fn two_roots_then_a_third_and_a_start_that_names_none() {
     let ground = Place::Here.open().unwrap();
-    let (one, two, three) = (ground.root().join("one"), ground.root().join("two"), ground.root().join("three"));
+    let (one, two, three) =
+        (ground.root().join("one"), ground.root().join("two"), ground.root().join("three"));
     for root in [&one, &two, &three] {
         fs::create_dir(root).unwrap();
         fs::write(root.join("file"), b"x").unwrap();
@@ -217,7 +220,12 @@ fn two_roots_then_a_third_and_a_start_that_names_none() {
     daemon.assert_exact(&three);
     let paths = |daemon: &Daemon| -> Vec<String> {
         let status = daemon.status();
-        status["roots"].as_array().unwrap().iter().map(|root| root["path"].as_str().unwrap().to_owned()).collect()
+        status["roots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|root| root["path"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert!(daemon.terminate().success());
 
@@ -242,7 +250,9 @@ fn excludes_and_depth_bound_the_scope() {
     let ground = Place::Here.open().unwrap();
     let root = ground.root();
     let make = |prefix: &str| {
-        for path in ["keep/a.txt", "keep/b.tmp", "cache/x", "deep/1/2/3/4", "keep/skipped/in", "keep/private.key"] {
+        for path in
+            ["keep/a.txt", "keep/b.tmp", "cache/x", "deep/1/2/3/4", "keep/skipped/in", "keep/private.key"]
+        {
             let path = root.join(prefix).join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"x").unwrap();

@@ -27,7 +27,9 @@ pub(crate) struct StateLock {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     /// Another process writes to it.
-    #[error("{path} is in use by {name} (pid {pid}); ask that one, stop it, or name another folder by --state")]
+    #[error(
+        "{path} is in use by {name} (pid {pid}); ask that one, stop it, or name another folder by --state"
+    )]
     InUse {
         /// The folder.
         path: String,

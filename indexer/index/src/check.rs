@@ -112,18 +112,18 @@ impl Reader {
             if row.stat.is_directory() {
                 let slot = directories.entry(id).or_default();
                 slot.0 = row.place.as_ref().map(|place| place.dir);
-                add(&mut slot.1, &own_totals(&row));
+                slot.1.add(&Totals::of(&row.stat));
             } else if row.many_names {
                 counted.push(id);
             } else if let Some(place) = &row.place {
-                add(&mut directories.entry(place.dir).or_default().1, &own_totals(&row));
+                directories.entry(place.dir).or_default().1.add(&Totals::of(&row.stat));
             }
             Ok(true)
         })?;
         for id in counted {
             let Some(row) = self.row(id)? else { continue };
             for dir in self.counted_at(id, &directories, tops)? {
-                add(&mut directories.entry(dir).or_default().1, &own_totals(&row));
+                directories.entry(dir).or_default().1.add(&Totals::of(&row.stat));
             }
         }
         Ok(directories)
@@ -219,7 +219,7 @@ fn add_up(directories: &mut Own, mut circle: impl FnMut(EntryId)) -> Vec<EntryId
     for (_, id) in &order {
         let (parent, totals) = directories[id];
         if let Some((_, up)) = parent.and_then(|parent| directories.get_mut(&parent)) {
-            add(up, &totals);
+            up.add(&totals);
         }
     }
     order.into_iter().map(|(_, id)| id).collect()
@@ -276,23 +276,4 @@ impl Index {
     pub fn file_length(&self) -> u64 {
         self.path().symlink_metadata().map_or(0, |meta| meta.len())
     }
-}
-
-fn own_totals(row: &Row) -> Totals {
-    let directory = row.stat.is_directory();
-    Totals {
-        files: u64::from(!directory),
-        directories: u64::from(directory),
-        bytes: row.stat.size,
-        allocated: row.stat.allocated,
-        newest: row.stat.changed,
-    }
-}
-
-fn add(to: &mut Totals, more: &Totals) {
-    to.files += more.files;
-    to.directories += more.directories;
-    to.bytes += more.bytes;
-    to.allocated += more.allocated;
-    to.newest = to.newest.max(more.newest);
 }

@@ -94,3 +94,27 @@ pub struct Totals {
     /// The newest change time ever seen in it: it never goes back, not even when that entry goes.
     pub newest: Time,
 }
+
+impl Totals {
+    /// What one entry adds to its directory, or a directory to itself.
+    #[must_use]
+    pub fn of(stat: &Stat) -> Totals {
+        let directory = stat.is_directory();
+        Totals {
+            files: u64::from(!directory),
+            directories: u64::from(directory),
+            bytes: stat.size,
+            allocated: stat.allocated,
+            newest: stat.changed,
+        }
+    }
+
+    /// Adds what counts elsewhere too.
+    pub fn add(&mut self, more: &Totals) {
+        self.files += more.files;
+        self.directories += more.directories;
+        self.bytes += more.bytes;
+        self.allocated += more.allocated;
+        self.newest = self.newest.max(more.newest);
+    }
+}

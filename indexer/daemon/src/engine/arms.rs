@@ -78,7 +78,13 @@ impl Arms {
 
     /// Arms a directory that is about to be listed: its volume if that is new, itself where every
     /// directory needs a watch. `point` gives a path to it.
-    pub(crate) fn arm(&self, dir: EntryId, device: u64, fd: BorrowedFd<'_>, point: &dyn Fn() -> Vec<u8>) -> Arc<Arm> {
+    pub(crate) fn arm(
+        &self,
+        dir: EntryId,
+        device: u64,
+        fd: BorrowedFd<'_>,
+        point: &dyn Fn() -> Vec<u8>,
+    ) -> Arc<Arm> {
         let arm = self.volume(dir.volume, device, fd, point);
         if let Tier::Inotify(tier) = &arm.tier
             && let Err(error) = tier.add(dir, fd)
@@ -152,7 +158,13 @@ impl Arms {
         self.unwatched.store(0, Ordering::Relaxed);
     }
 
-    fn volume(&self, volume: VolumeId, device: u64, fd: BorrowedFd<'_>, point: &dyn Fn() -> Vec<u8>) -> Arc<Arm> {
+    fn volume(
+        &self,
+        volume: VolumeId,
+        device: u64,
+        fd: BorrowedFd<'_>,
+        point: &dyn Fn() -> Vec<u8>,
+    ) -> Arc<Arm> {
         let mut state = self.lock();
         if let Some(arm) = state.volumes.get(&volume) {
             return arm.clone();
@@ -183,7 +195,9 @@ impl Arms {
             Backend::Sweep => return (Tier::Sweep, "asked for".to_owned()),
             Backend::Inotify => {}
             Backend::Auto | Backend::Fanotify => match self.fanotify(volume, device, fd) {
-                Ok(reader) => return (Tier::Fanotify(reader), "the whole file system by one mark".to_owned()),
+                Ok(reader) => {
+                    return (Tier::Fanotify(reader), "the whole file system by one mark".to_owned());
+                }
                 Err(error) => why_not = format!("fanotify: {error}"),
             },
         }
@@ -201,7 +215,12 @@ impl Arms {
         }
     }
 
-    fn fanotify(&self, volume: VolumeId, device: u64, fd: BorrowedFd<'_>) -> Result<FanotifyReader, watch::ArmError> {
+    fn fanotify(
+        &self,
+        volume: VolumeId,
+        device: u64,
+        fd: BorrowedFd<'_>,
+    ) -> Result<FanotifyReader, watch::ArmError> {
         let ignored = self.ignored.iter().filter(|(on, _)| *on == device).map(|(_, inode)| *inode).collect();
         let reader = FanotifyGroup::arm(volume, fd, ignored)?.start(self.pending.clone())?;
         if let Some(file) = &self.index_file {

@@ -44,7 +44,8 @@ impl Core {
         if !self.shared.one_pass {
             self.arm_roots()?;
         }
-        let new: Vec<usize> = (0..self.trees.len()).filter(|at| self.trees[*at].row.seeded.is_none()).collect();
+        let new: Vec<usize> =
+            (0..self.trees.len()).filter(|at| self.trees[*at].row.seeded.is_none()).collect();
         let known: Vec<usize> =
             (0..self.trees.len()).filter(|at| !new.contains(at) && self.trees[*at].present).collect();
         if !new.is_empty() {
@@ -125,7 +126,8 @@ impl Core {
         let seen = Time::now();
         let roots = trees.iter().map(|at| SeedRoot { row: self.trees[*at].row.clone(), seen }).collect();
         let edits = Edits { volumes: self.shared.volumes.take_unsaved(), ..Edits::default() };
-        let records = self.with_progress("loading", &walked, || self.shared.index.load(seed, roots, edits))?;
+        let records =
+            self.with_progress("loading", &walked, || self.shared.index.load(seed, roots, edits))?;
         for record in &records {
             if let Body::Seeded(seeded) = &record.body
                 && let Some(tree) = self.trees.iter_mut().find(|tree| tree.row.id == record.root)
@@ -203,7 +205,8 @@ impl Core {
         };
         let walked = scan::Progress::default();
         let arms = self.config.arms(&self.shared);
-        let visitor = SweepVisitor::new(&self.shared.index, arms, &self.shared.pending, &self.shared.stop, how);
+        let visitor =
+            SweepVisitor::new(&self.shared.index, arms, &self.shared.pending, &self.shared.stop, how);
         let result = self.with_progress("sweeping", &walked, || {
             scan::walk(&tree.scope, start, self.config.threads, &visitor, &self.shared.stop, &walked)
         });
@@ -357,7 +360,10 @@ impl Core {
         }
         let opened = self.trees[at].scope.open();
         let (Ok(_), Some(top)) = (&opened, self.trees[at].scope.root_entry()) else {
-            return Err(EngineError::Root { path: self.trees[at].display(), why: why_lost(&opened.map(|_| ())) });
+            return Err(EngineError::Root {
+                path: self.trees[at].display(),
+                why: why_lost(&opened.map(|_| ())),
+            });
         };
         let old = self.trees[at].row.top;
         self.held.push((reconcile::Held { id: old, place: None }, Instant::now()));
@@ -456,7 +462,10 @@ fn outside(path: &[u8]) -> EngineError {
 }
 
 fn outside_error(path: &[u8], error: scan::Errno) -> EngineError {
-    EngineError::Root { path: String::from_utf8_lossy(path).into_owned(), why: format!("cannot be opened: {error}") }
+    EngineError::Root {
+        path: String::from_utf8_lossy(path).into_owned(),
+        why: format!("cannot be opened: {error}"),
+    }
 }
 
 impl super::config::EngineConfig {

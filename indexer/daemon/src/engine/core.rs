@@ -70,6 +70,8 @@ pub(crate) struct Core {
     last_trim: Instant,
     last_presence: Instant,
     last_sweep: Instant,
+    /// A settle is under way: looks at files that a writer is at are not put off.
+    pub(crate) settling: bool,
     stopping: bool,
 }
 
@@ -93,9 +95,11 @@ impl Core {
             unseen: 0,
             last_unseen: now,
             swept: super::status::SweepReport::default(),
-            last_trim: now,
+            // Due at once: a daemon that is often restarted trims too.
+            last_trim: now.checked_sub(TRIM_EVERY).unwrap_or(now),
             last_presence: now,
             last_sweep: now,
+            settling: false,
             stopping: false,
         }
     }
@@ -131,7 +135,10 @@ impl Core {
     }
 
     fn has_work(&self) -> bool {
-        !self.shared.pending.is_empty() || !self.todo.is_empty() || !self.held.is_empty() || !self.astray.is_empty()
+        !self.shared.pending.is_empty()
+            || !self.todo.is_empty()
+            || !self.held.is_empty()
+            || !self.astray.is_empty()
     }
 
     /// How long there is nothing to do but wait for hints and requests.

@@ -96,6 +96,13 @@ impl Core {
 
     /// The barrier: returns when every change made before the call is in the index and the journal.
     pub(crate) fn settle(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
+        self.settling = true;
+        let settled = self.settle_now(deadline);
+        self.settling = false;
+        settled
+    }
+
+    fn settle_now(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
         let start = Instant::now();
         self.due_writing(start, true);
         self.barrier(deadline)?;
@@ -188,7 +195,8 @@ impl Core {
 
     /// Commits a record about the stream.
     pub(crate) fn say(&mut self, message: Message) -> Result<(), EngineError> {
-        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        let mut round =
+            Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         round.message(message);
         round.flush(Holds::Keep)
     }
@@ -222,7 +230,8 @@ impl Core {
             .map(Todo::Names)
             .chain(batch.inodes.into_iter().map(|(id, flags, how)| Todo::Inode(id, flags, how)))
             .chain(self.todo.drain(..own));
-        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        let mut round =
+            Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         let mut unknown = Vec::new();
         let mut astray = Vec::new();
         for item in work {
@@ -284,7 +293,8 @@ impl Core {
             return Ok(());
         }
         let how = self.how(expired[0].id.volume);
-        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        let mut round =
+            Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         round.end_holds(expired, how)?;
         let left = round.left;
         self.take_over(left, Instant::now())
@@ -310,7 +320,8 @@ impl Core {
         }
         let again = std::mem::take(&mut self.astray);
         let count = again.len();
-        let mut round = Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        let mut round =
+            Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         let mut still = Vec::new();
         for item in again {
             if round.work(&item)? == Fate::Astray {
@@ -326,7 +337,10 @@ impl Core {
             self.astray.extend(still);
         } else if !still.is_empty() {
             // Everything that could say where it went has been looked at: it cannot be read.
-            tracing::debug!(count = still.len(), "directories that cannot be opened are left to the next sweep");
+            tracing::debug!(
+                count = still.len(),
+                "directories that cannot be opened are left to the next sweep"
+            );
             self.look_for_lost()?;
         }
         Ok(())
@@ -334,7 +348,7 @@ impl Core {
 
     /// Takes out looks at files that a writer is at and that have a young record.
     fn put_off_writes(&mut self, batch: &mut watch::Batch) -> Result<(), EngineError> {
-        if self.writing.is_empty() {
+        if self.settling || self.writing.is_empty() {
             return Ok(());
         }
         let reader = self.shared.index.read()?;
@@ -348,7 +362,9 @@ impl Core {
                     false => None,
                 };
                 match file {
-                    Some(file) if self.writing.is_paced(file, now) => self.writing.defer(file, hints, name, flags),
+                    Some(file) if self.writing.is_paced(file, now) => {
+                        self.writing.defer(file, hints, name, flags)
+                    }
                     _ => kept.push((name, flags)),
                 }
             }

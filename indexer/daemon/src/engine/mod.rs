@@ -39,8 +39,8 @@ use self::arms::Arms;
 use self::core::Core;
 use self::shared::{Request, Shared, View};
 use self::status::{Settled, Status, SweepReport};
-use self::volumes::Volumes;
 pub(crate) use self::view::of_index;
+use self::volumes::Volumes;
 use crate::state::{StateDir, StateLock};
 
 /// A running engine. Dropping it stops it.
@@ -64,7 +64,11 @@ pub(crate) struct ScanReport {
 ///
 /// # Errors
 /// When the index cannot be opened or made.
-pub(crate) fn start(state: &StateDir, lock: StateLock, config: EngineConfig) -> Result<Arc<Engine>, EngineError> {
+pub(crate) fn start(
+    state: &StateDir,
+    lock: StateLock,
+    config: EngineConfig,
+) -> Result<Arc<Engine>, EngineError> {
     let shared = open(state, &config, false)?;
     let core = Core::new(Arc::clone(&shared), config);
     let of_thread = Arc::clone(&shared);
@@ -87,7 +91,11 @@ pub(crate) fn start(state: &StateDir, lock: StateLock, config: EngineConfig) -> 
 ///
 /// # Errors
 /// When the index cannot be opened, or a root not be read.
-pub(crate) fn scan(state: &StateDir, lock: StateLock, config: EngineConfig) -> Result<ScanReport, EngineError> {
+pub(crate) fn scan(
+    state: &StateDir,
+    lock: StateLock,
+    config: EngineConfig,
+) -> Result<ScanReport, EngineError> {
     let shared = open(state, &config, true)?;
     let start = Instant::now();
     let before = shared.index.read()?.seq()?;
@@ -122,8 +130,7 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
     let volumes = Volumes::new(index.read()?.volumes()?);
     let durable = tokio::sync::watch::Sender::new(index.read()?.seq()?.0);
     let pending = Arc::new(watch::Pending::default());
-    let arms =
-        Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), Shared::index_file(&path));
+    let arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), Shared::index_file(&path));
     scan::raise_descriptor_limit();
     Ok(Arc::new(Shared {
         index,
@@ -225,7 +232,10 @@ impl Engine {
         self.shared.view().failed.clone()
     }
 
-    fn ask<T>(&self, request: impl FnOnce(SyncSender<Result<T, EngineError>>) -> Request) -> Result<Receiver<Result<T, EngineError>>, EngineError> {
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(SyncSender<Result<T, EngineError>>) -> Request,
+    ) -> Result<Receiver<Result<T, EngineError>>, EngineError> {
         if let Some(why) = self.failed() {
             return Err(EngineError::Failed(why));
         }

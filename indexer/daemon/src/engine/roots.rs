@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use index::RootRow;
-use record::{EntryId, RootId, Time};
 use reconcile::Root;
+use record::{EntryId, RootId, Time};
 use scan::{Rules, Scope};
 
 use super::config::{RootConfig, StoredRules};
@@ -54,7 +54,9 @@ impl Tree {
         let row = match (stored, top, opened) {
             (Some(row), _, opened) => {
                 let present = match (&opened, top) {
-                    (Ok((_, seen)), Some(top)) => top == row.top && shared.is_same_directory(row.top, &seen.stat)?,
+                    (Ok((_, seen)), Some(top)) => {
+                        top == row.top && shared.is_same_directory(row.top, &seen.stat)?
+                    }
                     _ => false,
                 };
                 let lost = if present { None } else { Some(why_lost(&opened.map(|_| ()))) };

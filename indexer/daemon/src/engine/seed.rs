@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use index::{Blind, IndexError, Seed, SeedWorker};
-use record::{EntryId, Name, RootId, Stat, Time, Totals};
+use record::{EntryId, Name, RootId, Time, Totals};
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
@@ -72,17 +72,6 @@ pub(crate) struct Worker {
     sums: Totals,
 }
 
-fn totals_of(stat: &Stat) -> Totals {
-    let directory = stat.is_directory();
-    Totals {
-        files: u64::from(!directory),
-        directories: u64::from(directory),
-        bytes: stat.size,
-        allocated: stat.allocated,
-        newest: stat.changed,
-    }
-}
-
 impl SeedVisitor<'_> {
     /// Ends the walk on the first error of a run file: it would be the disk's.
     fn check(&self, result: Result<(), IndexError>) {
@@ -113,7 +102,7 @@ impl Visitor for SeedVisitor<'_> {
         worker.sums = Totals::default();
         if dir.parent().is_none() {
             self.check(worker.seed.entry(self.root, dir.id, &seen.stat, None, worker.at));
-            dir.data.add(&totals_of(&seen.stat));
+            dir.data.add(&Totals::of(&seen.stat));
         }
         true
     }
@@ -121,8 +110,8 @@ impl Visitor for SeedVisitor<'_> {
     fn entry(&self, worker: &mut Worker, dir: &Directory<Sums>, name: &[u8], id: EntryId, seen: &Seen) {
         self.check(worker.seed.entry(self.root, id, &seen.stat, Some((dir.id, name)), worker.at));
         if SeedWorker::counts(&seen.stat) {
-            let one = totals_of(&seen.stat);
-            join(&mut worker.sums, &one);
+            let one = Totals::of(&seen.stat);
+            worker.sums.add(&one);
             if one.directories > 0 {
                 // Jobs for it may begin before this listing ends.
                 dir.data.own().insert(id, one);
@@ -161,7 +150,7 @@ impl Visitor for SeedVisitor<'_> {
         if let Some(parent) = dir.parent() {
             let mut whole = sums;
             if let Some(own) = parent.data.own().remove(&dir.id) {
-                join(&mut whole, &own);
+                whole.add(&own);
             }
             // The parent has this directory's own part from its listing.
             parent.data.add(&sums);
@@ -174,12 +163,4 @@ impl Visitor for SeedVisitor<'_> {
             self.check(worker.seed.totals(id, &own));
         }
     }
-}
-
-fn join(to: &mut Totals, more: &Totals) {
-    to.files += more.files;
-    to.directories += more.directories;
-    to.bytes += more.bytes;
-    to.allocated += more.allocated;
-    to.newest = to.newest.max(more.newest);
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use index::{Blind, Index, IndexError, Reader};
-use record::{EntryId, How, Kind, Name, Row, Time};
 use reconcile::{Stored, same_entry};
+use record::{EntryId, How, Kind, Name, Row, Time};
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
 use watch::{Flags, Hint, Pending, What};
@@ -37,13 +37,22 @@ pub(crate) struct SweepVisitor<'a> {
 pub(crate) struct Worker {
     reader: Option<Reader>,
     at: Time,
+    /// The directory in work has a row. One that is new is listed when its name is looked at; it is walked all the
+    /// same, since directories that are known may have moved into it, and only a sweep sees what changed in those.
+    known: bool,
     /// Names of the directory in work that the index has too.
     matched: u64,
     hints: Vec<Hint>,
 }
 
 impl<'a> SweepVisitor<'a> {
-    pub(crate) fn new(index: &'a Index, arms: Option<&'a Arms>, pending: &'a Pending, stop: &'a AtomicBool, how: How) -> Self {
+    pub(crate) fn new(
+        index: &'a Index,
+        arms: Option<&'a Arms>,
+        pending: &'a Pending,
+        stop: &'a AtomicBool,
+        how: How,
+    ) -> Self {
         SweepVisitor {
             index,
             arms,
@@ -85,7 +94,6 @@ impl<'a> SweepVisitor<'a> {
     }
 }
 
-
 /// Whether a row whose last record was not complete can be completed: nobody wrote it lately.
 fn completes(row: &Row, at: Time) -> bool {
     row.writing && row.stat.modified < at.minus_ns(QUIET_NS)
@@ -96,7 +104,13 @@ impl Visitor for SweepVisitor<'_> {
     type Data = ();
 
     fn worker(&self) -> Worker {
-        Worker { reader: self.check(self.index.read()), at: Time::now(), matched: 0, hints: Vec::new() }
+        Worker {
+            reader: self.check(self.index.read()),
+            at: Time::now(),
+            known: false,
+            matched: 0,
+            hints: Vec::new(),
+        }
     }
 
     fn finish(&self, worker: Worker) {
@@ -106,17 +120,21 @@ impl Visitor for SweepVisitor<'_> {
     fn enter(&self, worker: &mut Worker, dir: &Directory<()>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
         let Some(reader) = &worker.reader else { return false };
         let Some(row) = self.check(reader.row(dir.id)) else { return false };
-        // A directory that is new is armed and listed when its name is looked at.
-        let known = row.is_some_and(|row| same_entry(&row, &seen.stat));
-        if known && let Some(arms) = self.arms {
+        worker.known = row.is_some_and(|row| same_entry(&row, &seen.stat));
+        if worker.known
+            && let Some(arms) = self.arms
+        {
             arms.arm(dir.id, seen.device, fd, &|| dir.path());
         }
         worker.at = Time::now();
         worker.matched = 0;
-        known
+        true
     }
 
     fn entry(&self, worker: &mut Worker, dir: &Directory<()>, name: &[u8], id: EntryId, seen: &Seen) {
+        if !worker.known {
+            return;
+        }
         let Some((named, row)) = self.stored(worker, dir.id, name, id) else { return };
         worker.matched += u64::from(named);
         let flags = match &row {
@@ -144,16 +162,26 @@ impl Visitor for SweepVisitor<'_> {
         self.partial.fetch_add(1, Ordering::Relaxed);
         if let Some(name) = name {
             // What cannot be entered can still be looked at from outside.
-            worker.hints.push(self.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, Flags::NONE));
+            worker.hints.push(self.hint(
+                dir.id,
+                What::Entry { dir: dir.id.inode, name: name.into() },
+                Flags::NONE,
+            ));
         }
         let blind = Blind { since: worker.at, why: format!("{doing}: {error}") };
         self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
     }
 
     fn listed(&self, worker: &mut Worker, dir: &Directory<()>, seen: &Seen, complete: bool) {
-        let Some(reader) = &worker.reader else { return };
+        let Some(reader) = worker.reader.as_ref().filter(|_| worker.known) else { return };
         let mut stored = 0;
-        if self.check(reader.each_child::<IndexError>(dir.id, |_, _| { stored += 1; Ok(true) })).is_none() {
+        if self
+            .check(reader.each_child::<IndexError>(dir.id, |_, _| {
+                stored += 1;
+                Ok(true)
+            }))
+            .is_none()
+        {
             return;
         }
         let Some(row) = self.check(reader.row(dir.id)) else { return };

@@ -18,9 +18,10 @@ impl Shared {
             uptime_s: self.started.elapsed().as_secs(),
             rss_bytes: resident_bytes(),
             pending: self.pending.len() as u64,
-            lag_ms: self.pending.oldest().map_or(0, |at| {
-                u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)
-            }),
+            lag_ms: self
+                .pending
+                .oldest()
+                .map_or(0, |at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
             ..Status::default()
         };
         let read = self.index.read().and_then(|reader| of_index(&self.index, &reader, &mut status));
@@ -39,7 +40,11 @@ impl Shared {
                 root.reason.clone_from(&shown.reason);
                 root.lost.clone_from(&shown.lost);
                 root.watches = shown.watches;
-                if shown.state == "live" && shown.unwatched == 0 && shown.backend != "sweep" && status.pending == 0 {
+                if shown.state == "live"
+                    && shown.unwatched == 0
+                    && shown.backend != "sweep"
+                    && status.pending == 0
+                {
                     root.verified_ns = Some(record::Time::now().0);
                 }
                 if shown.unwatched > 0 {

@@ -41,7 +41,10 @@ impl Volumes {
                 Some(other) if *other != device && is_mounted(*other) => {
                     // A clone or a snapshot mounted beside the original: told apart by the device while
                     // both live.
-                    warn!(volume = id.0, "two live file systems have one identity; the second is numbered anew");
+                    warn!(
+                        volume = id.0,
+                        "two live file systems have one identity; the second is numbered anew"
+                    );
                 }
                 _ => {
                     state.live.insert(id, device);

@@ -47,7 +47,8 @@ impl Writing {
     pub(crate) fn is_paced(&mut self, file: EntryId, now: Instant) -> bool {
         let Some(times) = self.files.get_mut(&file) else { return false };
         times.written = now;
-        now.duration_since(times.recorded) < PACE && self.deferred.len() + self.deferred_inodes.len() < MOST_DEFERRED
+        now.duration_since(times.recorded) < PACE
+            && self.deferred.len() + self.deferred_inodes.len() < MOST_DEFERRED
     }
 
     pub(crate) fn defer(&mut self, file: EntryId, hints: &DirHints, name: Name, flags: Flags) {
@@ -79,7 +80,9 @@ impl Writing {
     pub(crate) fn due(&mut self, now: Instant, all: bool) -> watch::Batch {
         let mut batch = watch::Batch::default();
         let files = &self.files;
-        let ready = |file: &EntryId| all || files.get(file).is_none_or(|times| now.duration_since(times.recorded) >= PACE);
+        let ready = |file: &EntryId| {
+            all || files.get(file).is_none_or(|times| now.duration_since(times.recorded) >= PACE)
+        };
         let mut by_dir: FxHashMap<EntryId, DirHints> = FxHashMap::default();
         self.deferred.retain(|(dir, name), deferred| {
             if !ready(&deferred.file) {
@@ -121,7 +124,8 @@ impl Writing {
 
     /// When something here is due next.
     pub(crate) fn next(&self, quiet: Duration) -> Option<Instant> {
-        let pace = if self.deferred.is_empty() && self.deferred_inodes.is_empty() { quiet } else { PACE.min(quiet) };
+        let pace =
+            if self.deferred.is_empty() && self.deferred_inodes.is_empty() { quiet } else { PACE.min(quiet) };
         self.files.values().map(|times| (times.recorded + pace).min(times.written + quiet)).min()
     }
 }

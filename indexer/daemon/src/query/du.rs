@@ -3,7 +3,7 @@
 use index::Reader;
 use reconcile::Stored as _;
 use record::wire::v1;
-use record::{EntryId, Row, Time, Totals};
+use record::{EntryId, Row, Totals};
 use rustc_hash::FxHashSet;
 
 use crate::query::{DuRequest, Emit, QueryError, bytes, push_name, resolve, root_paths};
@@ -88,7 +88,7 @@ fn largest_first(found: &mut [(Vec<u8>, Totals)]) {
 
 fn sum(reader: &Reader, id: EntryId, row: &Row, exact: bool) -> Result<Totals, QueryError> {
     if !row.stat.is_directory() {
-        return Ok(own(row));
+        return Ok(Totals::of(&row.stat));
     }
     if exact {
         return added_up(reader, id, row);
@@ -98,7 +98,7 @@ fn sum(reader: &Reader, id: EntryId, row: &Row, exact: bool) -> Result<Totals, Q
 
 /// Every inode below once, however many names it has there.
 fn added_up(reader: &Reader, top: EntryId, row: &Row) -> Result<Totals, QueryError> {
-    let mut totals = own(row);
+    let mut totals = Totals::of(&row.stat);
     let mut counted: FxHashSet<EntryId> = FxHashSet::default();
     let mut waiting = vec![top];
     while let Some(dir) = waiting.pop() {
@@ -112,7 +112,7 @@ fn added_up(reader: &Reader, top: EntryId, row: &Row) -> Result<Totals, QueryErr
                 } else if row.many_names && !counted.insert(*id) {
                     continue;
                 }
-                add(&mut totals, &own(&row));
+                totals.add(&Totals::of(&row.stat));
             }
             page = reader.children(dir, Some(&last), PAGE)?;
         }
@@ -120,23 +120,4 @@ fn added_up(reader: &Reader, top: EntryId, row: &Row) -> Result<Totals, QueryErr
     // The newest change ever is not in the rows of today.
     totals.newest = reader.totals(top)?.map_or(totals.newest, |stored| stored.newest);
     Ok(totals)
-}
-
-fn own(row: &Row) -> Totals {
-    let directory = row.stat.is_directory();
-    Totals {
-        files: u64::from(!directory),
-        directories: u64::from(directory),
-        bytes: row.stat.size,
-        allocated: row.stat.allocated,
-        newest: row.stat.changed,
-    }
-}
-
-fn add(to: &mut Totals, more: &Totals) {
-    to.files += more.files;
-    to.directories += more.directories;
-    to.bytes += more.bytes;
-    to.allocated += more.allocated;
-    to.newest = Time(to.newest.0.max(more.newest.0));
 }

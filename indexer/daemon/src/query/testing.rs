@@ -54,7 +54,7 @@ pub(crate) fn of_stats(root: &[u8], top: Stat, inode: u64, leaves: &[(&[u8], u64
     let mut worker = seed.worker();
     let at = Time(0);
     worker.entry(RootId(1), id(inode), &top, None, at).expect("written");
-    let mut directories: Vec<(Vec<u8>, EntryId, Totals)> = vec![(Vec::new(), id(inode), own(&top))];
+    let mut directories: Vec<(Vec<u8>, EntryId, Totals)> = vec![(Vec::new(), id(inode), Totals::of(&top))];
     for (path, inode, stat) in leaves {
         let cut = path.iter().rposition(|&byte| byte == b'/');
         let (dir, name) = cut.map_or((&b""[..], *path), |cut| (&path[..cut], &path[cut + 1..]));
@@ -89,32 +89,17 @@ fn count(
         if !SeedWorker::counts(stat) {
             continue;
         }
-        let own = own(stat);
+        let own = Totals::of(stat);
         for (dir, _, totals) in &mut *directories {
             let below =
                 dir.is_empty() || path.strip_prefix(&dir[..]).is_some_and(|rest| rest.starts_with(b"/"));
             if below || *path == dir.as_slice() {
-                totals.files += own.files;
-                totals.directories += own.directories;
-                totals.bytes += own.bytes;
-                totals.allocated += own.allocated;
-                totals.newest = totals.newest.max(own.newest);
+                totals.add(&own);
             }
         }
     }
     for (_, id, totals) in &*directories {
         worker.totals(*id, totals).expect("written");
-    }
-}
-
-fn own(stat: &Stat) -> Totals {
-    let directory = stat.is_directory();
-    Totals {
-        files: u64::from(!directory),
-        directories: u64::from(directory),
-        bytes: stat.size,
-        allocated: stat.allocated,
-        newest: stat.changed,
     }
 }
 

@@ -308,13 +308,7 @@ impl Group {
 
 /// Notes that an entry with several links counts in `dir`.
 fn add(sums: &mut Sorter, dir: EntryId, row: &Row) -> RunResult<()> {
-    let one = Totals {
-        files: 1,
-        directories: 0,
-        bytes: row.stat.size,
-        allocated: row.stat.allocated,
-        newest: row.stat.changed,
-    };
+    let one = Totals::of(&row.stat);
     let mut bytes = Vec::new();
     put_totals(&mut bytes, &one);
     sums.push(&dir_prefix(dir), &[], &bytes)
@@ -354,7 +348,7 @@ fn add_sums(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
         let sum = decode_totals(dir, value)?;
         let mut at = Some(dir);
         while let Some(id) = at {
-            join(all.entry(id).or_default(), &sum);
+            all.entry(id).or_default().add(&sum);
             at = match parents.get(&id) {
                 Some(parent) => *parent,
                 None => {
@@ -386,19 +380,12 @@ fn write_sums(
             Some(value) => decode_totals(id, value.value())?,
             None => Totals::default(),
         };
-        join(&mut new, &sum);
+        new.add(&sum);
         let mut bytes = Vec::new();
         put_totals(&mut bytes, &new);
         table.insert(key(id), &bytes[..])?;
     }
     Ok(())
-}
-
-fn join(to: &mut Totals, more: &Totals) {
-    to.files += more.files;
-    to.bytes += more.bytes;
-    to.allocated += more.allocated;
-    to.newest = to.newest.max(more.newest);
 }
 
 fn decode_row(id: EntryId, bytes: &[u8]) -> RunResult<Row> {

@@ -85,14 +85,19 @@ mod ns {
     pub(super) mod option {
         use super::{Deserialize, Deserializer, Ns, Serializer};
 
-        pub(in super::super) fn serialize<S: Serializer>(value: &Option<i128>, to: S) -> Result<S::Ok, S::Error> {
+        pub(in super::super) fn serialize<S: Serializer>(
+            value: &Option<i128>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
             match value {
                 Some(value) => to.serialize_some(value),
                 None => to.serialize_none(),
             }
         }
 
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i128>, D::Error> {
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<i128>, D::Error> {
             Ok(Option::<Ns>::deserialize(from)?.map(|ns| ns.0))
         }
     }
@@ -483,8 +488,13 @@ mod tests {
             path: b"/r/\xff\n".as_slice().into(),
             old_path: Some(b"/r/a".as_slice().into()),
         };
-        let record =
-            Record { seq: Seq(2), seen: Time(9), how: How::Inotify, root: RootId(1), body: Body::Change(Box::new(change)) };
+        let record = Record {
+            seq: Seq(2),
+            seen: Time(9),
+            how: How::Inotify,
+            root: RootId(1),
+            body: Body::Change(Box::new(change)),
+        };
         let written = Change::new(&record, b"/r");
         let text = serde_json::to_string(&written).unwrap();
         let read: Change = serde_json::from_str(&text).unwrap();

@@ -1,0 +1,136 @@
+//! Whole directories: what is in them that the index does not have, and the other way round.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use index::IndexError;
+use reconcile::Found;
+use record::{EntryId, How, Name, Place};
+use watch::Flags;
+
+use super::{Fate, MOST_FRESH, Round, Todo};
+use crate::engine::error::EngineError;
+use crate::engine::open::Dir;
+
+impl Round<'_> {
+    /// Lists a known directory, looks at what differs, notices what is gone.
+    pub(super) fn list(&mut self, id: EntryId, below: bool, how: How) -> Result<Fate, EngineError> {
+        if self.batch.row_of(id)?.is_none() {
+            return Ok(Fate::Unknown);
+        }
+        let Some(dir) = self.open(id, None, how)? else { return Ok(Fate::Astray) };
+        self.list_open(&dir, below, how)?;
+        self.list_fresh()?;
+        Ok(Fate::Done)
+    }
+
+    pub(super) fn list_fresh(&mut self) -> Result<(), EngineError> {
+        while let Some((id, how)) = self.fresh.pop() {
+            match self.open(id, None, how)? {
+                Some(dir) => self.list_open(&dir, false, how)?,
+                // In the index without what is in it: it must be listed, wherever it is now.
+                None => self.left.astray.push(Todo::List(id, false, how)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn list_later(&mut self, id: EntryId, how: How) {
+        if self.fresh.len() < MOST_FRESH {
+            self.fresh.push((id, how));
+        } else {
+            self.left.todo.push_back(Todo::List(id, false, how));
+        }
+    }
+
+    fn list_open(&mut self, dir: &Rc<Dir>, below: bool, how: How) -> Result<(), EngineError> {
+        let point = || dir.spot.path(self.tops);
+        self.shared.arms.arm(dir.id, dir.seen.device, dir.fd.as_fd(), &point);
+        let names = match Names::read(dir) {
+            Ok(names) => names,
+            Err(error) => {
+                self.trouble(dir, b".", error);
+                return Ok(());
+            }
+        };
+        for name in names.iter() {
+            let Some(id) = self.listed_name(dir, name, how)? else { continue };
+            if below {
+                self.left.todo.push_back(Todo::List(id, true, how));
+            }
+            self.flush_if_large()?;
+        }
+        self.missing(dir, &names, how)?;
+        self.own_stat(dir, how)
+    }
+
+    /// One name of a listing; answers the entry if it is a directory that was known before.
+    fn listed_name(&mut self, dir: &Rc<Dir>, name: &[u8], how: How) -> Result<Option<EntryId>, EngineError> {
+        let new = self.fresh.len();
+        if let scan::Look::Present(seen) = scan::look(dir.fd.as_fd(), name) {
+            let id = EntryId::new(dir.id.volume, seen.inode);
+            if seen.device == dir.seen.device
+                && seen.mount == dir.seen.mount
+                && self.batch.unchanged(dir.id, name, &Found { id, stat: seen.stat })?
+            {
+                return Ok(Some(id).filter(|_| seen.stat.is_directory()));
+            }
+        }
+        self.name(dir, name, Flags::NONE, how)?;
+        if self.fresh.len() > new {
+            return Ok(None);
+        }
+        let owner = self.batch.owner(&Place::new(dir.id, name))?;
+        let Some(id) = owner else { return Ok(None) };
+        Ok(self.batch.row_of(id)?.filter(|row| row.stat.is_directory()).map(|_| id))
+    }
+
+    /// Looks at stored names that a whole listing did not have.
+    fn missing(&mut self, dir: &Rc<Dir>, names: &Names, how: How) -> Result<(), EngineError> {
+        let mut listed = names.iter().peekable();
+        let mut gone: Vec<Name> = Vec::new();
+        self.reader.each_child::<IndexError>(dir.id, |name, _| {
+            while listed.peek().is_some_and(|next| *next < name) {
+                listed.next();
+            }
+            if listed.peek().is_none_or(|next| *next != name) {
+                gone.push(name.into());
+            }
+            Ok(true)
+        })?;
+        for name in gone {
+            self.name(dir, &name, Flags::NONE, how)?;
+            self.flush_if_large()?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of one directory, sorted, packed: a directory of a million costs some 20 MB for a moment.
+struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<(u32, u32)>,
+}
+
+impl Names {
+    fn read(dir: &Dir) -> Result<Names, scan::Errno> {
+        let mut names = Names { bytes: Vec::new(), ends: Vec::new() };
+        scan::list(dir.fd.as_fd(), &mut scan::ListBuffer::new(), &mut |name, _| {
+            let start = u32::try_from(names.bytes.len()).unwrap_or(u32::MAX);
+            names.bytes.extend_from_slice(name);
+            let end = u32::try_from(names.bytes.len()).unwrap_or(u32::MAX);
+            names.ends.push((start, end));
+        })?;
+        let bytes = &names.bytes;
+        names.ends.sort_unstable_by(|a, b| range(bytes, *a).cmp(range(bytes, *b)));
+        Ok(names)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.ends.iter().map(|ends| range(&self.bytes, *ends))
+    }
+}
+
+fn range(bytes: &[u8], (start, end): (u32, u32)) -> &[u8] {
+    &bytes[start as usize..end as usize]
+}

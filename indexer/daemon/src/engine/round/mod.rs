@@ -1,0 +1,310 @@
+//! One round: hints in, looks at the disk, a batch decided, committed. What it could not finish comes out.
+
+mod listing;
+mod names;
+mod way;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use index::{Edits, Message, Reader};
+use reconcile::{Batch, Held, Holds, Root};
+use record::{Body, EntryId, How, Op, Place, Record, VolumeId};
+use watch::{DirHints, Flags};
+
+use super::error::EngineError;
+use super::ghosts::Ghosts;
+use super::open::Opener;
+use super::roots::Tree;
+use super::shared::Shared;
+use super::writing::Writing;
+
+/// Entries a batch may touch before it is committed and another begun: about 8 MB.
+const MOST_TOUCHED: usize = 8192;
+
+/// Entries that the end of one directory may add to a batch.
+const MOST_DOOMED: usize = 4 * MOST_TOUCHED;
+
+/// New directories that a round lists at its end; the rest is left for later rounds.
+const MOST_FRESH: usize = 16_384;
+
+/// Rounds of looking again at names that other looks made doubtful. A tree under heavy work may always have
+/// some; their own hints come.
+const MOST_AGAIN: usize = 4;
+
+/// One piece of work for a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Todo {
+    /// Look at the dirty names of a directory.
+    Names(DirHints),
+    /// Look at one name.
+    Name(Place, Flags, How),
+    /// Look at an entry by whatever names it has.
+    Inode(EntryId, Flags, How),
+    /// List a directory; `true`: and every one below it.
+    List(EntryId, bool, How),
+}
+
+/// What came of a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    /// Not in the index: out of scope, or its own hint is still to come, and then it is listed whole.
+    Unknown,
+    /// In the index and not to be found now: it moved or went, and the hint of that is on its way.
+    Astray,
+}
+
+/// What a round leaves.
+#[derive(Default)]
+pub(crate) struct Left {
+    pub(crate) held: Vec<Held>,
+    pub(crate) todo: VecDeque<Todo>,
+    /// What could not be done because a directory was not where it should be.
+    pub(crate) astray: Vec<Todo>,
+    /// inotify events about something that is nowhere to be found: names that came and went, writes by names
+    /// that are gone. They may have moved the link count or the times of a file that no event names.
+    pub(crate) unseen: u64,
+    /// Volumes that could not be looked at, and the error.
+    pub(crate) troubled: Vec<(VolumeId, String)>,
+}
+
+/// A round under way.
+pub(crate) struct Round<'r> {
+    shared: &'r Shared,
+    trees: &'r [Tree],
+    tops: &'r [Root],
+    pub(crate) writing: &'r mut Writing,
+    pub(crate) ghosts: &'r mut Ghosts,
+    reader: Rc<Reader>,
+    batch: Batch<'r, Rc<Reader>>,
+    opener: Opener,
+    /// New directories to list before the round ends.
+    fresh: Vec<(EntryId, How)>,
+    messages: Vec<Message>,
+    pub(crate) left: Left,
+}
+
+impl<'r> Round<'r> {
+    pub(crate) fn new(
+        shared: &'r Shared,
+        trees: &'r [Tree],
+        tops: &'r [Root],
+        writing: &'r mut Writing,
+        ghosts: &'r mut Ghosts,
+    ) -> Result<Round<'r>, EngineError> {
+        let reader = Rc::new(shared.index.read()?);
+        let batch = Batch::new(Rc::clone(&reader), tops);
+        Ok(Round {
+            shared,
+            trees,
+            tops,
+            writing,
+            ghosts,
+            reader,
+            batch,
+            opener: Opener::default(),
+            fresh: Vec::new(),
+            messages: Vec::new(),
+            left: Left::default(),
+        })
+    }
+
+    /// Does a piece of work, as far as the tree can be found now.
+    pub(crate) fn work(&mut self, todo: &Todo) -> Result<Fate, EngineError> {
+        match todo {
+            Todo::Names(hints) => self.directory(hints),
+            Todo::Name(place, flags, how) => self.place(place, *flags, *how),
+            Todo::Inode(id, flags, how) => self.inode(*id, *flags, *how),
+            Todo::List(id, below, how) => self.list(*id, *below, *how),
+        }
+    }
+
+    /// Looks at the dirty names of one directory, and at the directory: its own times have no event.
+    pub(crate) fn directory(&mut self, hints: &DirHints) -> Result<Fate, EngineError> {
+        let id = hints.id();
+        if self.batch.row_of(id)?.is_none() {
+            return Ok(Fate::Unknown);
+        }
+        let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else { return Ok(Fate::Astray) };
+        for (name, flags) in &hints.names {
+            self.name(&dir, name, *flags, hints.how)?;
+            if hints.how == How::Inotify {
+                self.by_old_name(id, name, *flags, hints.how)?;
+            }
+            self.flush_if_large()?;
+        }
+        self.own_stat(&dir, hints.how)?;
+        Ok(Fate::Done)
+    }
+
+    /// Looks at an entry by whatever names it has.
+    fn inode(&mut self, id: EntryId, flags: Flags, how: How) -> Result<Fate, EngineError> {
+        if self.batch.is_fresh(id) {
+            let look = self.look_of(flags, how, true);
+            if flags.any(Flags::CLOSED | Flags::WRITTEN | Flags::MOVED) {
+                self.batch.witness(id, &look)?;
+            }
+            return Ok(Fate::Done);
+        }
+        if self.tops.iter().any(|root| root.top == id) {
+            let Some(dir) = self.open(id, None, how)? else { return Ok(Fate::Astray) };
+            self.own_stat(&dir, how)?;
+            return Ok(Fate::Done);
+        }
+        let mut fate = Fate::Unknown;
+        for place in self.batch.names_of(id)? {
+            let Some(dir) = self.open(place.dir, None, how)? else {
+                fate = Fate::Astray;
+                continue;
+            };
+            self.name(&dir, &place.name, flags, how)?;
+            if self.batch.is_fresh(id) {
+                return Ok(Fate::Done);
+            }
+        }
+        Ok(fate)
+    }
+
+    /// Looks at one stored name.
+    fn place(&mut self, place: &Place, flags: Flags, how: How) -> Result<Fate, EngineError> {
+        if self.batch.row_of(place.dir)?.is_none() {
+            return Ok(Fate::Unknown);
+        }
+        let Some(dir) = self.open(place.dir, None, how)? else { return Ok(Fate::Astray) };
+        self.name(&dir, &place.name, flags, how)?;
+        Ok(Fate::Done)
+    }
+
+    /// Ends the wait of nameless entries: a last look at where they were.
+    pub(crate) fn end_holds(&mut self, held: Vec<Held>, how: How) -> Result<(), EngineError> {
+        for Held { id, place } in held {
+            match place {
+                Some(place) => {
+                    if self.place(&place, Flags::NONE, how)? == Fate::Astray {
+                        // The directory that held it waits itself, and takes it along.
+                        self.left.todo.push_back(Todo::Name(place, Flags::NONE, how));
+                    }
+                }
+                None => {
+                    let look = self.look_of(Flags::NONE, how, true);
+                    self.batch.release(id, &look)?;
+                }
+            }
+        }
+        self.list_fresh()?;
+        self.again()?;
+        self.flush(Holds::End)
+    }
+
+    /// A record about the stream, to be committed with the round.
+    pub(crate) fn message(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+
+    /// Whether something lost its last name in this round.
+    pub(crate) fn has_nameless(&self) -> bool {
+        self.batch.has_nameless()
+    }
+
+    /// Lists what is new, looks again at what became doubtful. To be called before the last flush.
+    pub(crate) fn settle(&mut self) -> Result<(), EngineError> {
+        self.list_fresh()?;
+        self.again()
+    }
+
+    /// Decides and commits what was looked at.
+    pub(crate) fn flush(&mut self, holds: Holds) -> Result<(), EngineError> {
+        let empty = Batch::new(Rc::clone(&self.reader), self.tops);
+        let batch = std::mem::replace(&mut self.batch, empty);
+        let finished = batch.finish(holds, MOST_DOOMED)?;
+        let mut unfinished: VecDeque<Todo> =
+            finished.unfinished.into_iter().map(|place| self.todo_name(place)).collect();
+        self.left.todo.append(&mut unfinished);
+        self.left.held.extend(finished.held);
+        let mut edits =
+            Edits { plan: finished.plan, messages: std::mem::take(&mut self.messages), ..Edits::default() };
+        if edits.is_empty() {
+            self.note_writing(&finished.writing);
+            return Ok(());
+        }
+        edits.volumes = self.shared.volumes.take_unsaved();
+        let records = self.shared.index.commit(edits)?;
+        self.reader = Rc::new(self.shared.index.read()?);
+        self.batch = Batch::new(Rc::clone(&self.reader), self.tops);
+        self.committed(&records);
+        self.note_writing(&finished.writing);
+        Ok(())
+    }
+
+    fn committed(&mut self, records: &[Record]) {
+        for record in records {
+            let Body::Change(change) = &record.body else { continue };
+            if change.complete {
+                self.writing.ended(change.entry);
+            }
+            match (change.op, &change.at) {
+                (Op::Unlinked, Some(at)) if record.how == How::Inotify => {
+                    self.ghosts.add(at.dir, at.name.clone(), change.entry);
+                }
+                // Between two looks, a link and an unlink look like a rename.
+                (Op::Renamed, _) if record.how == How::Inotify => {
+                    if let Some(old) = &change.old {
+                        self.ghosts.add(old.dir, old.name.clone(), change.entry);
+                    }
+                }
+                (Op::Deleted, _) => self.ghosts.directory_gone(change.entry),
+                _ => {}
+            }
+        }
+        if let Some(last) = records.last() {
+            self.shared.durable.send_replace(last.seq.0);
+        }
+    }
+
+    fn note_writing(&mut self, writing: &[EntryId]) {
+        let now = Instant::now();
+        for id in writing {
+            if let Some(quietest) = self.writing.began(*id, now) {
+                let todo = self.first_name(quietest);
+                self.left.todo.extend(todo);
+            }
+        }
+    }
+
+    fn first_name(&mut self, id: EntryId) -> Option<Todo> {
+        let names = self.batch.names_of(id).ok()?;
+        names.into_iter().next().map(|place| self.todo_name(place))
+    }
+
+    /// A look that an earlier look of ours calls for: as if the watch of that volume had.
+    fn todo_name(&self, place: Place) -> Todo {
+        let how = self.shared.arms.get(place.dir.volume).map_or(How::Sweep, |arm| arm.how());
+        Todo::Name(place, Flags::NONE, how)
+    }
+
+    fn flush_if_large(&mut self) -> Result<(), EngineError> {
+        if self.batch.len() < MOST_TOUCHED {
+            return Ok(());
+        }
+        self.again()?;
+        self.flush(Holds::Keep)
+    }
+
+    fn again(&mut self) -> Result<(), EngineError> {
+        for _ in 0..MOST_AGAIN {
+            let stale = self.batch.take_stale();
+            if stale.is_empty() {
+                break;
+            }
+            for (place, how) in stale {
+                if self.place(&place, Flags::NONE, how)? == Fate::Astray {
+                    self.left.astray.push(Todo::Name(place, Flags::NONE, how));
+                }
+            }
+            self.list_fresh()?;
+        }
+        Ok(())
+    }
+}

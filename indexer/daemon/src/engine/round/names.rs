@@ -1,0 +1,186 @@
+//! One look at one name, and what it means for the batch: the entry there, gone, elsewhere, or out of scope.
+
+use std::os::fd::AsFd;
+
+use reconcile::{Decision, Found, Look, Stored as _, same_entry};
+use record::{EntryId, How, Kind, Place, Time};
+use scan::{Member, Seen};
+use watch::Flags;
+
+use super::{Fate, Round, Todo};
+use crate::engine::error::EngineError;
+use crate::engine::open::Dir;
+
+impl Round<'_> {
+    /// What a name that may be gone was last: a writer that opened the file by it still writes by it.
+    pub(super) fn by_old_name(
+        &mut self,
+        dir: EntryId,
+        name: &[u8],
+        flags: Flags,
+        how: How,
+    ) -> Result<(), EngineError> {
+        if !flags.any(Flags::WRITTEN | Flags::CLOSED | Flags::META) {
+            return Ok(());
+        }
+        if !self.ghosts.is_empty()
+            && let Some(file) = self.ghosts.get(dir, name)
+        {
+            self.inode_or_later(file, flags, how)?;
+        }
+        // A file made without a name (O_TMPFILE) goes by its number, even after it has one.
+        let number = name.strip_prefix(b"#").and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(inode) = number.and_then(|digits| digits.parse().ok()) {
+            self.inode_or_later(EntryId::new(dir.volume, inode), flags, how)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn inode_or_later(&mut self, id: EntryId, flags: Flags, how: How) -> Result<(), EngineError> {
+        if self.inode(id, flags, how)? == Fate::Astray {
+            self.left.astray.push(Todo::Inode(id, flags, how));
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_of(&self, flags: Flags, how: How, sole: bool) -> Look {
+        Look {
+            at: Time::now(),
+            how,
+            moved: flags.has(Flags::MOVED),
+            written: flags.has(Flags::WRITTEN),
+            closed: flags.has(Flags::CLOSED),
+            sole,
+        }
+    }
+
+    pub(super) fn name(&mut self, dir: &Dir, name: &[u8], flags: Flags, how: How) -> Result<(), EngineError> {
+        let trees = self.trees;
+        let scope = &trees[dir.spot.tree].scope;
+        let mut look = self.look_of(flags, how, !scope.follow_symlinks);
+        let relative = || dir.spot.relative(name);
+        match scope.look(dir.fd.as_fd(), name, &relative) {
+            scan::Look::Absent => {
+                self.lost_name(dir, name, &look)?;
+            }
+            scan::Look::Failed(error) => self.trouble(dir, name, error),
+            scan::Look::Present(seen) => {
+                let depth = dir.spot.depth() + 1;
+                let standing = (dir.seen.device, dir.seen.mount);
+                match scope.member(dir.id, standing, &relative, depth, name, &seen, dir.fd.as_fd()) {
+                    Member::In(volume) => {
+                        // Made and not yet closed: its maker is still at it.
+                        look.written |= seen.stat.kind == Kind::File
+                            && seen.stat.links == 1
+                            && flags.has(Flags::NAMED)
+                            && !flags.any(Flags::CLOSED | Flags::MOVED);
+                        let id = EntryId::new(volume, seen.inode);
+                        self.found(dir, name, id, &seen, &look, flags)?;
+                    }
+                    Member::Out(_) => self.lost_name(dir, name, &look)?,
+                    Member::Failed(error) => self.trouble(dir, name, error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn lost_name(&mut self, dir: &Dir, name: &[u8], look: &Look) -> Result<(), EngineError> {
+        let place = Place::new(dir.id, name);
+        if self.batch.owner(&place)?.is_some_and(|owner| owner.volume != dir.id.volume) {
+            // A mount point can only go when nothing is mounted on it any more.
+            self.left.troubled.push((dir.id.volume, "a mount point is gone".to_owned()));
+            return Ok(());
+        }
+        match self.batch.name(dir.id, name, None, look)? {
+            Decision::Lose => self.opener.moved(),
+            Decision::Nothing if look.how == How::Inotify => self.left.unseen += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn found(
+        &mut self,
+        dir: &Dir,
+        name: &[u8],
+        id: EntryId,
+        seen: &Seen,
+        look: &Look,
+        flags: Flags,
+    ) -> Result<(), EngineError> {
+        let directory = seen.stat.is_directory();
+        let mut known = true;
+        if directory {
+            if id.volume != dir.id.volume
+                || self.batch.owner(&Place::new(dir.id, name))?.is_some_and(|owner| owner.volume != id.volume)
+            {
+                return self.crossed(dir, name, id, seen, look);
+            }
+            known = self.batch.row_of(id)?.is_some_and(|row| same_entry(&row, &seen.stat));
+        }
+        let decision = self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
+        if directory && decision != Decision::Refresh {
+            self.opener.moved();
+        }
+        // One made where another was may have its number and even its birth: only a listing tells.
+        let made = flags.has(Flags::NAMED) && !flags.has(Flags::MOVED);
+        if directory && (!known || made) {
+            self.list_later(id, look.how);
+        }
+        Ok(())
+    }
+
+    /// A name at which another file system begins, or did. What is stored stays until a person or a mount
+    /// says otherwise; a mount point that is as stored is refreshed.
+    pub(super) fn crossed(
+        &mut self,
+        dir: &Dir,
+        name: &[u8],
+        id: EntryId,
+        seen: &Seen,
+        look: &Look,
+    ) -> Result<(), EngineError> {
+        let owner = self.batch.owner(&Place::new(dir.id, name))?;
+        match owner {
+            Some(owner) if owner == id => {
+                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
+            }
+            None => {
+                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
+                self.opener.moved();
+                self.list_later(id, look.how);
+            }
+            // Something was mounted on an empty directory, as mount points are: that one is hidden now.
+            Some(owner)
+                if owner.volume == dir.id.volume && self.reader.children(owner, None, 1)?.is_empty() =>
+            {
+                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
+                self.opener.moved();
+                self.list_later(id, look.how);
+            }
+            Some(owner) => {
+                let path = [&dir.spot.path(self.tops)[..], b"/", name].concat();
+                let why = format!("{} now shows another file system", String::from_utf8_lossy(&path));
+                self.left.troubled.push((owner.volume, why));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn trouble(&mut self, dir: &Dir, name: &[u8], error: scan::Errno) {
+        let path = [&dir.spot.path(self.tops)[..], b"/", name].concat();
+        tracing::warn!(path = %String::from_utf8_lossy(&path), %error, "cannot look here; what is stored stays");
+        if matches!(error, scan::Errno::IO | scan::Errno::STALE | scan::Errno::NOTCONN | scan::Errno::NODEV) {
+            self.left.troubled.push((dir.id.volume, error.to_string()));
+        }
+    }
+
+    pub(super) fn own_stat(&mut self, dir: &Dir, how: How) -> Result<(), EngineError> {
+        if let Ok(seen) = scan::look_self(dir.fd.as_fd()) {
+            let look = Look::plain(Time::now(), how);
+            self.batch.entry(&Found { id: dir.id, stat: seen.stat }, &look)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! The way to a directory: where the rows say it is, and what to do when it is not there.
+
+use std::rc::Rc;
+
+use record::{EntryId, How, Name};
+use watch::Flags;
+
+use super::Round;
+use crate::engine::error::EngineError;
+use crate::engine::open::{Dir, Spot};
+
+impl Round<'_> {
+    pub(super) fn open(
+        &mut self,
+        id: EntryId,
+        handle: Option<&watch::Handle>,
+        how: How,
+    ) -> Result<Option<Rc<Dir>>, EngineError> {
+        if let Some(dir) = self.opener.get(id) {
+            return Ok(Some(dir));
+        }
+        let Some(spot) = self.spot(id)? else { return Ok(None) };
+        let expected = self.batch.row_of(id)?;
+        let dir = self.opener.open(self.shared, self.trees, id, spot, handle, expected.as_ref());
+        if dir.is_none() {
+            self.search(id, how)?;
+            let Some(spot) = self.spot(id)? else { return Ok(None) };
+            return Ok(self.opener.open(self.shared, self.trees, id, spot, None, expected.as_ref()));
+        }
+        Ok(dir)
+    }
+
+    /// Looks at every name on the way down to a directory that is not where it was, so that what moved or
+    /// went on that way is known.
+    pub(super) fn search(&mut self, id: EntryId, how: How) -> Result<(), EngineError> {
+        let mut way = Vec::new();
+        let mut at = id;
+        while let Some(place) = self.batch.names_of(at)?.into_iter().next() {
+            at = place.dir;
+            way.push(place);
+        }
+        for place in way.into_iter().rev() {
+            let Some(spot) = self.spot(place.dir)? else { return Ok(()) };
+            let expected = self.batch.row_of(place.dir)?;
+            let Some(dir) =
+                self.opener.open(self.shared, self.trees, place.dir, spot, None, expected.as_ref())
+            else {
+                return Ok(());
+            };
+            self.name(&dir, &place.name, Flags::NONE, how)?;
+        }
+        Ok(())
+    }
+
+    /// Where a directory is by the rows and the looks so far.
+    pub(super) fn spot(&mut self, id: EntryId) -> Result<Option<Rc<Spot>>, EngineError> {
+        if let Some(spot) = self.opener.spot(id) {
+            return Ok(Some(spot));
+        }
+        let mut components: Vec<Name> = Vec::new();
+        let mut at = id;
+        let tree = loop {
+            if let Some(tree) = self.tops.iter().position(|root| root.top == at) {
+                break tree;
+            }
+            let Some(place) = self.batch.names_of(at)?.into_iter().next() else { return Ok(None) };
+            components.push(place.name);
+            at = place.dir;
+        };
+        components.reverse();
+        Ok(Some(self.opener.remember(id, Spot { tree, components })))
+    }
+}
