@@ -105,7 +105,7 @@ impl Rows {
             match now.entries.get(id) {
                 None => said.push(format!("{id:?} is folded to be there, and is not: {stat}")),
                 Some(other) if other != stat => {
-                    said.push(format!("{id:?} is folded to {stat}, and is {other}"))
+                    said.push(format!("{id:?} is folded to {stat}, and is {other}"));
                 }
                 Some(_) => {}
             }

@@ -1,6 +1,7 @@
 //! After `settle` the index equals the disk on every field, and the journal folded over what was there at `live` equals what
 //! is there now: random work from several threads, begun before the seed and gone on with after, on each file system and by
 //! each means of watching. It could break wherever an event is lost, merged, reordered, or tells less than it seems.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! What consumers rest on: records since a point, followed as they come, cursors that stay, an honest word when what is
 //! asked for is gone, and one change told as one record.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};

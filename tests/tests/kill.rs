@@ -1,5 +1,6 @@
 //! Killed at any instant, the index is whole, its journal has lost and doubled nothing that was seen, and the next start
 //! makes it equal to the disk. It could break at every durable write, and between what is shown and what is stored.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! What the kernel could not tell is found by looking, and said aloud: a queue that ran over, and watches that ran out.
 //! It could break by believing a queue that has lost the creation of directories, or by saying nothing.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,6 @@
 //! Programs that people run, at work in a watched tree: an archive unpacked, repositories made and cloned, a build, a copy
 //! that keeps times. Random work knows no habits; these have some that nobody would think of.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! What can be a root and what cannot, what is in its scope, and where the state may lie. A mistake of the user's gets exit 2
 //! and a sentence that helps; a state folder that cannot be used gets exit 3 and is left as it was.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,5 +1,6 @@
 //! All of it for as long as asked: work, kills, stops and starts in an order that a seed chooses, judged again and again.
 //! `INDEXER_SOAK_SECONDS=600 [INDEXER_SOAK_SEED=1] cargo test -p indexer-tests --test soak`; skipped without.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::time::{Duration, Instant};
 

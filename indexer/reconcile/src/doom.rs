@@ -75,7 +75,7 @@ impl<S: Stored> Batch<'_, S> {
         finished.held.push(Held { id, place: None });
         if let Some(place) = lost {
             let dir = Paths::default().dir(self, Side::Before, place.dir)?;
-            let path = join(&dir.path, &place.name);
+            let path = join(dir.path(), &place.name);
             finished.plan.detached.push((id, Some(Detached { place, path })));
         }
         Ok(())

@@ -122,7 +122,7 @@ impl<S: Stored> Batch<'_, S> {
             let Some(detached) = self.stored.detached(id)? else {
                 // A root's own directory: it has no name, and ends when another is accepted in its place.
                 let dir = paths.dir(self, Side::Before, id)?;
-                let change = change(id, Op::Deleted, None, Some(before), None, dir.path.clone());
+                let change = change(id, Op::Deleted, None, Some(before), None, dir.path().into());
                 push(plan, touched, dir.root, change);
                 return Ok(());
             };
@@ -297,7 +297,7 @@ impl<S: Stored> Batch<'_, S> {
             Some(place) => self.spot(Side::After, place, paths)?,
             None => {
                 let dir = paths.dir(self, Side::After, id)?;
-                Spot { root: dir.root, path: dir.path.clone() }
+                Spot { root: dir.root, path: dir.path().into() }
             }
         };
         push(plan, touched, spot.root, change(id, op, place, Some(before), Some(after), spot.path));
@@ -310,7 +310,7 @@ impl<S: Stored> Batch<'_, S> {
             // The directory waits for its own new name; until then it is where it was.
             dir = paths.dir(self, Side::Before, place.dir)?;
         }
-        Ok(Spot { root: dir.root, path: join(&dir.path, &place.name) })
+        Ok(Spot { root: dir.root, path: join(dir.path(), &place.name) })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Where an entry stands in the tree, before a batch and after it: the way up to a root.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-use record::{EntryId, Place, RootId};
+use record::{EntryId, Name, Place, RootId};
 use rustc_hash::FxHashMap;
 
 use crate::batch::Batch;
@@ -11,15 +12,68 @@ use crate::{Root, Stored};
 /// More levels than any tree has: a bound for assertions.
 const MOST_LEVELS: usize = 1 << 20;
 
-/// A directory's root and absolute path; no root when the way up ends at a nameless directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a directory is: a name below another directory, up to the end of the way. Shared upwards, so that a
+/// directory costs one of these however deep it lies; the path is rendered when a record asks for it.
+#[derive(Debug)]
 pub(crate) struct DirPath {
+    /// None when the way up ends at a nameless directory.
     pub(crate) root: Option<RootId>,
     /// The directory at the end of the way up: a root's, or a nameless one.
     pub(crate) top: EntryId,
-    pub(crate) path: Box<[u8]>,
     /// Directories between it and the root.
     pub(crate) depth: u32,
+    /// The directory above and the name there.
+    above: Option<(Rc<DirPath>, Name)>,
+    /// The absolute path of the end of the way, or of a directory that was asked for.
+    path: OnceCell<Box<[u8]>>,
+}
+
+impl DirPath {
+    fn end(root: Option<RootId>, top: EntryId, path: Box<[u8]>) -> DirPath {
+        DirPath { root, top, depth: 0, above: None, path: OnceCell::from(path) }
+    }
+
+    fn below(above: &Rc<DirPath>, name: Name) -> DirPath {
+        DirPath {
+            root: above.root,
+            top: above.top,
+            depth: above.depth + 1,
+            above: Some((above.clone(), name)),
+            path: OnceCell::new(),
+        }
+    }
+
+    /// The absolute path; rendered once.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.path.get_or_init(|| {
+            let mut names: Vec<&[u8]> = Vec::new();
+            let mut at = self;
+            let mut path = loop {
+                match (&at.above, at.path.get()) {
+                    (Some((above, name)), None) => {
+                        names.push(name);
+                        at = above;
+                    }
+                    (_, Some(known)) => break known.to_vec(),
+                    (None, None) => break Vec::new(),
+                }
+            };
+            for name in names.into_iter().rev() {
+                push_name(&mut path, name);
+            }
+            path.into()
+        })
+    }
+}
+
+impl Drop for DirPath {
+    /// One after the other: a chain as deep as the tree must not be dropped by recursion.
+    fn drop(&mut self) {
+        let mut above = self.above.take();
+        while let Some((dir, _)) = above {
+            above = Rc::into_inner(dir).and_then(|mut dir| dir.above.take());
+        }
+    }
 }
 
 /// Which of the two trees.
@@ -52,8 +106,7 @@ impl Paths {
                 break known.clone();
             }
             if let Some(root) = top(batch.roots, at) {
-                let known =
-                    Rc::new(DirPath { root: Some(root.id), top: at, path: root.path.clone(), depth: 0 });
+                let known = Rc::new(DirPath::end(Some(root.id), at, root.path.clone()));
                 self.side(side).insert(at, known.clone());
                 break known;
             }
@@ -73,18 +126,13 @@ impl Paths {
                         Some(detached) => detached.path,
                         None => Box::from(&b"?"[..]),
                     };
-                    break Rc::new(DirPath { root: None, top: at, path, depth: 0 });
+                    break Rc::new(DirPath::end(None, at, path));
                 }
             }
         };
         while let Some(place) = names.pop() {
             let below = names.last().map_or(dir, |next| next.dir);
-            found = Rc::new(DirPath {
-                root: found.root,
-                top: found.top,
-                path: join(&found.path, &place.name),
-                depth: found.depth + 1,
-            });
+            found = Rc::new(DirPath::below(&found, place.name));
             self.side(side).insert(below, found.clone());
         }
         Ok(found)
@@ -102,11 +150,15 @@ impl Paths {
 pub(crate) fn join(dir: &[u8], name: &[u8]) -> Box<[u8]> {
     let mut path = Vec::with_capacity(dir.len() + 1 + name.len());
     path.extend_from_slice(dir);
-    if dir.last() != Some(&b'/') {
+    push_name(&mut path, name);
+    path.into()
+}
+
+fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if path.last() != Some(&b'/') {
         path.push(b'/');
     }
     path.extend_from_slice(name);
-    path.into()
 }
 
 pub(crate) fn top(roots: &[Root], id: EntryId) -> Option<&Root> {

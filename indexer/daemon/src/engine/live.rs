@@ -34,6 +34,9 @@ const MOST_LOOKED_FOR: u64 = 100_000;
 /// Most directories remembered as astray; one more and the volume is swept instead.
 const MOST_ASTRAY: usize = 4096;
 
+/// Times that a settle looks for directories that are not where they should be.
+const MOST_TRIES: u32 = 64;
+
 /// Repairs of one volume wait twice as long each time, up to this, while they follow on each other.
 const MOST_BACK_OFF: Duration = Duration::from_secs(60);
 
@@ -64,6 +67,7 @@ impl Core {
     pub(crate) fn work_off(&mut self, deadline: Option<Instant>) -> Result<(), EngineError> {
         let mut until = Instant::now();
         let mut extended = false;
+        let mut tries = 0;
         loop {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 return Err(EngineError::TimedOut(Duration::ZERO));
@@ -80,8 +84,13 @@ impl Core {
                 self.repair_now(volume)?;
                 continue;
             }
-            if !self.astray.is_empty() && self.held.is_empty() {
-                self.find_astray()?;
+            if !self.astray.is_empty() && self.held.is_empty() && tries < MOST_TRIES {
+                tries += 1;
+                // Younger hints may say where they went; a stream of those must not hold this up for ever.
+                match self.shared.pending.is_empty() {
+                    true => self.find_astray()?,
+                    false => self.step()?,
+                }
                 continue;
             }
             if self.held.is_empty() || extended && self.held.iter().all(|(_, at)| *at > until) {
@@ -295,7 +304,7 @@ impl Core {
         let how = self.how(expired[0].id.volume);
         let mut round =
             Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
-        round.end_holds(expired, how)?;
+        round.end_holds(&expired, how)?;
         let left = round.left;
         self.take_over(left, Instant::now())
     }
@@ -363,7 +372,7 @@ impl Core {
                 };
                 match file {
                     Some(file) if self.writing.is_paced(file, now) => {
-                        self.writing.defer(file, hints, name, flags)
+                        self.writing.defer(file, hints, name, flags);
                     }
                     _ => kept.push((name, flags)),
                 }

@@ -17,39 +17,76 @@ use super::shared::Shared;
 /// Directories kept open at once.
 const MOST_OPEN: usize = 128;
 
-/// Where a directory is: a root and the names down from it.
+/// Places of directories remembered at once.
+const MOST_SPOTS: usize = 65_536;
+
+/// Where a directory is: a name below another directory, up to a root. Shared upwards, so that a tree of
+/// any depth costs one of these a directory.
 pub(crate) struct Spot {
     /// Which tree.
     pub(crate) tree: usize,
-    pub(crate) components: Vec<Name>,
+    /// Levels below the root.
+    pub(crate) depth: u32,
+    /// Bytes of its path from the root, roughly.
+    pub(crate) length: usize,
+    id: EntryId,
+    /// The directory above and the name there; `None` for a root.
+    above: Option<(Rc<Spot>, Name)>,
 }
 
 impl Spot {
-    pub(crate) fn depth(&self) -> u32 {
-        u32::try_from(self.components.len()).unwrap_or(u32::MAX)
+    pub(crate) fn root(tree: usize, id: EntryId) -> Spot {
+        Spot { tree, depth: 0, length: 0, id, above: None }
+    }
+
+    pub(crate) fn below(above: Rc<Spot>, name: Name, id: EntryId) -> Spot {
+        let (depth, length) = (above.depth.saturating_add(1), above.length + name.len() + 1);
+        Spot { tree: above.tree, depth, length, id, above: Some((above, name)) }
+    }
+
+    /// The names from the root, or from the first directory on the way up that `stop` knows (answered too).
+    fn components<T>(&self, stop: impl Fn(EntryId) -> Option<T>) -> (Option<T>, Vec<&[u8]>) {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut at = self;
+        let found = loop {
+            if let Some(found) = stop(at.id) {
+                break Some(found);
+            }
+            let Some((above, name)) = &at.above else { break None };
+            names.push(name);
+            at = above;
+        };
+        names.reverse();
+        (found, names)
     }
 
     /// The path of `name` in it, from the root.
     pub(crate) fn relative(&self, name: &[u8]) -> Vec<u8> {
-        let mut path = Vec::new();
-        for component in &self.components {
-            path.extend_from_slice(component);
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        path
+        let (_, mut names) = self.components(|_| None::<()>);
+        names.push(name);
+        names.join(&b'/')
     }
 
     /// Its absolute path.
     pub(crate) fn path(&self, tops: &[Root]) -> Vec<u8> {
         let mut path = tops[self.tree].path.to_vec();
-        for component in &self.components {
+        for name in self.components(|_| None::<()>).1 {
             if path.last() != Some(&b'/') {
                 path.push(b'/');
             }
-            path.extend_from_slice(component);
+            path.extend_from_slice(name);
         }
         path
+    }
+}
+
+impl Drop for Spot {
+    /// One after the other: a chain as deep as the tree must not be dropped by recursion.
+    fn drop(&mut self) {
+        let mut above = self.above.take();
+        while let Some((spot, _)) = above {
+            above = Rc::into_inner(spot).and_then(|mut spot| spot.above.take());
+        }
     }
 }
 
@@ -80,9 +117,12 @@ impl Opener {
         self.spots.get(&id).cloned()
     }
 
-    pub(crate) fn remember(&mut self, id: EntryId, spot: Spot) -> Rc<Spot> {
+    pub(crate) fn remember(&mut self, spot: Spot) -> Rc<Spot> {
+        if self.spots.len() >= MOST_SPOTS {
+            self.spots.clear();
+        }
         let spot = Rc::new(spot);
-        self.spots.insert(id, Rc::clone(&spot));
+        self.spots.insert(spot.id, Rc::clone(&spot));
         spot
     }
 
@@ -135,12 +175,17 @@ impl Opener {
 
     fn by_path(&mut self, trees: &[Tree], spot: &Spot) -> Option<OwnedFd> {
         let tree = &trees[spot.tree];
+        if !tree.scope.follow_symlinks {
+            let (nearest, names) = spot.components(|id| self.dirs.get(&id));
+            if let Some(dir) = nearest {
+                return scan::open_below(dir.fd.as_fd(), &names).ok();
+            }
+        }
         let root = self.roots.entry(spot.tree).or_insert_with(|| {
             let (fd, _) = tree.scope.open().ok()?;
             (tree.scope.root_entry() == Some(tree.row.top)).then(|| Rc::new(fd))
         });
         let root = root.clone()?;
-        let components: Vec<&[u8]> = spot.components.iter().map(|name| &name[..]).collect();
-        tree.scope.open_below(root.as_fd(), &components).ok()
+        tree.scope.open_below(root.as_fd(), &spot.components(|_| None::<()>).1).ok()
     }
 }

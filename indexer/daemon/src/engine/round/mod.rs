@@ -23,6 +23,9 @@ use super::writing::Writing;
 /// Entries a batch may touch before it is committed and another begun: about 8 MB.
 const MOST_TOUCHED: usize = 8192;
 
+/// Bytes of paths that the records of a batch may hold: in a tree ten thousand deep each has many thousand.
+const MOST_PATH_BYTES: usize = 8 << 20;
+
 /// Entries that the end of one directory may add to a batch.
 const MOST_DOOMED: usize = 4 * MOST_TOUCHED;
 
@@ -83,6 +86,8 @@ pub(crate) struct Round<'r> {
     /// New directories to list before the round ends.
     fresh: Vec<(EntryId, How)>,
     messages: Vec<Message>,
+    /// Bytes of paths that the records of the batch will hold.
+    path_bytes: usize,
     pub(crate) left: Left,
 }
 
@@ -107,6 +112,7 @@ impl<'r> Round<'r> {
             opener: Opener::default(),
             fresh: Vec::new(),
             messages: Vec::new(),
+            path_bytes: 0,
             left: Left::default(),
         })
     }
@@ -124,7 +130,8 @@ impl<'r> Round<'r> {
     /// Looks at the dirty names of one directory, and at the directory: its own times have no event.
     pub(crate) fn directory(&mut self, hints: &DirHints) -> Result<Fate, EngineError> {
         let id = hints.id();
-        if self.batch.row_of(id)?.is_none() {
+        // Where the row is of no directory, one with that number was elsewhere on the volume and is gone.
+        if self.batch.row_of(id)?.is_none_or(|row| !row.stat.is_directory()) {
             return Ok(Fate::Unknown);
         }
         let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else { return Ok(Fate::Astray) };
@@ -178,19 +185,23 @@ impl<'r> Round<'r> {
     }
 
     /// Ends the wait of nameless entries: a last look at where they were.
-    pub(crate) fn end_holds(&mut self, held: Vec<Held>, how: How) -> Result<(), EngineError> {
+    pub(crate) fn end_holds(&mut self, held: &[Held], how: How) -> Result<(), EngineError> {
         for Held { id, place } in held {
             match place {
                 Some(place) => {
-                    if self.place(&place, Flags::NONE, how)? == Fate::Astray {
+                    if self.place(place, Flags::NONE, how)? == Fate::Astray {
                         // The directory that held it waits itself, and takes it along.
-                        self.left.todo.push_back(Todo::Name(place, Flags::NONE, how));
+                        self.left.todo.push_back(Todo::Name(place.clone(), Flags::NONE, how));
                     }
                 }
                 None => {
                     let look = self.look_of(Flags::NONE, how, true);
-                    self.batch.release(id, &look)?;
+                    self.batch.release(*id, &look)?;
                 }
+            }
+            if self.is_large() {
+                self.again()?;
+                self.flush(Holds::End)?;
             }
         }
         self.list_fresh()?;
@@ -216,6 +227,7 @@ impl<'r> Round<'r> {
 
     /// Decides and commits what was looked at.
     pub(crate) fn flush(&mut self, holds: Holds) -> Result<(), EngineError> {
+        self.path_bytes = 0;
         let empty = Batch::new(Rc::clone(&self.reader), self.tops);
         let batch = std::mem::replace(&mut self.batch, empty);
         let finished = batch.finish(holds, MOST_DOOMED)?;
@@ -284,8 +296,12 @@ impl<'r> Round<'r> {
         Todo::Name(place, Flags::NONE, how)
     }
 
+    fn is_large(&self) -> bool {
+        self.batch.len() >= MOST_TOUCHED || self.path_bytes >= MOST_PATH_BYTES
+    }
+
     fn flush_if_large(&mut self) -> Result<(), EngineError> {
-        if self.batch.len() < MOST_TOUCHED {
+        if !self.is_large() {
             return Ok(());
         }
         self.again()?;

@@ -65,7 +65,7 @@ impl Round<'_> {
             }
             scan::Look::Failed(error) => self.trouble(dir, name, error),
             scan::Look::Present(seen) => {
-                let depth = dir.spot.depth() + 1;
+                let depth = dir.spot.depth + 1;
                 let standing = (dir.seen.device, dir.seen.mount);
                 match scope.member(dir.id, standing, &relative, depth, name, &seen, dir.fd.as_fd()) {
                     Member::In(volume) => {
@@ -86,14 +86,21 @@ impl Round<'_> {
     }
 
     pub(super) fn lost_name(&mut self, dir: &Dir, name: &[u8], look: &Look) -> Result<(), EngineError> {
-        let place = Place::new(dir.id, name);
-        if self.batch.owner(&place)?.is_some_and(|owner| owner.volume != dir.id.volume) {
+        let owner = self.batch.owner(&Place::new(dir.id, name))?;
+        if owner.is_some_and(|owner| owner.volume != dir.id.volume) {
             // A mount point can only go when nothing is mounted on it any more.
             self.left.troubled.push((dir.id.volume, "a mount point is gone".to_owned()));
             return Ok(());
         }
         match self.batch.name(dir.id, name, None, look)? {
-            Decision::Lose => self.opener.moved(),
+            Decision::Lose => {
+                self.path_bytes += dir.spot.length + name.len();
+                if let Some(owner) = owner
+                    && self.batch.row_of(owner)?.is_some_and(|row| row.stat.is_directory())
+                {
+                    self.opener.moved();
+                }
+            }
             Decision::Nothing if look.how == How::Inotify => self.left.unseen += 1,
             _ => {}
         }
@@ -120,7 +127,13 @@ impl Round<'_> {
             known = self.batch.row_of(id)?.is_some_and(|row| same_entry(&row, &seen.stat));
         }
         let decision = self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
-        if directory && decision != Decision::Refresh {
+        if decision != Decision::Refresh {
+            self.path_bytes += dir.spot.length + name.len();
+        }
+        // What was there, or what came, may be a directory with others below it, whose paths are new then.
+        if matches!(decision, Decision::Relink | Decision::Recycle)
+            || (decision == Decision::Gain && directory && known)
+        {
             self.opener.moved();
         }
         // One made where another was may have its number and even its birth: only a listing tells.

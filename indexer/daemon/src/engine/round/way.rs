@@ -54,20 +54,22 @@ impl Round<'_> {
 
     /// Where a directory is by the rows and the looks so far.
     pub(super) fn spot(&mut self, id: EntryId) -> Result<Option<Rc<Spot>>, EngineError> {
-        if let Some(spot) = self.opener.spot(id) {
-            return Ok(Some(spot));
-        }
-        let mut components: Vec<Name> = Vec::new();
+        let mut way: Vec<(EntryId, Name)> = Vec::new();
         let mut at = id;
-        let tree = loop {
+        let mut spot = loop {
+            if let Some(spot) = self.opener.spot(at) {
+                break spot;
+            }
             if let Some(tree) = self.tops.iter().position(|root| root.top == at) {
-                break tree;
+                break self.opener.remember(Spot::root(tree, at));
             }
             let Some(place) = self.batch.names_of(at)?.into_iter().next() else { return Ok(None) };
-            components.push(place.name);
+            way.push((at, place.name));
             at = place.dir;
         };
-        components.reverse();
-        Ok(Some(self.opener.remember(id, Spot { tree, components })))
+        for (id, name) in way.into_iter().rev() {
+            spot = self.opener.remember(Spot::below(spot, name, id));
+        }
+        Ok(Some(spot))
     }
 }
