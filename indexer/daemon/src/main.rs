@@ -8,6 +8,7 @@ mod engine;
 mod failure;
 mod logging;
 mod paths;
+mod privileges;
 mod query;
 mod render;
 mod state;

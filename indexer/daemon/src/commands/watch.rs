@@ -28,6 +28,7 @@ const THREADS: usize = 64;
 pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Failure> {
     let shown = Shown::new(context.global.quiet);
     let (state, lock, config) = context.prepare(flags, "watch", shown.hook())?;
+    crate::privileges::drop_unneeded(&state.path);
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)
