@@ -13,7 +13,8 @@ use tracing::{debug, warn};
 /// directory, opening by handle), `CAP_FOWNER` (leaving access times alone), and `CAP_DAC_OVERRIDE` only if
 /// the state folder belongs to somebody else. Refusal is said and survived: less would be dropped, not more.
 pub(crate) fn drop_unneeded(state_folder: &Path) {
-    let foreign = state_folder.symlink_metadata().is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw());
+    let foreign =
+        state_folder.symlink_metadata().is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw());
     let mut keep = CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
     if foreign {
         keep |= CapabilitySet::DAC_OVERRIDE;

@@ -41,6 +41,9 @@ impl<S: Stored> Batch<'_, S> {
                     free.push(place);
                 }
             }
+            for place in &free {
+                self.hold_times(place.dir);
+            }
             if let Some(place) = free.first() {
                 finished.held.push(Held { id, place: Some(place.clone()) });
                 if let Some(node) = self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut()) {
@@ -52,6 +55,21 @@ impl<S: Stored> Batch<'_, S> {
         }
         self.forget_found(finished)?;
         self.doom(usize::MAX, finished)
+    }
+
+    /// Leaves the times of a directory as stored while a name in it waits: they moved with that name, and the
+    /// record that will tell of it carries them.
+    fn hold_times(&mut self, dir: EntryId) {
+        let Some(Touched { before: Some(before), after: Some(after), recycled: false, .. }) =
+            self.touched.get_mut(&dir)
+        else {
+            return;
+        };
+        let (was, is) = (&before.row.stat, &after.row.stat);
+        if was.is_directory() && (was.mode, was.uid, was.gid) == (is.mode, is.uid, is.gid) {
+            after.row.stat = before.row.stat;
+            after.row.looked_at = before.row.looked_at;
+        }
     }
 
     /// Removes entries that have no name left, and everything below them.

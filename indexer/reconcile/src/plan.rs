@@ -57,8 +57,9 @@ impl Plan {
 pub struct Held {
     /// The entry.
     pub id: EntryId,
-    /// The name it lost, to be looked at again when the wait ends; `None` where another entry has taken
-    /// that name and `detached` remembers it.
+    /// The name it lost, to be looked at again when the wait ends, and the directory's own stat with it
+    /// (the batch left that as stored); `None` where another entry has taken that name and `detached`
+    /// remembers it.
     pub place: Option<Place>,
 }
 

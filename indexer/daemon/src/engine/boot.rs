@@ -98,14 +98,15 @@ impl Core {
         let walked = scan::Progress::default();
         let mut blind = Vec::new();
         for at in trees {
-            let tree = &self.trees[*at];
             self.show_root(*at, "seeding");
+            let tree = &self.trees[*at];
             info!(root = %tree.display(), "first scan begins");
             let visitor = SeedVisitor {
                 root: tree.row.id,
                 seed: &seed,
                 arms: self.config.arms(&self.shared),
                 blind: Mutex::default(),
+                unlisted: Mutex::default(),
                 failed: Mutex::default(),
                 stop: &self.shared.stop,
             };
@@ -121,6 +122,8 @@ impl Core {
                 Err(scan::WalkError::Stopped) => return Err(EngineError::Stopped),
                 Err(error) => return Err(walk_error(tree, &error)),
             }
+            let unlisted = visitor.unlisted.into_inner().unwrap_or_else(PoisonError::into_inner);
+            self.todo.extend(unlisted.into_iter().map(|id| Todo::List(id, false, How::Scan)));
             blind.append(&mut visitor.blind.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
         let seen = Time::now();

@@ -32,7 +32,7 @@ const MOST_OWED: usize = 262_144;
 const MOST_LOOKED_FOR: u64 = 100_000;
 
 /// Most directories remembered as astray; one more and the volume is swept instead.
-const MOST_ASTRAY: usize = 4096;
+const MOST_ASTRAY: usize = 65_536;
 
 /// Times that a settle looks for directories that are not where they should be.
 const MOST_TRIES: u32 = 64;
@@ -84,7 +84,7 @@ impl Core {
                 self.repair_now(volume)?;
                 continue;
             }
-            if !self.astray.is_empty() && self.held.is_empty() && tries < MOST_TRIES {
+            if !self.astray.is_empty() && self.held.is_empty() && (deadline.is_some() || tries < MOST_TRIES) {
                 tries += 1;
                 // Younger hints may say where they went; a stream of those must not hold this up for ever.
                 match self.shared.pending.is_empty() {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use reconcile::{Root, same_entry};
 use record::{EntryId, Name, Row, VolumeId};
 use rustc_hash::FxHashMap;
-use scan::Seen;
+use scan::{Errno, Seen};
 use watch::Handle;
 
 use super::roots::Tree;
@@ -106,6 +106,7 @@ pub(crate) struct Opener {
     spots: FxHashMap<EntryId, Rc<Spot>>,
     roots: FxHashMap<usize, Option<Rc<OwnedFd>>>,
     mounts: FxHashMap<VolumeId, Option<Rc<OwnedFd>>>,
+    refused: Option<Errno>,
 }
 
 impl Opener {
@@ -132,6 +133,11 @@ impl Opener {
         self.dirs.clear();
     }
 
+    /// Why the last directory could not be opened, where that says something of the directory itself.
+    pub(crate) fn refused(&self) -> Option<Errno> {
+        self.refused
+    }
+
     /// Opens the directory `id`, which should be at `spot` and be what `expected` says; `None` if it is not.
     pub(crate) fn open(
         &mut self,
@@ -142,9 +148,22 @@ impl Opener {
         handle: Option<&Handle>,
         expected: Option<&Row>,
     ) -> Option<Rc<Dir>> {
-        let fd = match handle.and_then(|handle| self.by_handle(shared, id.volume, handle)) {
-            Some(fd) => fd,
-            None => self.by_path(trees, &spot)?,
+        self.refused = None;
+        let opened = handle.and_then(|handle| self.by_handle(shared, id.volume, handle));
+        let fd = match opened {
+            Some(Ok(fd)) => fd,
+            // The kernel says that this very directory is gone; another may be where it was.
+            Some(Err(Errno::STALE)) => {
+                self.refused = Some(Errno::STALE);
+                return None;
+            }
+            _ => match self.by_path(trees, &spot)? {
+                Ok(fd) => fd,
+                Err(error) => {
+                    self.refused = matches!(error, Errno::ACCESS | Errno::PERM).then_some(error);
+                    return None;
+                }
+            },
         };
         let seen = scan::look_self(fd.as_fd()).ok()?;
         let device = shared.volumes.device(id.volume);
@@ -162,7 +181,12 @@ impl Opener {
         Some(dir)
     }
 
-    fn by_handle(&mut self, shared: &Shared, volume: VolumeId, handle: &Handle) -> Option<OwnedFd> {
+    fn by_handle(
+        &mut self,
+        shared: &Shared,
+        volume: VolumeId,
+        handle: &Handle,
+    ) -> Option<Result<OwnedFd, Errno>> {
         let mount = self.mounts.entry(volume).or_insert_with(|| {
             let point = shared.arms.get(volume)?.point.clone();
             let fd = scan::open_root(&point).ok()?;
@@ -170,15 +194,15 @@ impl Opener {
             (Some(seen.device) == shared.volumes.device(volume)).then(|| Rc::new(fd))
         });
         let mount = mount.clone()?;
-        watch::fanotify::open(mount.as_fd(), handle).ok()
+        Some(watch::fanotify::open(mount.as_fd(), handle))
     }
 
-    fn by_path(&mut self, trees: &[Tree], spot: &Spot) -> Option<OwnedFd> {
+    fn by_path(&mut self, trees: &[Tree], spot: &Spot) -> Option<Result<OwnedFd, Errno>> {
         let tree = &trees[spot.tree];
         if !tree.scope.follow_symlinks {
             let (nearest, names) = spot.components(|id| self.dirs.get(&id));
             if let Some(dir) = nearest {
-                return scan::open_below(dir.fd.as_fd(), &names).ok();
+                return Some(scan::open_below(dir.fd.as_fd(), &names));
             }
         }
         let root = self.roots.entry(spot.tree).or_insert_with(|| {
@@ -186,6 +210,6 @@ impl Opener {
             (tree.scope.root_entry() == Some(tree.row.top)).then(|| Rc::new(fd))
         });
         let root = root.clone()?;
-        tree.scope.open_below(root.as_fd(), &spot.components(|_| None::<()>).1).ok()
+        Some(tree.scope.open_below(root.as_fd(), &spot.components(|_| None::<()>).1))
     }
 }

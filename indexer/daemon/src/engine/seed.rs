@@ -19,6 +19,8 @@ pub(crate) struct SeedVisitor<'a> {
     pub(crate) arms: Option<&'a Arms>,
     /// What could not be looked at: a directory, and the name in it unless it is the directory itself.
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
+    /// Directories that were seen and then could not be entered: moved, gone, or refused.
+    pub(crate) unlisted: Mutex<Vec<EntryId>>,
     pub(crate) failed: Mutex<Option<IndexError>>,
     pub(crate) stop: &'a std::sync::atomic::AtomicBool,
 }
@@ -161,6 +163,7 @@ impl Visitor for SeedVisitor<'_> {
         // Directories that could not be entered hold nothing but themselves.
         for (id, own) in dir.data.own().drain() {
             self.check(worker.seed.totals(id, &own));
+            self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         }
     }
 }

@@ -157,6 +157,14 @@ impl Visitor for SweepVisitor<'_> {
         doing: &'static str,
     ) {
         if error == Errno::NOENT || error == Errno::STALE {
+            // It moved or went under the sweep. What changed in it before has no event any more.
+            let target = match (&worker.reader, name) {
+                (Some(reader), Some(name)) => self.check(reader.lookup(dir.id, name)).flatten(),
+                _ => None,
+            };
+            if let Some(target) = target.filter(|target| target.directory) {
+                worker.hints.push(self.hint(target.id, What::Subtree(target.id.inode), Flags::NONE));
+            }
             return;
         }
         self.partial.fetch_add(1, Ordering::Relaxed);

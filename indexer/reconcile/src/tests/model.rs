@@ -123,7 +123,10 @@ impl World {
         looks(&self.disk, &mut batch, &look);
         for (entry, place) in waiting {
             match place {
-                Some(place) => look_at(&self.disk, &mut batch, &place, &look),
+                Some(place) => {
+                    look_at(&self.disk, &mut batch, &place, &look);
+                    look_in(&self.disk, &mut batch, place.dir, &look);
+                }
                 None if holds == Holds::End => batch.release(entry, &look).unwrap(),
                 None => batch.witness(entry, &look).unwrap(),
             }

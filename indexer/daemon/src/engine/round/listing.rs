@@ -3,9 +3,10 @@
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use index::IndexError;
+use index::{Blind, IndexError};
 use reconcile::Found;
-use record::{EntryId, How, Name, Place};
+use record::{EntryId, How, Name, Place, Time};
+use scan::Errno;
 use watch::Flags;
 
 use super::{Fate, MOST_FRESH, Round, Todo};
@@ -28,10 +29,22 @@ impl Round<'_> {
         while let Some((id, how)) = self.fresh.pop() {
             match self.open(id, None, how)? {
                 Some(dir) => self.list_open(&dir, false, how)?,
-                // In the index without what is in it: it must be listed, wherever it is now.
-                None => self.left.astray.push(Todo::List(id, false, how)),
+                None => match self.opener.refused() {
+                    Some(error) => self.blind(id, "open", error)?,
+                    // In the index without what is in it: it must be listed, wherever it is now.
+                    None => self.left.astray.push(Todo::List(id, false, how)),
+                },
             }
         }
+        Ok(())
+    }
+
+    fn blind(&mut self, id: EntryId, doing: &str, error: Errno) -> Result<(), EngineError> {
+        if self.reader.is_blind(id)? {
+            return Ok(());
+        }
+        tracing::warn!(directory = %id, doing, %error, "a directory cannot be read; what is stored of it stays");
+        self.coverage.push((id, Some(Blind { since: Time::now(), why: format!("{doing}: {error}") })));
         Ok(())
     }
 
@@ -50,9 +63,12 @@ impl Round<'_> {
             Ok(names) => names,
             Err(error) => {
                 self.trouble(dir, b".", error);
-                return Ok(());
+                return self.blind(dir.id, "list", error);
             }
         };
+        if self.reader.is_blind(dir.id)? {
+            self.coverage.push((dir.id, None));
+        }
         for name in names.iter() {
             let Some(id) = self.listed_name(dir, name, how)? else { continue };
             if below {

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use index::{Edits, Message, Reader};
+use index::{Blind, Edits, Message, Reader};
 use reconcile::{Batch, Held, Holds, Root};
 use record::{Body, EntryId, How, Op, Place, Record, VolumeId};
+use rustc_hash::FxHashMap;
+use scan::Errno;
 use watch::{DirHints, Flags};
 
 use super::error::EngineError;
@@ -86,6 +88,10 @@ pub(crate) struct Round<'r> {
     /// New directories to list before the round ends.
     fresh: Vec<(EntryId, How)>,
     messages: Vec<Message>,
+    /// Directories of which a name came or went: their own times moved, with no event that says so.
+    moved_names: FxHashMap<EntryId, How>,
+    /// Directories that turned out unreadable, or readable again.
+    coverage: Vec<(EntryId, Option<Blind>)>,
     /// Bytes of paths that the records of the batch will hold.
     path_bytes: usize,
     pub(crate) left: Left,
@@ -112,6 +118,8 @@ impl<'r> Round<'r> {
             opener: Opener::default(),
             fresh: Vec::new(),
             messages: Vec::new(),
+            moved_names: FxHashMap::default(),
+            coverage: Vec::new(),
             path_bytes: 0,
             left: Left::default(),
         })
@@ -134,7 +142,11 @@ impl<'r> Round<'r> {
         if self.batch.row_of(id)?.is_none_or(|row| !row.stat.is_directory()) {
             return Ok(Fate::Unknown);
         }
-        let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else { return Ok(Fate::Astray) };
+        let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else {
+            // Gone for good: the look at its own name takes along what was in it.
+            let gone = self.opener.refused() == Some(Errno::STALE);
+            return Ok(if gone { Fate::Done } else { Fate::Astray });
+        };
         for (name, flags) in &hints.names {
             self.name(&dir, name, *flags, hints.how)?;
             if hints.how == How::Inotify {
@@ -143,6 +155,7 @@ impl<'r> Round<'r> {
             self.flush_if_large()?;
         }
         self.own_stat(&dir, hints.how)?;
+        self.moved_names.remove(&id);
         Ok(Fate::Done)
     }
 
@@ -189,6 +202,7 @@ impl<'r> Round<'r> {
         for Held { id, place } in held {
             match place {
                 Some(place) => {
+                    self.moved_names.insert(place.dir, how);
                     if self.place(place, Flags::NONE, how)? == Fate::Astray {
                         // The directory that held it waits itself, and takes it along.
                         self.left.todo.push_back(Todo::Name(place.clone(), Flags::NONE, how));
@@ -201,11 +215,13 @@ impl<'r> Round<'r> {
             }
             if self.is_large() {
                 self.again()?;
+                self.stat_parents()?;
                 self.flush(Holds::End)?;
             }
         }
         self.list_fresh()?;
         self.again()?;
+        self.stat_parents()?;
         self.flush(Holds::End)
     }
 
@@ -222,7 +238,8 @@ impl<'r> Round<'r> {
     /// Lists what is new, looks again at what became doubtful. To be called before the last flush.
     pub(crate) fn settle(&mut self) -> Result<(), EngineError> {
         self.list_fresh()?;
-        self.again()
+        self.again()?;
+        self.stat_parents()
     }
 
     /// Decides and commits what was looked at.
@@ -235,8 +252,12 @@ impl<'r> Round<'r> {
             finished.unfinished.into_iter().map(|place| self.todo_name(place)).collect();
         self.left.todo.append(&mut unfinished);
         self.left.held.extend(finished.held);
-        let mut edits =
-            Edits { plan: finished.plan, messages: std::mem::take(&mut self.messages), ..Edits::default() };
+        let mut edits = Edits {
+            plan: finished.plan,
+            messages: std::mem::take(&mut self.messages),
+            coverage: std::mem::take(&mut self.coverage),
+            ..Edits::default()
+        };
         if edits.is_empty() {
             self.note_writing(&finished.writing);
             return Ok(());
@@ -296,6 +317,16 @@ impl<'r> Round<'r> {
         Todo::Name(place, Flags::NONE, how)
     }
 
+    /// Looks at directories of which a name came or went by a look that was not at the whole of them.
+    fn stat_parents(&mut self) -> Result<(), EngineError> {
+        for (id, how) in std::mem::take(&mut self.moved_names) {
+            if let Some(dir) = self.open(id, None, how)? {
+                self.own_stat(&dir, how)?;
+            }
+        }
+        Ok(())
+    }
+
     fn is_large(&self) -> bool {
         self.batch.len() >= MOST_TOUCHED || self.path_bytes >= MOST_PATH_BYTES
     }
@@ -305,6 +336,7 @@ impl<'r> Round<'r> {
             return Ok(());
         }
         self.again()?;
+        self.stat_parents()?;
         self.flush(Holds::Keep)
     }
 

@@ -94,6 +94,7 @@ impl Round<'_> {
         }
         match self.batch.name(dir.id, name, None, look)? {
             Decision::Lose => {
+                self.moved_names.insert(dir.id, look.how);
                 self.path_bytes += dir.spot.length + name.len();
                 if let Some(owner) = owner
                     && self.batch.row_of(owner)?.is_some_and(|row| row.stat.is_directory())
@@ -128,6 +129,7 @@ impl Round<'_> {
         }
         let decision = self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
         if decision != Decision::Refresh {
+            self.moved_names.insert(dir.id, look.how);
             self.path_bytes += dir.spot.length + name.len();
         }
         // What was there, or what came, may be a directory with others below it, whose paths are new then.
@@ -138,7 +140,9 @@ impl Round<'_> {
         }
         // One made where another was may have its number and even its birth: only a listing tells.
         let made = flags.has(Flags::NAMED) && !flags.has(Flags::MOVED);
-        if directory && (!known || made) {
+        // What could not be read may be readable now.
+        let may_see = directory && flags.has(Flags::META) && self.reader.is_blind(id)?;
+        if directory && (!known || made || may_see) {
             self.list_later(id, look.how);
         }
         Ok(())

@@ -22,7 +22,7 @@ impl Round<'_> {
         let Some(spot) = self.spot(id)? else { return Ok(None) };
         let expected = self.batch.row_of(id)?;
         let dir = self.opener.open(self.shared, self.trees, id, spot, handle, expected.as_ref());
-        if dir.is_none() {
+        if dir.is_none() && self.opener.refused().is_none() {
             self.search(id, how)?;
             let Some(spot) = self.spot(id)? else { return Ok(None) };
             return Ok(self.opener.open(self.shared, self.trees, id, spot, None, expected.as_ref()));
