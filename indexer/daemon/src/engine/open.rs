@@ -133,6 +133,10 @@ impl Opener {
         self.dirs.clear();
     }
 
+    pub(crate) fn forget_refusal(&mut self) {
+        self.refused = None;
+    }
+
     /// Why the last directory could not be opened, where that says something of the directory itself.
     pub(crate) fn refused(&self) -> Option<Errno> {
         self.refused

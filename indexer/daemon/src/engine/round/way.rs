@@ -16,6 +16,7 @@ impl Round<'_> {
         handle: Option<&watch::Handle>,
         how: How,
     ) -> Result<Option<Rc<Dir>>, EngineError> {
+        self.opener.forget_refusal();
         if let Some(dir) = self.opener.get(id) {
             return Ok(Some(dir));
         }
