@@ -15,7 +15,7 @@ fn as_root_it_keeps_three_capabilities_and_can_gain_none() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     fs::create_dir(&root).unwrap();
-    let daemon = Daemon::start(&folder.path().join("state"), &[&root], &[]);
+    let mut daemon = Daemon::start(&folder.path().join("state"), &[&root], &[]);
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
     let mut threads = 0;
     for task in tasks {
