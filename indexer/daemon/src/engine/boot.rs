@@ -123,7 +123,11 @@ impl Core {
                 Err(error) => return Err(walk_error(tree, &error)),
             }
             let unlisted = visitor.unlisted.into_inner().unwrap_or_else(PoisonError::into_inner);
-            self.todo.extend(unlisted.into_iter().map(|id| Todo::List(id, false, How::Scan)));
+            // They moved under the scan; where something watches, its events say where to.
+            for id in unlisted {
+                let how = self.shared.arms.get(id.volume).map_or(How::Scan, |arm| arm.how());
+                self.todo.push_back(Todo::List(id, false, how));
+            }
             blind.append(&mut visitor.blind.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
         let seen = Time::now();
