@@ -1,3 +1,5 @@
+//! Codec, commits, journal, seeds, damaged files and power loss: the index against oracles of its own.
+
 mod codec;
 mod commits;
 mod crash;
