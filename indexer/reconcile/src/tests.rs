@@ -1,3 +1,5 @@
+//! The decision table, case files and properties: reconcile against a model of a disk.
+
 mod cases;
 mod disk;
 mod memory;

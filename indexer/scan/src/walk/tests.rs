@@ -1,3 +1,5 @@
+//! What the walk does at its limits: no descriptors to spare, and a stop in the middle.
+
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
