@@ -89,15 +89,17 @@ type Figures = BTreeMap<String, Value>;
 
 fn files(arguments: &Arguments, count: usize, rounds: usize) -> io::Result<Figures> {
     let work = arguments.root.join("produced");
+    fs::create_dir(&work)?;
     let (mut bare, mut watched, mut settled, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut operations = BTreeMap::<String, u64>::new();
     for round in 0..rounds {
+        // A folder each, and none is removed before the end: ext4 searches long for an inode that was not
+        // deleted lately, and that would be all that is measured.
         // A file-system mark watches all of it, so "unwatched" means that no daemon runs.
-        bare.push(produce(&work, count)?);
-        fs::remove_dir_all(&work)?;
+        bare.push(produce(&work.join(format!("unwatched-{round}")), count)?);
         let mut daemon = start(arguments, round)?;
         let before = cpu_s(daemon.pid())?;
-        watched.push(produce(&work, count)?);
+        watched.push(produce(&work.join(format!("watched-{round}")), count)?);
         let closed = Instant::now();
         daemon.settle();
         settled.push(closed.elapsed().as_secs_f64());
@@ -108,9 +110,9 @@ fn files(arguments: &Arguments, count: usize, rounds: usize) -> io::Result<Figur
             *operations.entry(format!("records: {}", record["op"].as_str().unwrap_or("?"))).or_default() += 1;
         }
         daemon.terminate();
-        fs::remove_dir_all(&work)?;
         fs::remove_dir_all(daemon.state())?;
     }
+    fs::remove_dir_all(&work)?;
     let micro = |seconds: &[f64]| seconds.iter().map(|all| all * 1e6 / count as f64).collect::<Vec<_>>();
     let (bare, watched) = (Summary::of(micro(&bare)), Summary::of(micro(&watched)));
     let mut figures = Figures::from([

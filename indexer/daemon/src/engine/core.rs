@@ -70,6 +70,8 @@ pub(crate) struct Core {
     last_trim: Instant,
     last_presence: Instant,
     last_sweep: Instant,
+    /// The last round had many hints.
+    pub(crate) flooded: bool,
     /// A settle is under way: looks at files that a writer is at are not put off.
     pub(crate) settling: bool,
     stopping: bool,
@@ -99,6 +101,7 @@ impl Core {
             last_trim: now.checked_sub(TRIM_EVERY).unwrap_or(now),
             last_presence: now,
             last_sweep: now,
+            flooded: false,
             settling: false,
             stopping: false,
         }

@@ -16,6 +16,12 @@ use super::status::Settled;
 /// Rounds begin at least this far apart, so that a stream of changes is committed in batches.
 const PACE: Duration = Duration::from_millis(5);
 
+/// The same while changes pour in: each commit syncs the disk that the producer of the changes writes to.
+const PACE_IN_FLOOD: Duration = Duration::from_millis(20);
+
+/// Hints in one round that make a flood.
+const FLOOD: usize = 64;
+
 /// Work items of its own that one round takes on.
 const MOST_TODO: usize = 64;
 
@@ -45,6 +51,7 @@ impl Core {
     pub(crate) fn step(&mut self) -> Result<(), EngineError> {
         self.pace();
         let mut batch = self.shared.pending.take(self.config.batch);
+        self.flooded = batch.len() >= FLOOD;
         for (volume, why) in std::mem::take(&mut batch.lost) {
             self.owe_repair(volume, why);
         }
@@ -215,10 +222,8 @@ impl Core {
     }
 
     fn pace(&mut self) {
-        let since = self.last_round.elapsed();
-        if since < PACE {
-            std::thread::sleep(PACE.saturating_sub(since));
-        }
+        let pace = if self.flooded && !self.settling { PACE_IN_FLOOD } else { PACE };
+        std::thread::sleep(pace.saturating_sub(self.last_round.elapsed()));
         self.last_round = Instant::now();
     }
 
