@@ -122,7 +122,7 @@ pub(crate) struct Changes {
 pub(crate) struct Find {
     /// Where to begin [default: all roots]
     pub(crate) path: Option<PathBuf>,
-    /// Name matches this pattern of * ? [abc]
+    /// Name matches this pattern, of `*`, `?` and `[abc]`
     #[arg(long, value_name = "GLOB")]
     pub(crate) name: Option<String>,
     /// The same, upper and lower case alike

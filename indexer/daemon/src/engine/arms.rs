@@ -23,7 +23,7 @@ pub(crate) struct Arms {
     /// The index file, whose writes need no event.
     index_file: Option<OwnedFd>,
     state: Mutex<State>,
-    /// Directories that got no watch since the last [`Arms::take_unwatched`].
+    /// Directories that got no watch since the last sweep of everything.
     unwatched: AtomicU64,
 }
 
