@@ -74,6 +74,17 @@ fn command(binary: &Path, state: &Path, arguments: &[&dyn AsRef<OsStr>]) -> Comm
     command
 }
 
+/// Whether every thread under `/proc/PID/task` is stopped: state `T`, after the name in brackets (proc_pid_stat(5)).
+fn all_stopped(tasks: &Path) -> bool {
+    let mut threads = std::fs::read_dir(tasks).expect("the daemon runs");
+    threads.all(|thread| {
+        let stat = thread.ok().and_then(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        stat.is_some_and(|stat| {
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
+    })
+}
+
 /// Makes `command` run as nobody, if the test is root; as its own user otherwise.
 pub fn unprivileged(command: &mut Command) {
     if crate::is_root() {
@@ -276,6 +287,19 @@ impl Daemon {
     /// When it is gone.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the daemon runs");
+    }
+
+    /// Does `work` while no thread of the daemon runs: what the kernel tells of it is read at once afterwards.
+    ///
+    /// # Panics
+    /// When the daemon is gone.
+    pub fn while_stopped<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.signal(Signal::STOP);
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        crate::wait_for("every thread to stop", || all_stopped(&tasks).then_some(()));
+        let result = work();
+        self.signal(Signal::CONT);
+        result
     }
 
     fn finish(&mut self) -> ExitStatus {
