@@ -83,6 +83,9 @@ pub(crate) struct RootStatus {
     pub(crate) bytes: u64,
     /// Everything in it was true at this time; null while that was never so.
     pub(crate) verified_ns: Option<i128>,
+    /// How its directories are kept true, and since when.
+    #[serde(default)]
+    pub(crate) coverage: CoverageStatus,
     /// Directories that cannot be vouched for.
     pub(crate) blind: u64,
     /// The first few of them, with the reason.
@@ -92,6 +95,21 @@ pub(crate) struct RootStatus {
     /// Why it is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<String>,
+}
+
+/// How the directories of a root are kept true: counts of directories, which add up to all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CoverageStatus {
+    /// Kernel events tell of them.
+    pub(crate) watched: u64,
+    /// Only sweeps do.
+    pub(crate) swept: u64,
+    /// Not compared with the disk since the daemon started, or since a first scan that was interrupted.
+    pub(crate) unverified: u64,
+    /// They cannot be looked at.
+    pub(crate) blind: u64,
+    /// Seconds between two sweeps of what is only swept; null where nothing is.
+    pub(crate) sweep_every_s: Option<u64>,
 }
 
 /// A directory that cannot be vouched for.
