@@ -8,7 +8,7 @@ use record::{How, Time};
 use tracing::info;
 
 use super::config::Backend;
-use super::core::Core;
+use super::core::{Core, READING_NS};
 use super::error::EngineError;
 use super::shared::Shared;
 use super::status::Progress;
@@ -53,15 +53,18 @@ impl Core {
                 self.swept.differences += report.differences;
                 self.swept.directories += report.directories;
                 self.swept.partial += report.partial;
+                self.tell_downtime(at, report.differences)?;
             }
         }
         self.work_off(None)?;
-        let now = Time::now();
+        let now = Time::now().minus_ns(READING_NS);
         for tree in self.trees.iter_mut().filter(|tree| tree.present) {
             tree.row.verified = now;
         }
         self.store_roots()?;
         self.drained = now;
+        self.noted = *self.shared.durable.borrow();
+        self.followed = self.trees.iter().filter(|tree| tree.present).map(|tree| tree.row.id).collect();
         self.show_roots("live");
         self.shared.set_view(|view| {
             view.state = "live";

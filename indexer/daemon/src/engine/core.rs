@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use index::{Edits, RootRow};
 use reconcile::{Held, Root};
-use record::{Time, VolumeId};
+use record::{RootId, Time, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::{error, warn};
 
@@ -34,6 +34,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 
 /// How often, at most, everything small is looked at for what inotify could not name.
 const UNSEEN_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is stored until when all was known, while there are records.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// Events may be queued in the kernel for this long before a reader has made them hints: a second is far more than
+/// the readers' window, and makes a gap that much longer, never shorter.
+pub(crate) const READING_NS: i128 = 1_000_000_000;
 
 /// A repair that has to wait because the last one is too near.
 pub(crate) struct Repair {
@@ -62,12 +69,17 @@ pub(crate) struct Core {
     pub(crate) last_round: Instant,
     /// Until when everything was known, by the wall clock: where a gap begins.
     pub(crate) drained: Time,
+    /// The seq when that was last stored.
+    pub(crate) noted: u64,
+    /// Roots that were followed up to now: what a sweep finds in others happened while nobody looked.
+    pub(crate) followed: Vec<RootId>,
     /// inotify events since the last full look that no look could find the cause of.
     pub(crate) unseen: u64,
     pub(crate) last_unseen: Instant,
     /// What the boot's sweeps compared.
     pub(crate) swept: super::status::SweepReport,
     last_trim: Instant,
+    last_noted: Instant,
     last_presence: Instant,
     last_sweep: Instant,
     /// The last round had many hints.
@@ -94,11 +106,14 @@ impl Core {
             repaired: FxHashMap::default(),
             last_round: now,
             drained: Time::now(),
+            noted: 0,
+            followed: Vec::new(),
             unseen: 0,
             last_unseen: now,
             swept: super::status::SweepReport::default(),
             // Due at once: a daemon that is often restarted trims too.
             last_trim: now.checked_sub(TRIM_EVERY).unwrap_or(now),
+            last_noted: now,
             last_presence: now,
             last_sweep: now,
             flooded: false,
@@ -132,7 +147,7 @@ impl Core {
                 self.step()?;
                 continue;
             }
-            self.drained = Time::now();
+            self.drained = Time::now().minus_ns(READING_NS);
             self.shared.pending.wait(self.until_next());
         }
     }
@@ -153,6 +168,9 @@ impl Core {
             consider(repair.due);
         }
         consider(self.last_presence + self.presence_every());
+        if *self.shared.durable.borrow() != self.noted {
+            consider(self.last_noted + NOTE_EVERY);
+        }
         if self.needs_sweeps() {
             consider(self.last_sweep + SWEEP_EVERY);
         }
@@ -184,6 +202,10 @@ impl Core {
         if now.duration_since(self.last_trim) >= TRIM_EVERY {
             self.last_trim = now;
             while self.shared.index.trim(self.config.retention, Time::now())? > 0 {}
+        }
+        if now.duration_since(self.last_noted) >= NOTE_EVERY {
+            self.last_noted = now;
+            self.note_known()?;
         }
         if now.duration_since(self.last_presence) >= self.presence_every() {
             self.last_presence = now;
@@ -321,7 +343,7 @@ impl Core {
     fn leave(&mut self) -> Result<(), EngineError> {
         let now = self.drained;
         for tree in &mut self.trees {
-            if tree.present && tree.row.seeded.is_some() {
+            if tree.present && tree.row.seeded.is_some() && self.followed.contains(&tree.row.id) {
                 tree.row.verified = tree.row.verified.max(now);
             }
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use index::Message;
 use reconcile::{Held, Holds};
-use record::{Body, Gap, How, Time, VolumeId};
+use record::{How, Time, VolumeId};
 use tracing::{info, warn};
 use watch::Flags;
 
@@ -120,6 +120,7 @@ impl Core {
 
     fn settle_now(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
         let start = Instant::now();
+        let known = Time::now();
         self.due_writing(start, true);
         self.barrier(deadline)?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
@@ -137,7 +138,7 @@ impl Core {
             self.work_off(Some(deadline))?;
         }
         self.look_for_lost()?;
-        self.drained = Time::now();
+        self.drained = known;
         let unsettled = self
             .trees
             .iter()
@@ -174,11 +175,8 @@ impl Core {
             if self.trees[at].present {
                 self.show_root(at, "repairing");
                 self.sweep_tree(at, None)?;
-                let tree = &self.trees[at];
-                let gap = Gap { from, to: Time::now(), scope: tree.row.path.clone(), why: why.clone() };
-                let message =
-                    Message { seen: Time::now(), how: How::Sweep, root: tree.row.id, body: Body::Gap(gap) };
-                self.say(message)?;
+                let scope = self.trees[at].row.path.clone();
+                self.tell_gap(at, &scope, from, &why)?;
                 self.show_root(at, "live");
             }
         }

@@ -8,6 +8,7 @@ mod boot;
 mod config;
 mod core;
 mod error;
+mod gaps;
 mod ghosts;
 mod live;
 mod open;
