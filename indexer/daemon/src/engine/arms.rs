@@ -99,6 +99,15 @@ impl Arms {
         self.lock().volumes.get(&volume).cloned()
     }
 
+    /// Whether events tell of every change in this directory. False is always safe: it is looked at then.
+    pub(crate) fn is_watched(&self, dir: EntryId) -> bool {
+        self.get(dir.volume).is_some_and(|arm| match &arm.tier {
+            Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
+            Tier::Inotify(tier) => tier.watched(dir),
+            Tier::Sweep => false,
+        })
+    }
+
     /// Forgets how a volume is watched, so that it is armed anew: a mark ends with the mount it was made on.
     pub(crate) fn forget(&self, volume: VolumeId) {
         self.lock().volumes.remove(&volume);
