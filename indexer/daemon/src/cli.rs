@@ -113,6 +113,25 @@ Examples:
   indexer du ~/Media --depth 2 --top 20
   indexer du ~/Media/films --exact")]
     Du(Du),
+    /// Show how directories are kept true, and since when
+    #[command(after_help = "\
+Counts directories: watched (kernel events tell of every change), swept (compared now and then), unverified \
+(not compared yet), blind (they cannot be looked at).
+
+Examples:
+  indexer coverage
+  indexer coverage ~/Media --depth 1
+  indexer coverage ~/Media --all --json")]
+    Coverage {
+        /// Directory [default: all roots]
+        path: Option<PathBuf>,
+        /// Show directories down to this many levels below, too
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        depth: u32,
+        /// Name every blind directory, not the first twenty alone
+        #[arg(long)]
+        all: bool,
+    },
     /// Compare the index with the disk, by a walk of its own
     #[command(
         after_help = "Exit code 0: equal; 1: differences, each listed.\n\nExample:\n  indexer verify ~/Media --json"

@@ -66,6 +66,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) -> std::io::Result<(
         .route("/v1/find", get(find))
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
+        .route("/v1/coverage", get(coverage))
         .route("/v1/lookup", post(lookup))
         .route("/v1/roots", get(roots))
         .route("/v1/check", get(check))
@@ -119,6 +120,15 @@ async fn du(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
     let request = from_query(text)?;
     Ok(stream::lines(api.questions, move |lines| {
         query::du(&api.engine.index().read()?, &request, &mut |du| lines.push(&du))
+    })
+    .await)
+}
+
+async fn coverage(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        let reader = api.engine.index().read()?;
+        query::coverage(&reader, &api.engine.keeper(), &request, &mut |line| lines.push(&line))
     })
     .await)
 }

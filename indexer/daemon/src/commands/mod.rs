@@ -3,6 +3,7 @@
 mod admin;
 mod changes;
 mod compact;
+mod coverage;
 mod doctor;
 mod du;
 mod find;
@@ -62,6 +63,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Ls { path, long } => ls::run(&context, &path, long),
         Command::Find(flags) => find::run(&context, &flags),
         Command::Du(flags) => du::run(&context, &flags),
+        Command::Coverage { path, depth, all } => coverage::run(&context, path.as_deref(), depth, all),
         Command::Verify { root } => verify::run(&context, root.as_deref()),
         Command::Sweep { path, level } => scan::sweep(&context, path.as_deref(), level),
         Command::Compact => compact::run(&context),

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use crate::api::Client;
 use crate::commands::Context;
+use crate::engine::NobodyWatches;
 use crate::failure::Failure;
 use crate::query::{
-    self, ChangesRequest, DuRequest, Emit, FindRequest, LookupRequest, PathRequest, QueryError, RootLine,
-    RootView,
+    self, ChangesRequest, Coverage, CoverageRequest, DuRequest, Emit, FindRequest, LookupRequest,
+    PathRequest, QueryError, RootLine, RootView,
 };
 use crate::render::Out;
 use crate::state::StateDir;
@@ -128,6 +129,21 @@ impl Source {
         match self {
             Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/du", request, lines)),
             Source::Local(index) => local(index, each, |reader, emit| query::du(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::coverage`]. Without a daemon nothing is kept true.
+    pub(crate) fn coverage(
+        &mut self,
+        request: &CoverageRequest,
+        each: Each<'_, Coverage>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/coverage", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| {
+                let nobody = NobodyWatches::new(reader)?;
+                query::coverage(reader, &nobody, request, emit)
+            }),
         }
     }
 

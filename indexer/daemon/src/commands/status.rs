@@ -134,6 +134,16 @@ fn notes(text: &mut String, root: &RootStatus) {
     if let Some(why) = &root.lost {
         text.push_str(&format!("{}: lost: {why}; its entries are kept\n", root.path));
     }
+    let coverage = &root.coverage;
+    if coverage.swept > 0 || coverage.unverified > 0 {
+        text.push_str(&format!(
+            "{}: {} directories watched, {} swept, {} not verified yet\n",
+            root.path,
+            count(coverage.watched),
+            count(coverage.swept),
+            count(coverage.unverified)
+        ));
+    }
     if root.blind > 0 {
         text.push_str(&format!("{}: {} directories cannot be vouched for:\n", root.path, count(root.blind)));
         for blind in &root.blind_paths {

@@ -144,10 +144,12 @@ impl Core {
             }
             self.timers()?;
             if self.has_work() {
+                self.shared.note_busy(true, self.drained);
                 self.step()?;
                 continue;
             }
             self.drained = Time::now().minus_ns(READING_NS);
+            self.shared.note_busy(false, self.drained);
             self.shared.pending.wait(self.until_next());
         }
     }
@@ -315,28 +317,25 @@ impl Core {
     }
 
     fn root_view(&self, tree: &Tree, state: &'static str) -> RootView {
-        let mut view = RootView {
-            path: tree.row.path.to_vec(),
-            state: if tree.present { state } else { "lost" },
-            lost: tree.row.lost.clone(),
-            ..RootView::default()
-        };
+        let volumes = tree.scope.volumes();
         let mut backends: Vec<&str> = Vec::new();
         let mut reasons: Vec<String> = Vec::new();
-        for (_, volume, _) in tree.scope.volumes() {
-            let Some(arm) = self.shared.arms.get(volume) else { continue };
+        for (_, volume, _) in &volumes {
+            let Some(arm) = self.shared.arms.get(*volume) else { continue };
             if !backends.contains(&arm.how().word()) {
                 backends.push(arm.how().word());
                 reasons.push(arm.reason.clone());
             }
-            view.unwatched += arm.unwatched.load(Ordering::Relaxed);
-            if arm.how() == record::How::Inotify {
-                view.watches = self.shared.arms.watches();
-            }
         }
-        view.backend = if backends.is_empty() { "none".to_owned() } else { backends.join("+") };
-        view.reason = reasons.join("; ");
-        view
+        RootView {
+            path: tree.row.path.to_vec(),
+            state: if tree.present { state } else { "lost" },
+            backend: if backends.is_empty() { "none".to_owned() } else { backends.join("+") },
+            reason: reasons.join("; "),
+            parts: volumes.into_iter().map(|(_, volume, path)| (volume, path)).collect(),
+            verified: tree.row.verified,
+            lost: tree.row.lost.clone(),
+        }
     }
 
     /// The last commit: everything known is noted, and until when it was true.

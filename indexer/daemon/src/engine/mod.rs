@@ -10,6 +10,7 @@ mod core;
 mod error;
 mod gaps;
 mod ghosts;
+mod keeping;
 mod live;
 mod open;
 mod presence;
@@ -27,7 +28,7 @@ mod writing;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -41,6 +42,7 @@ pub(crate) use error::EngineError;
 
 use self::arms::Arms;
 use self::core::Core;
+pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};
 use self::shared::{Request, Shared, View};
 use self::status::{Settled, Status, SweepReport};
 pub(crate) use self::view::of_index;
@@ -147,6 +149,8 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
         started: Instant::now(),
         durable,
         stop: AtomicBool::new(false),
+        busy: AtomicBool::new(true),
+        known: AtomicI64::new(0),
         view: Mutex::new(View { state: "starting", ..View::default() }),
         changed: Condvar::new(),
         requests: Mutex::new(VecDeque::new()),
@@ -163,6 +167,11 @@ impl Engine {
     /// How things stand.
     pub(crate) fn status(&self) -> Status {
         self.shared.status()
+    }
+
+    /// How directories are kept true, now.
+    pub(crate) fn keeper(&self) -> EngineKeeper<'_> {
+        self.shared.keeper()
     }
 
     /// Blocks until the engine is live.

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use index::Index;
-use record::Seq;
+use record::{Seq, Time, VolumeId};
 use watch::Pending;
 
 use super::arms::Arms;
@@ -36,6 +36,10 @@ pub(crate) struct Shared {
     pub(crate) durable: tokio::sync::watch::Sender<u64>,
     /// Ends walks early.
     pub(crate) stop: AtomicBool,
+    /// The engine's thread has work in hand.
+    pub(crate) busy: AtomicBool,
+    /// Until when all was known, in nanoseconds since 1970, as of when it last had none.
+    pub(crate) known: AtomicI64,
     pub(crate) view: Mutex<View>,
     pub(crate) changed: Condvar,
     pub(crate) requests: Mutex<VecDeque<Request>>,
@@ -61,8 +65,10 @@ pub(crate) struct RootView {
     pub(crate) state: &'static str,
     pub(crate) backend: String,
     pub(crate) reason: String,
-    pub(crate) watches: u64,
-    pub(crate) unwatched: u64,
+    /// The file systems it has directories on, by path, and the topmost of those directories.
+    pub(crate) parts: Vec<(VolumeId, Vec<u8>)>,
+    /// Everything in it was compared with the disk at this time.
+    pub(crate) verified: Time,
     pub(crate) lost: Option<String>,
 }
 

@@ -2,10 +2,11 @@
 
 use index::{Index, IndexError, Reader};
 use reconcile::Stored as _;
+use record::How;
 use record::wire::v1::text_and_raw;
 
 use super::shared::Shared;
-use super::status::{BlindPath, ConsumerStatus, RootStatus, Status};
+use super::status::{BlindPath, ConsumerStatus, CoverageStatus, RootStatus, Status};
 
 /// Blind directories that are listed one by one.
 const MOST_BLIND: usize = 20;
@@ -25,6 +26,8 @@ impl Shared {
             ..Status::default()
         };
         let read = self.index.read().and_then(|reader| of_index(&self.index, &reader, &mut status));
+        let known = self.known_ns();
+        let shown = self.view().roots.clone();
         let view = self.view();
         status.state_dir = self.state_dir.to_string_lossy().into_owned();
         let (events, overflows) = self.arms.counts();
@@ -34,25 +37,25 @@ impl Shared {
         for root in &mut status.roots {
             "unwatched".clone_into(&mut root.state);
             let bytes = record::wire::v1::bytes_of(&root.path, root.path_raw.as_deref()).unwrap_or_default();
-            if let Some(shown) = view.roots.iter().find(|shown| shown.path == bytes) {
-                shown.state.clone_into(&mut root.state);
-                root.backend.clone_from(&shown.backend);
-                root.reason.clone_from(&shown.reason);
-                root.lost.clone_from(&shown.lost);
-                root.watches = shown.watches;
-                if shown.state == "live"
-                    && shown.unwatched == 0
-                    && shown.backend != "sweep"
-                    && status.pending == 0
-                {
-                    root.verified_ns = Some(record::Time::now().0);
-                }
-                if shown.unwatched > 0 {
-                    status.warnings.push(format!(
-                        "{}: {} directories have no watch and are swept; see `indexer doctor`",
-                        root.path, shown.unwatched
-                    ));
-                }
+            let Some(shown) = shown.iter().find(|shown| shown.path == bytes) else { continue };
+            shown.state.clone_into(&mut root.state);
+            root.backend.clone_from(&shown.backend);
+            root.reason.clone_from(&shown.reason);
+            root.lost.clone_from(&shown.lost);
+            if shown.backend.contains(How::Inotify.word()) {
+                root.watches = self.arms.watches();
+            }
+            let counted = self.index.read().and_then(|reader| self.count_coverage(&reader, shown, root));
+            status.warnings.extend(counted.err().map(|error| error.to_string()));
+            let CoverageStatus { swept, unverified, .. } = root.coverage;
+            if swept == 0 && unverified == 0 {
+                root.verified_ns = Some(known);
+            }
+            if swept > 0 && shown.backend.contains(How::Inotify.word()) {
+                status.warnings.push(format!(
+                    "{}: {swept} directories have no watch and are swept; see `indexer doctor`",
+                    root.path
+                ));
             }
         }
         status.warnings.extend(view.failed.clone());

@@ -2,6 +2,7 @@
 
 mod changes;
 mod check;
+mod coverage;
 mod du;
 mod filter;
 mod find;
@@ -18,13 +19,14 @@ use record::wire::v1;
 
 pub(crate) use changes::{batch, start};
 pub(crate) use check::{CheckReport, check};
+pub(crate) use coverage::{Coverage, Keeper, Kept, coverage};
 pub(crate) use du::du;
 pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
 pub(crate) use request::{
-    ChangesRequest, ConsumerRequest, DuRequest, FindRequest, LookupRequest, PathPair, PathRequest,
-    SettleRequest, SweepRequest,
+    ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, FindRequest, LookupRequest, PathPair,
+    PathRequest, SettleRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
 

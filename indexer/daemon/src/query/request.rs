@@ -65,6 +65,20 @@ pub(crate) struct DuRequest {
     pub(crate) exact: Option<bool>,
 }
 
+/// `coverage`. No path means all roots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CoverageRequest {
+    /// The directory.
+    pub(crate) path: Option<String>,
+    /// Its bytes in base64, where `path` cannot hold them.
+    pub(crate) path_raw: Option<String>,
+    /// Levels of directories below it that are told too.
+    pub(crate) depth: Option<u32>,
+    /// Name every blind directory, and not the first twenty alone.
+    pub(crate) all: Option<bool>,
+}
+
 /// `changes`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

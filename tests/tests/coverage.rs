@@ -1,0 +1,97 @@
+//! What the daemon says it can vouch for: watched, swept, blind or unverified, per directory and summed up. It could break by
+//! claiming more than it knows.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use indexer_tests::{Daemon, Ground, Place, indexer, indexer_binary, json_lines, wait_for};
+use serde_json::Value;
+
+fn counts(line: &Value) -> [u64; 4] {
+    ["watched", "swept", "unverified", "blind"].map(|field| line[field].as_u64().unwrap())
+}
+
+fn coverage(daemon: &Daemon, path: &Path) -> Value {
+    daemon.ask(&[&"coverage", &path])[0].clone()
+}
+
+fn with_directories() -> Ground {
+    let ground = Place::Here.open().unwrap();
+    fs::create_dir_all(ground.root().join("a/b/c")).unwrap();
+    fs::create_dir_all(ground.root().join("d")).unwrap();
+    ground
+}
+
+#[test]
+fn every_directory_is_counted_under_what_keeps_it_true() {
+    let ground = with_directories();
+    let root = ground.root();
+    for (flags, expected) in [
+        (&[][..], [5, 0, 0, 0]),
+        (&["--backend", "inotify"], [5, 0, 0, 0]),
+        (&["--backend", "sweep"], [0, 5, 0, 0]),
+    ] {
+        let mut daemon = Daemon::start(&ground.state(), &[root], flags);
+        daemon.settle();
+        let all = coverage(&daemon, root);
+        assert_eq!(counts(&all), expected, "{flags:?}: {all}");
+        assert_eq!(all["directories"], 5);
+        assert!(all["verified_ns"].as_i64().unwrap() > 0, "{all}");
+        assert_eq!(all["parts"][0]["backend"], daemon.status()["roots"][0]["backend"]);
+        let lines = daemon.ask(&[&"coverage", &root, &"--depth", &"1"]);
+        let paths: Vec<_> = lines.iter().map(|line| line["path"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(
+            paths,
+            [root.to_path_buf(), root.join("a"), root.join("d")]
+                .map(|path| path.to_str().unwrap().to_owned())
+        );
+        assert_eq!(counts(&lines[1]), expected.map(|count| if count > 0 { 3 } else { 0 }));
+        // The same without a walk, in `status`.
+        assert_eq!(counts(&daemon.status()["roots"][0]["coverage"]), expected);
+        assert!(daemon.terminate().success());
+    }
+    // Nobody watches.
+    let lines = json_lines(&indexer(&ground.state(), &[&"coverage", &"--json"]));
+    assert_eq!(counts(&lines[0]), [0, 0, 5, 0]);
+    assert!(lines[0]["verified_ns"].as_i64().unwrap() > 0);
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_blind_until_it_can_be() {
+    let ground = with_directories();
+    let root = ground.root();
+    // Its owner or root may look into every directory; this one belongs to whoever runs the test.
+    let closed = root.join("a/b");
+    let binary = ground.lend(indexer_binary());
+    let chmod = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+    chmod(0);
+    let mut daemon = Daemon::spawn_unprivileged(&binary, &ground.state(), &[root], &[]);
+    daemon.wait_live();
+    let all = coverage(&daemon, root);
+    assert_eq!(counts(&all)[3], 1, "{all}");
+    assert_eq!(all["blind_paths"][0]["path"].as_str(), closed.to_str());
+    chmod(0o755);
+    daemon.settle();
+    assert_eq!(counts(&coverage(&daemon, root))[3], 0);
+    daemon.assert_exact(root);
+}
+
+#[test]
+fn a_lost_root_vouches_for_nothing() {
+    let ground = with_directories();
+    let root = ground.beside("mine");
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    let daemon = Daemon::start(&ground.state(), &[&root], &[]);
+    assert_eq!(counts(&coverage(&daemon, &root)), [3, 0, 0, 0]);
+    fs::rename(&root, ground.beside("away")).unwrap();
+    let settled = daemon.run(&[&"settle"]);
+    assert_eq!(settled.status.code(), Some(1));
+    assert_eq!(counts(&coverage(&daemon, &root)), [0, 0, 3, 0]);
+    assert_eq!(counts(&daemon.status()["roots"][0]["coverage"]), [0, 0, 3, 0]);
+    fs::rename(ground.beside("away"), &root).unwrap();
+    wait_for("the root to be found again", || {
+        (counts(&coverage(&daemon, &root)) == [3, 0, 0, 0]).then_some(())
+    });
+}
