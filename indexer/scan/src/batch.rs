@@ -9,8 +9,8 @@ use record::VolumeId;
 use rustix::io::Errno;
 
 use crate::directory::{Budget, Directory, HeldFd};
+use crate::disk::Disk;
 use crate::look::Seen;
-use crate::open::{open_below, open_dir_at, open_root};
 
 /// Most directories in a batch.
 const MOST: usize = 256;
@@ -43,30 +43,30 @@ impl<D> Batch<D> {
 
     /// Opens the child called `name`: by its parent's descriptor, else by a path from the nearest directory
     /// above that is open, which is `top` at the latest.
-    pub(crate) fn open(&self, name: &CStr, top: &HeldFd) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open(&self, disk: &dyn Disk, name: &CStr, top: &HeldFd) -> Result<OwnedFd, Errno> {
         if let Some(target) = &self.target {
-            return open_root(target);
+            return disk.open_root(target);
         }
         if let Some(fd) = &self.fd {
-            return open_dir_at(fd.as_fd(), name);
+            return disk.open_dir(fd.as_fd(), name.to_bytes());
         }
         let mut components = vec![name.to_bytes()];
         let mut at = &*self.dir;
         loop {
             if let Some(fd) = at.fd.upgrade() {
                 components.reverse();
-                return open_below(fd.as_fd(), &components);
+                return disk.open_below(fd.as_fd(), &components);
             }
             if let Some(target) = &at.target {
                 components.reverse();
-                return open_below(open_root(target)?.as_fd(), &components);
+                return disk.open_below(disk.open_root(target)?.as_fd(), &components);
             }
             let Some(parent) = at.parent() else { break };
             components.push(at.name());
             at = parent;
         }
         components.reverse();
-        open_below(top.as_fd(), &components)
+        disk.open_below(top.as_fd(), &components)
     }
 }
 

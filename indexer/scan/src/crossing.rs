@@ -1,24 +1,25 @@
 //! Where a tree goes over into another file system, and whether the root follows it there. Remembers one answer a
 //! mount and device; knows no rules, no depth and no links.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use record::VolumeId;
 use rustc_hash::FxHashMap;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, makedev, openat, readlinkat, statx};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::look::{Seen, look_self};
-use crate::mounts::{Mount, is_below, is_hidden, is_pseudo, mounts};
-use crate::open::{open_dir, open_root};
+use crate::disk::{Disk, path_of};
+use crate::look::Seen;
+use crate::mounts::{Mount, is_below, is_hidden, is_pseudo};
 use crate::scope::Member;
-use crate::volume::{VolumeIdentity, identify_in, mount_of};
+use crate::volume::{VolumeIdentity, mount_of};
 
 /// Gives a volume its number: called with its identity and its device, once each time it is met anew.
 pub type Binder = Box<dyn Fn(&VolumeIdentity, u64) -> VolumeId + Send + Sync>;
 
 pub(crate) struct Crossings {
+    disk: Arc<dyn Disk>,
     binder: Binder,
     known: RwLock<Known>,
 }
@@ -53,14 +54,14 @@ pub(crate) struct Crossing<'a> {
 }
 
 impl Crossings {
-    pub(crate) fn new(binder: Binder) -> Crossings {
-        Crossings { binder, known: RwLock::default() }
+    pub(crate) fn new(disk: Arc<dyn Disk>, binder: Binder) -> Crossings {
+        Crossings { disk, binder, known: RwLock::default() }
     }
 
     /// Binds the volume that holds the root's own directory, if it is not the one bound before.
     pub(crate) fn bind_root(&self, path: &[u8], dir: BorrowedFd<'_>, seen: &Seen) -> Result<VolumeId, Errno> {
         // A path too long for the kernel to tell is taken as it is.
-        let real: Arc<[u8]> = path_of(dir).unwrap_or_else(|_| path.to_vec()).into();
+        let real: Arc<[u8]> = self.disk.path_of(dir).unwrap_or_else(|_| path.to_vec()).into();
         if let Some(before) = &self.read().root
             && before.seen.same_inode(seen)
             && before.seen.mount == seen.mount
@@ -69,7 +70,7 @@ impl Crossings {
         {
             return Ok(before.volume);
         }
-        let identity = identify_in(dir, seen.mount, &table()?)?;
+        let identity = self.disk.identify(dir, seen.mount, &self.table()?)?;
         let volume = (self.binder)(&identity, seen.device);
         let mut known = self.write();
         *known = Known { root: Some(Root { seen: *seen, volume, path: real }), ..Known::default() };
@@ -114,7 +115,7 @@ impl Crossings {
 
     fn decide(&self, crossing: &Crossing<'_>, admitted: &dyn Fn(&[u8]) -> bool) -> Result<Member, Errno> {
         let seen = crossing.seen;
-        let table = table()?;
+        let table = self.table()?;
         let own = mount_of(seen.mount, seen.device, &table);
         if own.is_some_and(|mount| is_pseudo(&mount.fs_type)) {
             return Ok(Member::Out("pseudo file system"));
@@ -124,19 +125,16 @@ impl Crossings {
             return Ok(Member::Out("bind mount of an indexed volume"));
         }
         let real = root.as_ref().map_or(crossing.root, |root| &root.path);
-        let first = own.and_then(|own| first_mount(real, own, seen, &table, admitted));
+        let first = own.and_then(|own| self.first_mount(real, own, seen, &table, admitted));
         if first.is_some_and(|first| first.id != seen.mount) {
             return Ok(Member::Out("bind mount of an indexed volume"));
         }
-        let dir = match open_dir(crossing.dir, crossing.name) {
+        let dir = match self.disk.open_dir(crossing.dir, crossing.name) {
             // It may be seen and not read: udev's word must do for the ioctls.
-            Err(Errno::ACCESS) => {
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                openat(crossing.dir, crossing.name, flags, Mode::empty())?
-            }
+            Err(Errno::ACCESS) => self.disk.open_path(crossing.dir, crossing.name)?,
             opened => opened?,
         };
-        if !look_self(dir.as_fd())?.same_inode(seen) {
+        if !self.disk.look_self(dir.as_fd())?.same_inode(seen) {
             return Err(Errno::STALE);
         }
         let mut point = crossing.root.to_vec();
@@ -157,7 +155,7 @@ impl Crossings {
     }
 
     fn decide_outside(&self, seen: &Seen, path: &[u8]) -> Result<Member, Errno> {
-        let table = table()?;
+        let table = self.table()?;
         if mount_of(seen.mount, seen.device, &table).is_some_and(|mount| is_pseudo(&mount.fs_type)) {
             return Ok(Member::Out("pseudo file system"));
         }
@@ -165,8 +163,8 @@ impl Crossings {
             Some(slash) if !seen.stat.is_directory() => &path[..slash.max(1)],
             _ => path,
         };
-        let dir = open_root(point)?;
-        if look_self(dir.as_fd())?.device != seen.device {
+        let dir = self.disk.open_root(point)?;
+        if self.disk.look_self(dir.as_fd())?.device != seen.device {
             return Ok(Member::Out("a file mounted over another"));
         }
         Ok(Member::In(self.bind(dir.as_fd(), seen, point.to_vec(), &table)?))
@@ -182,7 +180,7 @@ impl Crossings {
         if let Some((volume, _)) = self.read().volumes.get(&seen.device) {
             return Ok(*volume);
         }
-        let identity = identify_in(dir, seen.mount, table)?;
+        let identity = self.disk.identify(dir, seen.mount, table)?;
         // Under the lock: two threads that meet the volume at once must not bind it twice.
         let mut known = self.write();
         if let Some((volume, _)) = known.volumes.get(&seen.device) {
@@ -191,6 +189,30 @@ impl Crossings {
         let volume = (self.binder)(&identity, seen.device);
         known.volumes.insert(seen.device, (volume, point));
         Ok(volume)
+    }
+
+    /// The first mount, in the order of the table, that shows the device of `seen` inside the root.
+    fn first_mount<'t>(
+        &self,
+        root: &[u8],
+        own: &Mount,
+        seen: &Seen,
+        table: &'t [Mount],
+        admitted: &dyn Fn(&[u8]) -> bool,
+    ) -> Option<&'t Mount> {
+        table.iter().find(|mount| {
+            let inside = mount.point != root && is_below(&mount.point, root);
+            mount.device == own.device
+                && inside
+                && admitted(relative_to(&mount.point, root))
+                && !is_hidden(mount, table)
+                // On btrfs the table has the device of the whole, not that of the subvolume.
+                && (mount.device == seen.device || self.disk.device_at(&mount.point) == Some(seen.device))
+        })
+    }
+
+    fn table(&self) -> Result<Vec<Mount>, Errno> {
+        self.disk.mounts().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -202,49 +224,13 @@ impl Crossings {
     }
 }
 
-/// The first mount, in the order of the table, that shows the device of `seen` inside the root.
-fn first_mount<'t>(
-    root: &[u8],
-    own: &Mount,
-    seen: &Seen,
-    table: &'t [Mount],
-    admitted: &dyn Fn(&[u8]) -> bool,
-) -> Option<&'t Mount> {
-    table.iter().find(|mount| {
-        let inside = mount.point != root && is_below(&mount.point, root);
-        mount.device == own.device
-            && inside
-            && admitted(relative_to(&mount.point, root))
-            && !is_hidden(mount, table)
-            // On btrfs the table has the device of the whole, not that of the subvolume.
-            && (mount.device == seen.device || device_at(&mount.point) == Some(seen.device))
-    })
-}
-
 pub(crate) fn relative_to<'a>(path: &'a [u8], root: &[u8]) -> &'a [u8] {
     let root = root.strip_suffix(b"/").unwrap_or(root);
     let rest = path.strip_prefix(root).unwrap_or(path);
     rest.strip_prefix(b"/").unwrap_or(rest)
 }
 
-fn device_at(path: &[u8]) -> Option<u64> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let seen = statx(CWD, path, flags, StatxFlags::empty()).ok()?;
-    Some(makedev(seen.stx_dev_major, seen.stx_dev_minor))
-}
-
 /// Where `name` in `dir` leads, through links, as an absolute path without any.
 pub(crate) fn canonical(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
     path_of(openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
-}
-
-/// The path of what `fd` has open.
-fn path_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
-    let path = readlinkat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?.into_bytes();
-    // What is out of this process's sight has no path.
-    if path.starts_with(b"/") { Ok(path) } else { Err(Errno::NOENT) }
-}
-
-fn table() -> Result<Vec<Mount>, Errno> {
-    mounts().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

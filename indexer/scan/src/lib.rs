@@ -5,6 +5,7 @@
 mod batch;
 mod crossing;
 mod directory;
+mod disk;
 mod ioctl;
 mod links;
 mod listing;
@@ -20,6 +21,7 @@ mod walk;
 
 pub use crossing::Binder;
 pub use directory::{Directory, raise_descriptor_limit};
+pub use disk::{Disk, EachName, Kernel};
 pub use listing::{ListBuffer, list};
 pub use look::{Look, Seen, look, look_self, look_through};
 pub use mounts::{Mount, is_hidden, is_pseudo, is_remote, mounts, parse as parse_mounts};

@@ -1,6 +1,5 @@
 //! The names in one directory, streamed as the kernel gives them. Looks at none of them.
 
-use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
@@ -8,6 +7,8 @@ use std::os::fd::BorrowedFd;
 use record::Kind;
 use rustix::fs::{FileType, RawDir, SeekFrom, seek};
 use rustix::io::Errno;
+
+use crate::disk::EachName;
 
 /// Bytes asked of the kernel at once: some 1,500 names of usual length.
 const BUFFER: usize = 64 * 1024;
@@ -39,18 +40,18 @@ pub fn list(
     buffer: &mut ListBuffer,
     each: &mut dyn FnMut(&[u8], Option<Kind>),
 ) -> Result<(), Errno> {
-    list_while(dir, buffer, |name, kind| {
-        each(name.to_bytes(), kind_of(kind));
+    list_while(dir, buffer, &mut |name, kind| {
+        each(name.to_bytes(), kind);
         ControlFlow::Continue(())
     })
     .map(|_finished| ())
 }
 
-/// `list` without copies or virtual calls, until `each` breaks. True if it went to the end.
+/// `list` without copies, until `each` breaks. True if it went to the end.
 pub(crate) fn list_while(
     dir: BorrowedFd<'_>,
     buffer: &mut ListBuffer,
-    mut each: impl FnMut(&CStr, FileType) -> ControlFlow<()>,
+    each: &mut EachName<'_>,
 ) -> Result<bool, Errno> {
     // btrfs fixes the end of a listing at open: a file created between open and the first getdents64 would be
     // missed, after its directory was armed. Rewinding moves the end.
@@ -66,7 +67,7 @@ pub(crate) fn list_while(
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        if each(name, entry.file_type()).is_break() {
+        if each(name, kind_of(entry.file_type())).is_break() {
             return Ok(false);
         }
     }

@@ -8,9 +8,9 @@ use record::{EntryId, Kind, RootId, VolumeId};
 use rustix::io::Errno;
 
 use crate::crossing::{Binder, Crossing, Crossings};
+use crate::disk::{Disk, Kernel};
 use crate::links::Links;
-use crate::look::{Look, Seen, look, look_self};
-use crate::open::{open_below, open_dir, open_root};
+use crate::look::{Look, Seen};
 use crate::rules::Rules;
 
 /// One root and what of it is indexed. Set the public fields before the first use and not after.
@@ -29,6 +29,7 @@ pub struct Scope {
     pub follow_symlinks: bool,
     /// What is never indexed, by device and inode: the state folder.
     pub left_out: Vec<(u64, u64)>,
+    pub(crate) disk: Arc<dyn Disk>,
     crossings: Crossings,
     pub(crate) links: Links,
 }
@@ -51,6 +52,12 @@ impl Scope {
     /// A scope without rules and limits. `binder` numbers the volumes met.
     #[must_use]
     pub fn new(root: RootId, path: Vec<u8>, binder: Binder) -> Scope {
+        Scope::on(Arc::new(Kernel), root, path, binder)
+    }
+
+    /// A scope of a tree on `disk`. Followed links are looked at by the kernel, whatever the disk.
+    #[must_use]
+    pub fn on(disk: Arc<dyn Disk>, root: RootId, path: Vec<u8>, binder: Binder) -> Scope {
         Scope {
             root,
             path,
@@ -59,7 +66,8 @@ impl Scope {
             one_file_system: false,
             follow_symlinks: false,
             left_out: Vec::new(),
-            crossings: Crossings::new(binder),
+            crossings: Crossings::new(Arc::clone(&disk), binder),
+            disk,
             links: Links::default(),
         }
     }
@@ -69,8 +77,8 @@ impl Scope {
     /// # Errors
     /// What opening or identifying says; `ENOENT` when it is not there.
     pub fn open(&self) -> Result<(OwnedFd, Seen), Errno> {
-        let dir = open_root(&self.path)?;
-        let seen = look_self(dir.as_fd())?;
+        let dir = self.disk.open_root(&self.path)?;
+        let seen = self.disk.look_self(dir.as_fd())?;
         self.crossings.bind_root(&self.path, dir.as_fd(), &seen)?;
         Ok((dir, seen))
     }
@@ -203,7 +211,7 @@ impl Scope {
     /// Looks at `name` in `dir` as this root sees it: not through a link, unless it is one that is followed.
     #[must_use]
     pub fn look(&self, dir: BorrowedFd<'_>, name: &[u8], relative_path: &dyn Fn() -> Vec<u8>) -> Look {
-        match look(dir, name) {
+        match self.disk.look(dir, name) {
             Look::Present(seen) if self.follow_symlinks && seen.stat.kind == Kind::Symlink => {
                 Look::Present(self.through(dir, name, &relative_path(), &seen))
             }
@@ -239,8 +247,8 @@ impl Scope {
         relative_path: &[u8],
     ) -> Result<OwnedFd, Errno> {
         match self.target_of(relative_path) {
-            Some(target) => open_root(&target),
-            None => open_dir(dir, name),
+            Some(target) => self.disk.open_root(&target),
+            None => self.disk.open_dir(dir, name),
         }
     }
 
@@ -252,11 +260,13 @@ impl Scope {
         if self.follow_symlinks {
             for length in (1..=components.len()).rev() {
                 if let Some(target) = self.target_of(&components[..length].join(&b'/')) {
-                    return open_below(open_root(&target)?.as_fd(), &components[length..]);
+                    return self
+                        .disk
+                        .open_below(self.disk.open_root(&target)?.as_fd(), &components[length..]);
                 }
             }
         }
-        open_below(root, components)
+        self.disk.open_below(root, components)
     }
 
     pub(crate) fn target_of(&self, relative_path: &[u8]) -> Option<Vec<u8>> {

@@ -13,9 +13,10 @@ use rustix::io::Errno;
 
 use crate::batch::{Batch, Gathered};
 use crate::directory::{Budget, Directory, HeldFd};
+use crate::disk::Disk;
 use crate::links;
-use crate::listing::{ListBuffer, list_while};
-use crate::look::{Look, Seen, look_at, look_self};
+use crate::listing::ListBuffer;
+use crate::look::{Look, Seen};
 use crate::scope::{Member, Scope};
 use crate::start::{Start, WalkError};
 use crate::visitor::{Progress, Visitor};
@@ -57,6 +58,7 @@ pub(crate) fn walk_plain<V: Visitor>(
 
 struct Walk<'a, V: Visitor> {
     scope: &'a Scope,
+    disk: &'a dyn Disk,
     visitor: &'a V,
     stop: &'a AtomicBool,
     progress: &'a Progress,
@@ -93,7 +95,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             .thread_name(|number| format!("scan-{number}"))
             .build()
             .map_err(|error| WalkError::Threads { threads, why: error.to_string() })?;
-        let seen = look_self(start.fd.as_fd()).map_err(|source| WalkError::root(scope, source))?;
+        let seen = scope.disk.look_self(start.fd.as_fd()).map_err(|source| WalkError::root(scope, source))?;
         let standing = (seen.device, seen.mount);
         let fd = HeldFd::new(start.fd);
         let (path, root) = (start.path, start.root_length);
@@ -101,6 +103,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
         let top = Arc::new(top);
         let walk = Walk {
             scope,
+            disk: &*scope.disk,
             visitor,
             stop,
             progress,
@@ -168,8 +171,8 @@ impl<'a, V: Visitor> Walk<'a, V> {
         'a: 's,
     {
         let (name, inode) = batch.child(at);
-        let opened = batch.open(name, &self.top).and_then(|fd| {
-            let seen = look_self(fd.as_fd())?;
+        let opened = batch.open(self.disk, name, &self.top).and_then(|fd| {
+            let seen = self.disk.look_self(fd.as_fd())?;
             // Another directory took the name since it was looked at; a hint or the next listing has it.
             if (seen.inode, seen.device) == (inode, batch.device) {
                 Ok((fd, seen))
@@ -247,10 +250,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
             }
         };
         let prefix = OnceCell::new();
-        let each = |name: &CStr, _kind| {
+        let mut each = |name: &CStr, _kind| {
             let bare = name.to_bytes();
             let relative = || [prefix.get_or_init(|| prefix_of(dir)), bare].concat();
-            let seen = match look_at(fd.as_fd(), name) {
+            let seen = match self.disk.look_listed(fd.as_fd(), name) {
                 Look::Present(seen) if self.follow && seen.stat.kind == Kind::Symlink => {
                     self.scope.through(fd.as_fd(), bare, &relative(), &seen)
                 }
@@ -299,7 +302,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
         };
         // At the greatest depth nothing in it belongs to the root, and that is a complete listing.
         let bottom = self.scope.max_depth.is_some_and(|max| dir.depth >= max);
-        let result = if bottom { Ok(true) } else { list_while(fd.as_fd(), buffer, each) };
+        let result = if bottom { Ok(true) } else { self.disk.list(fd.as_fd(), buffer, &mut each) };
         self.count_entries(&mut entries, &mut bytes);
         match result {
             Ok(true) => {}
@@ -309,7 +312,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 complete = false;
             }
         }
-        let after = look_self(fd.as_fd()).unwrap_or_else(|error| {
+        let after = self.disk.look_self(fd.as_fd()).unwrap_or_else(|error| {
             self.visitor.failed(worker, dir, None, error, "look");
             complete = false;
             *seen

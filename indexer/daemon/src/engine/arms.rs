@@ -13,6 +13,7 @@ use watch::fanotify::FanotifyReader;
 use watch::{AddError, FanotifyGroup, InotifyLimits, InotifyTier, Pending};
 
 use super::config::Backend;
+use super::ground::Watch;
 
 /// All watches.
 pub(crate) struct Arms {
@@ -22,6 +23,8 @@ pub(crate) struct Arms {
     ignored: Vec<(u64, u64)>,
     /// The index file, whose writes need no event.
     index_file: Option<OwnedFd>,
+    /// Watches other than the kernel's.
+    pub(crate) watch: Option<Arc<dyn Watch>>,
     state: Mutex<State>,
     /// Directories that got no watch since the last sweep of everything.
     unwatched: AtomicU64,
@@ -47,13 +50,16 @@ pub(crate) struct Arm {
 enum Tier {
     Fanotify(FanotifyReader),
     Inotify(Arc<InotifyTier>),
+    /// Not the kernel's.
+    Other(Arc<dyn Watch>),
     Sweep,
 }
 
 impl Arm {
     /// What records found by it say.
     pub(crate) fn how(&self) -> How {
-        match self.tier {
+        match &self.tier {
+            Tier::Other(watch) => watch.how(),
             Tier::Fanotify(_) => How::Fanotify,
             Tier::Inotify(_) => How::Inotify,
             Tier::Sweep => How::Sweep,
@@ -73,7 +79,15 @@ impl Arms {
         ignored: Vec<(u64, u64)>,
         index_file: Option<OwnedFd>,
     ) -> Arms {
-        Arms { pending, backend, ignored, index_file, state: Mutex::default(), unwatched: AtomicU64::new(0) }
+        Arms {
+            pending,
+            backend,
+            ignored,
+            index_file,
+            watch: None,
+            state: Mutex::default(),
+            unwatched: AtomicU64::new(0),
+        }
     }
 
     /// Arms a directory that is about to be listed: its volume if that is new, itself where every
@@ -91,6 +105,9 @@ impl Arms {
         {
             self.refused(&arm, dir, &error);
         }
+        if let Tier::Other(watch) = &arm.tier {
+            watch.arm(dir, fd);
+        }
         arm
     }
 
@@ -104,6 +121,7 @@ impl Arms {
         self.get(dir.volume).is_some_and(|arm| match &arm.tier {
             Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
             Tier::Inotify(tier) => tier.watched(dir),
+            Tier::Other(_) => true,
             Tier::Sweep => false,
         })
     }
@@ -155,6 +173,9 @@ impl Arms {
             if let Tier::Fanotify(reader) = &arm.tier {
                 reader.barrier(deadline)?;
             }
+            if let Tier::Other(watch) = &arm.tier {
+                watch.barrier();
+            }
         }
         inotify.map_or(Ok(()), |tier| tier.barrier(deadline))
     }
@@ -183,6 +204,7 @@ impl Arms {
         let tier_name = match &tier {
             Tier::Fanotify(_) => "fanotify",
             Tier::Inotify(_) => "inotify",
+            Tier::Other(_) => "other",
             Tier::Sweep => "sweep",
         };
         info!(volume = volume.0, at = %String::from_utf8_lossy(&point), tier = tier_name, reason, "volume armed");
@@ -192,6 +214,9 @@ impl Arms {
     }
 
     fn choose(&self, state: &mut State, volume: VolumeId, device: u64, fd: BorrowedFd<'_>) -> (Tier, String) {
+        if let Some(watch) = &self.watch {
+            return (Tier::Other(Arc::clone(watch)), "given".to_owned());
+        }
         let mut why_not = String::new();
         let fs_type = scan::mounts().ok().and_then(|mounts| {
             mounts.into_iter().find(|mount| mount.device == device).map(|mount| mount.fs_type)

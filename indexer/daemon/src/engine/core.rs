@@ -92,6 +92,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, config: EngineConfig) -> Core {
         let now = Instant::now();
+        let last_round = shared.ground.clock.instant();
         Core {
             shared,
             config,
@@ -104,7 +105,7 @@ impl Core {
             astray: Vec::new(),
             repairs: FxHashMap::default(),
             repaired: FxHashMap::default(),
-            last_round: now,
+            last_round,
             drained: Time::now(),
             noted: 0,
             followed: Vec::new(),
@@ -195,7 +196,7 @@ impl Core {
 
     fn timers(&mut self) -> Result<(), EngineError> {
         let now = Instant::now();
-        self.due_writing(now, false);
+        self.due_writing(self.shared.ground.clock.instant(), false);
         let due: Vec<VolumeId> =
             self.repairs.iter().filter(|(_, repair)| repair.due <= now).map(|(id, _)| *id).collect();
         for volume in due {

@@ -121,7 +121,7 @@ impl Core {
     fn settle_now(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
         let start = Instant::now();
         let known = Time::now();
-        self.due_writing(start, true);
+        self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
             self.sweep_unwatched()?;
@@ -221,8 +221,9 @@ impl Core {
 
     fn pace(&mut self) {
         let pace = if self.flooded && !self.settling { PACE_IN_FLOOD } else { PACE };
-        std::thread::sleep(pace.saturating_sub(self.last_round.elapsed()));
-        self.last_round = Instant::now();
+        let clock = &self.shared.ground.clock;
+        clock.rest(pace.saturating_sub(clock.instant().saturating_duration_since(self.last_round)));
+        self.last_round = clock.instant();
     }
 
     fn owe_repair(&mut self, volume: VolumeId, why: String) {
@@ -364,7 +365,7 @@ impl Core {
             return Ok(());
         }
         let reader = self.shared.index.read()?;
-        let now = Instant::now();
+        let now = self.shared.ground.clock.instant();
         for hints in &mut batch.directories {
             let id = hints.id();
             let mut kept = Vec::with_capacity(hints.names.len());

@@ -10,6 +10,7 @@ mod core;
 mod error;
 mod gaps;
 mod ghosts;
+mod ground;
 mod keeping;
 mod live;
 mod open;
@@ -42,6 +43,7 @@ pub(crate) use error::EngineError;
 
 use self::arms::Arms;
 use self::core::Core;
+use self::ground::Ground;
 pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};
 use self::shared::{Request, Shared, View};
 use self::status::{Settled, Status, SweepReport};
@@ -133,12 +135,14 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
     let path = state.index_path();
     let index = Index::create(&path, Settings { cache: config.cache_bytes, repair: config.repair })?;
     let left_out = state.inodes();
-    let volumes = Volumes::new(index.read()?.volumes()?);
+    let ground = Ground::real();
+    let volumes = Volumes::new(Arc::clone(&ground.disk), index.read()?.volumes()?);
     let durable = tokio::sync::watch::Sender::new(index.read()?.seq()?.0);
     let pending = Arc::new(watch::Pending::default());
     let arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), Shared::index_file(&path));
     scan::raise_descriptor_limit();
     Ok(Arc::new(Shared {
+        ground,
         index,
         pending,
         arms,

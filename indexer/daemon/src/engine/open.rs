@@ -161,7 +161,7 @@ impl Opener {
                 self.refused = Some(Errno::STALE);
                 return None;
             }
-            _ => match self.by_path(trees, &spot)? {
+            _ => match self.by_path(shared, trees, &spot)? {
                 Ok(fd) => fd,
                 Err(error) => {
                     self.refused = matches!(error, Errno::ACCESS | Errno::PERM).then_some(error);
@@ -169,7 +169,7 @@ impl Opener {
                 }
             },
         };
-        let seen = scan::look_self(fd.as_fd()).ok()?;
+        let seen = shared.ground.disk.look_self(fd.as_fd()).ok()?;
         let device = shared.volumes.device(id.volume);
         let same = seen.inode == id.inode
             && device.is_none_or(|device| device == seen.device)
@@ -193,20 +193,20 @@ impl Opener {
     ) -> Option<Result<OwnedFd, Errno>> {
         let mount = self.mounts.entry(volume).or_insert_with(|| {
             let point = shared.arms.get(volume)?.point.clone();
-            let fd = scan::open_root(&point).ok()?;
-            let seen = scan::look_self(fd.as_fd()).ok()?;
+            let fd = shared.ground.disk.open_root(&point).ok()?;
+            let seen = shared.ground.disk.look_self(fd.as_fd()).ok()?;
             (Some(seen.device) == shared.volumes.device(volume)).then(|| Rc::new(fd))
         });
         let mount = mount.clone()?;
-        Some(watch::fanotify::open(mount.as_fd(), handle))
+        Some(shared.ground.open_handle(mount.as_fd(), handle))
     }
 
-    fn by_path(&mut self, trees: &[Tree], spot: &Spot) -> Option<Result<OwnedFd, Errno>> {
+    fn by_path(&mut self, shared: &Shared, trees: &[Tree], spot: &Spot) -> Option<Result<OwnedFd, Errno>> {
         let tree = &trees[spot.tree];
         if !tree.scope.follow_symlinks {
             let (nearest, names) = spot.components(|id| self.dirs.get(&id));
             if let Some(dir) = nearest {
-                return Some(scan::open_below(dir.fd.as_fd(), &names));
+                return Some(shared.ground.disk.open_below(dir.fd.as_fd(), &names));
             }
         }
         let root = self.roots.entry(spot.tree).or_insert_with(|| {

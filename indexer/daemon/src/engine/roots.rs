@@ -41,7 +41,7 @@ impl Tree {
             let shared = Arc::clone(shared);
             Box::new(move |identity: &scan::VolumeIdentity, device| shared.volumes.bind(identity, device))
         };
-        let mut scope = Scope::new(id, config.path.clone(), binder);
+        let mut scope = Scope::on(Arc::clone(&shared.ground.disk), id, config.path.clone(), binder);
         scope.rules = Rules::new(&config.path, &config.excludes, config.ignore_file.as_deref())
             .map_err(|error| root_error(error.to_string()))?;
         scope.max_depth = config.max_depth;

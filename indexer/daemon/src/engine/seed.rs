@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
 
 use super::arms::Arms;
+use super::ground::Clock;
 
 /// Feeds a [`Seed`].
 pub(crate) struct SeedVisitor<'a> {
@@ -23,6 +24,7 @@ pub(crate) struct SeedVisitor<'a> {
     pub(crate) unlisted: Mutex<Vec<EntryId>>,
     pub(crate) failed: Mutex<Option<IndexError>>,
     pub(crate) stop: &'a std::sync::atomic::AtomicBool,
+    pub(crate) clock: &'a dyn Clock,
 }
 
 /// Sums of a directory while the walk is in it.
@@ -89,7 +91,7 @@ impl Visitor for SeedVisitor<'_> {
     type Data = Sums;
 
     fn worker(&self) -> Worker {
-        Worker { seed: self.seed.worker(), at: Time::now(), sums: Totals::default() }
+        Worker { seed: self.seed.worker(), at: self.clock.now(), sums: Totals::default() }
     }
 
     fn finish(&self, worker: Worker) {
@@ -100,7 +102,7 @@ impl Visitor for SeedVisitor<'_> {
         if let Some(arms) = self.arms {
             arms.arm(dir.id, seen.device, fd, &|| dir.path());
         }
-        worker.at = Time::now();
+        worker.at = self.clock.now();
         worker.sums = Totals::default();
         if dir.parent().is_none() {
             self.check(worker.seed.entry(self.root, dir.id, &seen.stat, None, worker.at));

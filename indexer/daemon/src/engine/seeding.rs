@@ -17,10 +17,8 @@ impl Core {
         let seed = Seed::begin(self.shared.state_dir.join("seed"), self.config.seed_buffer)?;
         let walked = scan::Progress::default();
         let mut blind = Vec::new();
-        let began = Time::now();
         for at in trees {
             self.show_root(*at, "seeding");
-            self.trees[*at].row.verified = began;
             let tree = &self.trees[*at];
             info!(root = %tree.display(), "first scan begins");
             let visitor = SeedVisitor {
@@ -31,6 +29,7 @@ impl Core {
                 unlisted: Mutex::default(),
                 failed: Mutex::default(),
                 stop: &self.shared.stop,
+                clock: &*self.shared.ground.clock,
             };
             let start = scan::Start::root(&tree.scope).map_err(|error| walk_error(tree, &error))?;
             let result = self.with_progress("scanning", &walked, || {

@@ -14,6 +14,7 @@ use watch::Pending;
 use super::arms::Arms;
 use super::config::{EngineConfig, Level};
 use super::error::EngineError;
+use super::ground::Ground;
 use super::status::{Progress, Settled, SweepReport};
 use super::volumes::Volumes;
 
@@ -22,6 +23,7 @@ const MOST_REQUESTS: usize = 64;
 
 /// Shared by all of the engine.
 pub(crate) struct Shared {
+    pub(crate) ground: Ground,
     pub(crate) index: Index,
     pub(crate) pending: Arc<Pending>,
     pub(crate) arms: Arms,

@@ -13,6 +13,8 @@ use scan::{Directory, Seen, Visitor};
 use watch::{Flags, Hint, Pending, What};
 
 use super::arms::Arms;
+use super::ground::Clock;
+use super::shared::Shared;
 
 /// How old a write must be before a sweep calls a file complete that no close was seen of.
 const QUIET_NS: i128 = 2_000_000_000;
@@ -23,6 +25,7 @@ pub(crate) struct SweepVisitor<'a> {
     pub(crate) arms: Option<&'a Arms>,
     pub(crate) pending: &'a Pending,
     pub(crate) stop: &'a AtomicBool,
+    pub(crate) clock: &'a dyn Clock,
     /// What records of its differences say they were found by.
     pub(crate) how: How,
     pub(crate) differences: AtomicU64,
@@ -46,18 +49,13 @@ pub(crate) struct Worker {
 }
 
 impl<'a> SweepVisitor<'a> {
-    pub(crate) fn new(
-        index: &'a Index,
-        arms: Option<&'a Arms>,
-        pending: &'a Pending,
-        stop: &'a AtomicBool,
-        how: How,
-    ) -> Self {
+    pub(crate) fn new(shared: &'a Shared, arms: Option<&'a Arms>, how: How) -> Self {
         SweepVisitor {
-            index,
+            index: &shared.index,
             arms,
-            pending,
-            stop,
+            pending: &shared.pending,
+            stop: &shared.stop,
+            clock: &*shared.ground.clock,
             how,
             differences: AtomicU64::new(0),
             partial: AtomicU64::new(0),
@@ -106,7 +104,7 @@ impl Visitor for SweepVisitor<'_> {
     fn worker(&self) -> Worker {
         Worker {
             reader: self.check(self.index.read()),
-            at: Time::now(),
+            at: self.clock.now(),
             known: false,
             matched: 0,
             hints: Vec::new(),
@@ -126,7 +124,7 @@ impl Visitor for SweepVisitor<'_> {
         {
             arms.arm(dir.id, seen.device, fd, &|| dir.path());
         }
-        worker.at = Time::now();
+        worker.at = self.clock.now();
         worker.matched = 0;
         true
     }

@@ -81,8 +81,7 @@ impl Core {
         };
         let walked = scan::Progress::default();
         let arms = self.config.arms(&self.shared);
-        let visitor =
-            SweepVisitor::new(&self.shared.index, arms, &self.shared.pending, &self.shared.stop, how);
+        let visitor = SweepVisitor::new(&self.shared, arms, how);
         let result = self.with_progress("sweeping", &walked, || {
             scan::walk(&tree.scope, start, self.config.threads, &visitor, &self.shared.stop, &walked)
         });
@@ -127,8 +126,9 @@ impl Core {
             let Some(row) = reader.row(dir)? else { continue };
             let path = reader.path(&self.root_rows(), dir)?;
             let seen = path.and_then(|path| {
-                let fd = scan::open_root(&path).ok()?;
-                scan::look_self(std::os::fd::AsFd::as_fd(&fd)).ok()
+                let disk = &self.shared.ground.disk;
+                let fd = disk.open_root(&path).ok()?;
+                disk.look_self(std::os::fd::AsFd::as_fd(&fd)).ok()
             });
             if seen.is_none_or(|seen| seen.inode != dir.inode || !row.stat.same(&seen.stat)) {
                 report.differences += 1;

@@ -1,15 +1,16 @@
 //! Numbers for file systems: the same number for the same file system, over reboots and device numbers.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use index::VolumeRow;
 use record::VolumeId;
 use rustc_hash::FxHashMap;
-use scan::VolumeIdentity;
+use scan::{Disk, VolumeIdentity};
 use tracing::warn;
 
 /// All volumes ever met, and those that are mounted now.
 pub(crate) struct Volumes {
+    disk: Arc<dyn Disk>,
     state: Mutex<State>,
 }
 
@@ -22,9 +23,9 @@ struct State {
 }
 
 impl Volumes {
-    pub(crate) fn new(known: Vec<(VolumeId, VolumeRow)>) -> Volumes {
+    pub(crate) fn new(disk: Arc<dyn Disk>, known: Vec<(VolumeId, VolumeRow)>) -> Volumes {
         let state = State { known, live: FxHashMap::default(), unsaved: Vec::new() };
-        Volumes { state: Mutex::new(state) }
+        Volumes { disk, state: Mutex::new(state) }
     }
 
     /// The number of the file system found on `device`.
@@ -38,7 +39,7 @@ impl Volumes {
             .collect();
         for id in same {
             match state.live.get(&id) {
-                Some(other) if *other != device && is_mounted(*other) => {
+                Some(other) if *other != device && self.is_mounted(*other) => {
                     // A clone or a snapshot mounted beside the original: told apart by the device while
                     // both live.
                     warn!(
@@ -70,13 +71,13 @@ impl Volumes {
         std::mem::take(&mut self.lock().unsaved)
     }
 
+    fn is_mounted(&self, device: u64) -> bool {
+        self.disk.mounts().is_ok_and(|mounts| mounts.iter().any(|mount| mount.device == device))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_mounted(device: u64) -> bool {
-    scan::mounts().is_ok_and(|mounts| mounts.iter().any(|mount| mount.device == device))
 }
 
 fn identity_of(row: &VolumeRow) -> VolumeIdentity {

@@ -1,12 +1,13 @@
 //! Whole directories: what is in them that the index does not have, and the other way round.
 
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use index::{Blind, IndexError};
 use reconcile::Found;
-use record::{EntryId, How, Name, Place, Time};
-use scan::Errno;
+use record::{EntryId, How, Name, Place};
+use scan::{Disk, Errno};
 use watch::Flags;
 
 use super::{Fate, MOST_FRESH, Round, Todo};
@@ -44,7 +45,8 @@ impl Round<'_> {
             return Ok(());
         }
         tracing::warn!(directory = %id, doing, %error, "a directory cannot be read; what is stored of it stays");
-        self.coverage.push((id, Some(Blind { since: Time::now(), why: format!("{doing}: {error}") })));
+        let since = self.shared.ground.clock.now();
+        self.coverage.push((id, Some(Blind { since, why: format!("{doing}: {error}") })));
         Ok(())
     }
 
@@ -59,7 +61,7 @@ impl Round<'_> {
     fn list_open(&mut self, dir: &Rc<Dir>, below: bool, how: How) -> Result<(), EngineError> {
         let point = || dir.spot.path(self.tops);
         self.shared.arms.arm(dir.id, dir.seen.device, dir.fd.as_fd(), &point);
-        let names = match Names::read(dir) {
+        let names = match Names::read(&*self.shared.ground.disk, dir) {
             Ok(names) => names,
             Err(error) => {
                 self.trouble(dir, b".", error);
@@ -83,7 +85,7 @@ impl Round<'_> {
     /// One name of a listing; answers the entry if it is a directory that was known before.
     fn listed_name(&mut self, dir: &Rc<Dir>, name: &[u8], how: How) -> Result<Option<EntryId>, EngineError> {
         let new = self.fresh.len();
-        if let scan::Look::Present(seen) = scan::look(dir.fd.as_fd(), name) {
+        if let scan::Look::Present(seen) = self.shared.ground.disk.look(dir.fd.as_fd(), name) {
             let id = EntryId::new(dir.id.volume, seen.inode);
             if seen.device == dir.seen.device
                 && seen.mount == dir.seen.mount
@@ -129,13 +131,14 @@ struct Names {
 }
 
 impl Names {
-    fn read(dir: &Dir) -> Result<Names, scan::Errno> {
+    fn read(disk: &dyn Disk, dir: &Dir) -> Result<Names, Errno> {
         let mut names = Names { bytes: Vec::new(), ends: Vec::new() };
-        scan::list(dir.fd.as_fd(), &mut scan::ListBuffer::new(), &mut |name, _| {
+        disk.list(dir.fd.as_fd(), &mut scan::ListBuffer::new(), &mut |name, _| {
             let start = u32::try_from(names.bytes.len()).unwrap_or(u32::MAX);
-            names.bytes.extend_from_slice(name);
+            names.bytes.extend_from_slice(name.to_bytes());
             let end = u32::try_from(names.bytes.len()).unwrap_or(u32::MAX);
             names.ends.push((start, end));
+            ControlFlow::Continue(())
         })?;
         let bytes = &names.bytes;
         names.ends.sort_unstable_by(|a, b| range(bytes, *a).cmp(range(bytes, *b)));

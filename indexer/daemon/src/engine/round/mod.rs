@@ -6,7 +6,6 @@ mod way;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
 
 use index::{Blind, Edits, Message, Reader};
 use reconcile::{Batch, Held, Holds, Root};
@@ -297,7 +296,7 @@ impl<'r> Round<'r> {
     }
 
     fn note_writing(&mut self, writing: &[EntryId]) {
-        let now = Instant::now();
+        let now = self.shared.ground.clock.instant();
         for id in writing {
             if let Some(quietest) = self.writing.began(*id, now) {
                 let todo = self.first_name(quietest);

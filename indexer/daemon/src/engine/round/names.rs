@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use reconcile::{Decision, Found, Look, Stored as _, same_entry};
-use record::{EntryId, How, Kind, Place, Time};
+use record::{EntryId, How, Kind, Place};
 use scan::{Member, Seen};
 use watch::Flags;
 
@@ -45,7 +45,7 @@ impl Round<'_> {
 
     pub(super) fn look_of(&self, flags: Flags, how: How, sole: bool) -> Look {
         Look {
-            at: Time::now(),
+            at: self.shared.ground.clock.now(),
             how,
             moved: flags.has(Flags::MOVED),
             written: flags.has(Flags::WRITTEN),
@@ -194,8 +194,9 @@ impl Round<'_> {
     }
 
     pub(super) fn own_stat(&mut self, dir: &Dir, how: How) -> Result<(), EngineError> {
-        if let Ok(seen) = scan::look_self(dir.fd.as_fd()) {
-            let look = Look::plain(Time::now(), how);
+        let at = self.shared.ground.clock.now();
+        if let Ok(seen) = self.shared.ground.disk.look_self(dir.fd.as_fd()) {
+            let look = Look::plain(at, how);
             self.batch.entry(&Found { id: dir.id, stat: seen.stat }, &look)?;
         }
         Ok(())
