@@ -1,5 +1,7 @@
-//! How each volume is watched: armed when it is first met, before anything in it is listed. Decides between
-//! the tiers by trying them; never assumes.
+//! How each volume is watched: armed when it is first met, before anything in it is listed. Which tier that is,
+//! `choose` finds out by trying.
+
+mod choose;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +12,9 @@ use record::{EntryId, How, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::{info, warn};
 use watch::fanotify::FanotifyReader;
-use watch::{AddError, FanotifyGroup, InotifyLimits, InotifyTier, Pending};
+use watch::{AddError, InotifyLimits, InotifyTier, Pending};
 
+use self::choose::Site;
 use super::config::Backend;
 use super::ground::Watch;
 
@@ -199,7 +202,10 @@ impl Arms {
         if let Some(arm) = state.volumes.get(&volume) {
             return arm.clone();
         }
-        let (tier, reason) = self.choose(&mut state, volume, device, fd);
+        let (tier, reason) = match &self.watch {
+            Some(watch) => (Tier::Other(Arc::clone(watch)), "given".to_owned()),
+            None => self.choose(&mut state, &Site::new(volume, device, fd)),
+        };
         let point = point();
         let tier_name = match &tier {
             Tier::Fanotify(_) => "fanotify",
@@ -211,57 +217,6 @@ impl Arms {
         let arm = Arc::new(Arm { tier, reason, point, unwatched: AtomicU64::new(0) });
         state.volumes.insert(volume, arm.clone());
         arm
-    }
-
-    fn choose(&self, state: &mut State, volume: VolumeId, device: u64, fd: BorrowedFd<'_>) -> (Tier, String) {
-        if let Some(watch) = &self.watch {
-            return (Tier::Other(Arc::clone(watch)), "given".to_owned());
-        }
-        let mut why_not = String::new();
-        let fs_type = scan::mounts().ok().and_then(|mounts| {
-            mounts.into_iter().find(|mount| mount.device == device).map(|mount| mount.fs_type)
-        });
-        if let Some(fs_type) = fs_type.filter(|fs_type| scan::is_remote(fs_type)) {
-            warn!(volume = volume.0, fs_type, "changes made on other hosts have no event here; it is swept");
-            return (Tier::Sweep, format!("{fs_type}: changes made on other hosts have no event here"));
-        }
-        match self.backend {
-            Backend::Sweep => return (Tier::Sweep, "asked for".to_owned()),
-            Backend::Inotify => {}
-            Backend::Auto | Backend::Fanotify => match self.fanotify(volume, device, fd) {
-                Ok(reader) => {
-                    return (Tier::Fanotify(reader), "the whole file system by one mark".to_owned());
-                }
-                Err(error) => why_not = format!("fanotify: {error}"),
-            },
-        }
-        let tier = state.inotify.get_or_insert_with(|| {
-            let share = InotifyLimits::read().share();
-            InotifyTier::new(self.pending.clone(), share).map(Arc::new).map_err(|error| error.to_string())
-        });
-        match tier {
-            Ok(tier) if why_not.is_empty() => (Tier::Inotify(tier.clone()), "asked for".to_owned()),
-            Ok(tier) => (Tier::Inotify(tier.clone()), why_not),
-            Err(error) => {
-                warn!(volume = volume.0, error, "no inotify instance, only sweeps are left");
-                (Tier::Sweep, format!("{why_not}; inotify: {error}"))
-            }
-        }
-    }
-
-    fn fanotify(
-        &self,
-        volume: VolumeId,
-        device: u64,
-        fd: BorrowedFd<'_>,
-    ) -> Result<FanotifyReader, watch::ArmError> {
-        let ignored = self.ignored.iter().filter(|(on, _)| *on == device).map(|(_, inode)| *inode).collect();
-        let reader = FanotifyGroup::arm(volume, fd, ignored)?.start(self.pending.clone())?;
-        if let Some(file) = &self.index_file {
-            // Saves wake-ups alone: kernels before 6.0 refuse, and the folder is ignored anyway.
-            let _ = reader.ignore_inode(std::os::fd::AsFd::as_fd(file));
-        }
-        Ok(reader)
     }
 
     fn refused(&self, arm: &Arm, dir: EntryId, error: &AddError) {
