@@ -9,6 +9,7 @@ mod tests;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Batch, Hint};
+use record::EntryId;
 use state::State;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -100,6 +101,12 @@ impl Pending {
     #[must_use]
     pub fn take(&self, max: usize) -> Batch {
         self.lock().take(max)
+    }
+
+    /// Whether some hint is about this entry: itself, a name in it, or what is in it.
+    #[must_use]
+    pub fn mentions(&self, id: EntryId) -> bool {
+        self.lock().mentions(id)
     }
 
     /// Waits until there is something to take, somebody calls [`Pending::wake`], or `timeout` is over.

@@ -7,7 +7,7 @@ use record::Time;
 
 use crate::commands::{Context, Source};
 use crate::engine::of_index;
-use crate::engine::status::{RootStatus, Status};
+use crate::engine::status::{AuditStatus, RootStatus, Status};
 use crate::failure::{Failure, Outcome};
 use crate::render::{Align, Out, Table, ago, bytes, count, quoted};
 
@@ -88,6 +88,9 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
             bytes(status.rss_bytes)
         ));
     }
+    if status.audit.entries > 0 {
+        text.push_str(&audit(&status.audit));
+    }
     let mut table =
         Table::new(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Left, Align::Left]);
     table.row(["state", "backend", "entries", "size", "verified", "root"].map(str::to_owned));
@@ -124,6 +127,17 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
         text.push_str(&format!("warning: {warning}\n"));
     }
     text
+}
+
+/// What the self-audit found.
+fn audit(audit: &AuditStatus) -> String {
+    let latency = audit.detection_p99_ms.map_or(String::new(), |ms| format!(", detection p99 {ms:.1} ms"));
+    format!(
+        "audit: missed {} of {} entries in {} directories in 24 h{latency}\n",
+        count(audit.missed),
+        count(audit.entries),
+        count(audit.directories)
+    )
 }
 
 /// Why a root is watched as it is, and where it cannot be vouched for.

@@ -41,6 +41,9 @@ pub(crate) struct File {
     /// How long an entry must be left alone to be complete, as `"2s"`.
     #[serde(deserialize_with = "age")]
     pub(crate) quiet: Option<Duration>,
+    /// How often a directory is compared with the disk to see whether events tell of everything; `"0s"` for never.
+    #[serde(deserialize_with = "age")]
+    pub(crate) audit: Option<Duration>,
     /// `"text"` or `"json"`.
     #[serde(deserialize_with = "word")]
     pub(crate) log: Option<LogFormat>,

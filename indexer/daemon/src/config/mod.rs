@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     /// How long an entry must be left alone to be `complete`.
     pub(crate) quiet: Duration,
+    /// Between two audits; zero for none.
+    pub(crate) audit: Duration,
     /// What a crash costs at the next start.
     pub(crate) repair: Repair,
 }
@@ -103,6 +105,7 @@ impl Settings {
         let cache = cache.map_or(profile.cache, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let age = variable(env, "INDEXER_RETENTION_AGE", crate::values::age)?.or(file.retention.age);
         let bytes = variable(env, "INDEXER_RETENTION_BYTES", crate::values::size)?.or(file.retention.bytes);
+        let audit = variable(env, "INDEXER_AUDIT", crate::values::age)?.or(file.audit);
         let quiet = variable(env, "INDEXER_QUIET", crate::values::age)?.or(file.quiet);
         Ok(Settings {
             backend: backend_of(backend.unwrap_or(BackendArg::Auto))?,
@@ -115,6 +118,7 @@ impl Settings {
                 bytes: bytes.unwrap_or(1 << 30),
             },
             quiet: quiet.unwrap_or(Duration::from_secs(2)),
+            audit: audit.unwrap_or(Duration::from_secs(10)),
             repair: index::Settings::default().repair,
         })
     }
@@ -130,6 +134,7 @@ impl Settings {
             seed_buffer: self.seed_buffer,
             retention: self.retention,
             quiet: self.quiet,
+            audit: self.audit,
             repair: self.repair,
             progress,
         }

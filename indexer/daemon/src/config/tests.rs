@@ -11,6 +11,7 @@ profile = "conservative"
 cache = "32MiB"
 retention = { age = "7d", bytes = "1GiB" }
 quiet = "5s"
+audit = "0s"
 log = "json"
 "#;
 
@@ -36,7 +37,7 @@ fn a_file_sets_everything() {
     let settings = Settings::resolve(&file, &no_env, &Watch::default(), 8).unwrap();
     assert_eq!((settings.backend, settings.threads, settings.cache), (Backend::Inotify, 1, 32 << 20));
     assert_eq!(settings.retention, Retention { age: Duration::from_secs(7 * 86_400), bytes: 1 << 30 });
-    assert_eq!(settings.quiet, Duration::from_secs(5));
+    assert_eq!((settings.quiet, settings.audit), (Duration::from_secs(5), Duration::ZERO));
 }
 
 #[test]

@@ -125,6 +125,8 @@ pub(crate) struct EngineConfig {
     pub(crate) retention: index::Retention,
     /// How long a file must be quiet to be called complete without a close.
     pub(crate) quiet: Duration,
+    /// How often a directory is compared with the disk to see whether events tell of everything; zero: never.
+    pub(crate) audit: Duration,
     /// What a crash costs at the next start.
     pub(crate) repair: index::Repair,
     /// Told of progress about five times a second.

@@ -12,6 +12,7 @@ use record::{RootId, Time, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::{error, warn};
 
+use super::audit::Audit;
 use super::config::{EngineConfig, Level};
 use super::error::EngineError;
 use super::ghosts::Ghosts;
@@ -56,6 +57,7 @@ pub(crate) struct Core {
     /// The trees as reconcile knows them, in the same order.
     pub(crate) tops: Vec<Root>,
     pub(crate) writing: Writing,
+    pub(crate) audit: Audit,
     pub(crate) ghosts: Ghosts,
     /// Entries without a name, and when everything queued at their loss had been read.
     pub(crate) held: Vec<(Held, Instant)>,
@@ -99,6 +101,7 @@ impl Core {
             trees: Vec::new(),
             tops: Vec::new(),
             writing: Writing::default(),
+            audit: Audit::new(now, Time::now().0.unsigned_abs() as u64),
             ghosts: Ghosts::default(),
             held: Vec::new(),
             todo: VecDeque::new(),
@@ -155,7 +158,7 @@ impl Core {
         }
     }
 
-    fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.shared.pending.is_empty()
             || !self.todo.is_empty()
             || !self.held.is_empty()
@@ -171,6 +174,9 @@ impl Core {
             consider(repair.due);
         }
         consider(self.last_presence + self.presence_every());
+        if let Some(due) = self.audit.due(self.config.audit) {
+            consider(due);
+        }
         if *self.shared.durable.borrow() != self.noted {
             consider(self.last_noted + NOTE_EVERY);
         }
@@ -206,6 +212,8 @@ impl Core {
             self.last_trim = now;
             while self.shared.index.trim(self.config.retention, Time::now())? > 0 {}
         }
+        self.audit_if_due(now)?;
+        self.sweep_hurried(now)?;
         if now.duration_since(self.last_noted) >= NOTE_EVERY {
             self.last_noted = now;
             self.note_known()?;

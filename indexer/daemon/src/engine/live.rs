@@ -235,7 +235,7 @@ impl Core {
         self.repairs.entry(volume).or_insert(Repair { why, due });
     }
 
-    fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
+    pub(crate) fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
         let own = self.todo.len().min(MOST_TODO);
         let work = batch
             .directories

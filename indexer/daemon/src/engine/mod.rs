@@ -4,6 +4,7 @@
 //! changes a row goes hint → look → batch → commit on that one thread.
 
 mod arms;
+mod audit;
 mod boot;
 mod config;
 mod core;
@@ -155,6 +156,7 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
         stop: AtomicBool::new(false),
         busy: AtomicBool::new(true),
         known: AtomicI64::new(0),
+        window: Mutex::default(),
         view: Mutex::new(View { state: "starting", ..View::default() }),
         changed: Condvar::new(),
         requests: Mutex::new(VecDeque::new()),

@@ -12,6 +12,7 @@ use record::{Seq, Time, VolumeId};
 use watch::Pending;
 
 use super::arms::Arms;
+use super::audit::Window;
 use super::config::{EngineConfig, Level};
 use super::error::EngineError;
 use super::ground::Ground;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) busy: AtomicBool,
     /// Until when all was known, in nanoseconds since 1970, as of when it last had none.
     pub(crate) known: AtomicI64,
+    /// What audits found, and how fast changes were known.
+    pub(crate) window: Mutex<Window>,
     pub(crate) view: Mutex<View>,
     pub(crate) changed: Condvar,
     pub(crate) requests: Mutex<VecDeque<Request>>,

@@ -44,8 +44,28 @@ pub(crate) struct Status {
     pub(crate) events: u64,
     /// Times that hints were lost and a sweep repaired it.
     pub(crate) overflows: u64,
+    /// How well events tell of what happens.
+    #[serde(default)]
+    pub(crate) audit: AuditStatus,
     /// What needs a person's attention, in words.
     pub(crate) warnings: Vec<String>,
+}
+
+/// What the self-audit and the watch came to in the last 24 hours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AuditStatus {
+    /// Directories picked at random and compared with the disk.
+    pub(crate) directories: u64,
+    /// Entries in them.
+    pub(crate) entries: u64,
+    /// Changes found that no event had told of.
+    pub(crate) missed: u64,
+    /// Changes told by events, of which the latency is known.
+    pub(crate) detections: u64,
+    /// Half of those were in the journal within so many milliseconds; null without any.
+    pub(crate) detection_p50_ms: Option<f64>,
+    /// 99 of 100 were.
+    pub(crate) detection_p99_ms: Option<f64>,
 }
 
 /// Progress of a seed or sweep.

@@ -6,7 +6,7 @@ use record::How;
 use record::wire::v1::text_and_raw;
 
 use super::shared::Shared;
-use super::status::{BlindPath, ConsumerStatus, CoverageStatus, RootStatus, Status};
+use super::status::{AuditStatus, BlindPath, ConsumerStatus, CoverageStatus, RootStatus, Status};
 
 /// Blind directories that are listed one by one.
 const MOST_BLIND: usize = 20;
@@ -26,6 +26,16 @@ impl Shared {
             ..Status::default()
         };
         let read = self.index.read().and_then(|reader| of_index(&self.index, &reader, &mut status));
+        let day = self.day();
+        let ms = |micros: Option<u64>| micros.map(|micros| micros as f64 / 1_000.0);
+        status.audit = AuditStatus {
+            directories: day.directories,
+            entries: day.entries,
+            missed: day.missed,
+            detections: day.detections,
+            detection_p50_ms: ms(day.p50_us),
+            detection_p99_ms: ms(day.p99_us),
+        };
         let known = self.known_ns();
         let shown = self.view().roots.clone();
         let view = self.view();

@@ -42,6 +42,11 @@ impl Writing {
         self.files.is_empty()
     }
 
+    /// Whether a writer is at `file`, so that it is behind on purpose.
+    pub(crate) fn follows(&self, file: EntryId) -> bool {
+        self.files.contains_key(&file)
+    }
+
     /// Whether a look at `file` for a write can wait, because the last record of it is young. It is noted
     /// that the file was written.
     pub(crate) fn is_paced(&mut self, file: EntryId, now: Instant) -> bool {

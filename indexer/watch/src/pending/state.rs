@@ -92,6 +92,14 @@ impl State {
         self.names + self.inodes.len() + self.listings.len() + self.subtrees.len()
     }
 
+    pub(super) fn mentions(&self, id: EntryId) -> bool {
+        self.lost.contains_key(&id.volume)
+            || self.directories.contains_key(&id)
+            || self.inodes.contains_key(&id)
+            || self.listings.contains_key(&id)
+            || !self.subtrees.is_empty()
+    }
+
     pub(super) fn add(&mut self, hint: Hint, now: Instant) {
         self.stats.received += 1;
         if !self.insert(hint, now) {

@@ -271,6 +271,7 @@ impl<'r> Round<'r> {
     }
 
     fn committed(&mut self, records: &[Record]) {
+        self.shared.note_latencies(records);
         for record in records {
             let Body::Change(change) = &record.body else { continue };
             if change.complete {
