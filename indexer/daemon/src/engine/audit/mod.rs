@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use index::{IndexError, Reader};
 use reconcile::Stored as _;
-use record::{Body, Change, EntryId, How, Op, Record, RootId, Time};
+use record::{Body, Change, EntryId, How, Op, Record, RootId, Stat, Time};
 use tracing::warn;
 
 use super::core::Core;
@@ -139,6 +139,7 @@ impl Core {
     fn is_miss(&self, dir: EntryId, record: &Record) -> bool {
         let Body::Change(change) = &record.body else { return false };
         record.how == How::Sweep
+            && !only_settled(change)
             && !self.shared.pending.mentions(dir)
             && !self.shared.pending.mentions(change.entry)
             && !self.writing.follows(change.entry)
@@ -212,6 +213,12 @@ impl Shared {
     pub(crate) fn day(&self) -> window::Day {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).day(self.hour())
     }
+}
+
+/// Whether nothing but the space on disk differs: delayed allocation settles long after the write, and no event tells.
+fn only_settled(change: &Change) -> bool {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
+    before.stat.same(&Stat { allocated: before.stat.allocated, ..after.stat })
 }
 
 /// When a change was made, where its own times say so. Writes are left out: their records are put off on purpose.
