@@ -118,6 +118,18 @@ impl Reader {
         Ok(())
     }
 
+    /// Directories from number `from` on, in the order of numbers, at most `limit`. Each has totals.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn directories(&self, from: EntryId, limit: usize) -> Result<Vec<EntryId>, IndexError> {
+        let mut found = Vec::new();
+        for item in self.totals.range(key(from)..)?.take(limit) {
+            found.push(id(item?.0.value()));
+        }
+        Ok(found)
+    }
+
     /// Calls `each` with every row, by number, until it answers false.
     ///
     /// # Errors

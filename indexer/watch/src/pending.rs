@@ -34,6 +34,8 @@ pub const DEFAULT_CAPACITY: usize = 262_144;
 pub struct Pending {
     state: Mutex<State>,
     changed: Condvar,
+    /// Less than half full again, after somebody waited for that.
+    room: Condvar,
 }
 
 /// Why [`Pending::wait`] returned.
@@ -62,7 +64,11 @@ impl Pending {
     /// An empty set that holds at most `capacity` (at least 1) names, inodes, listings and subtrees together.
     #[must_use]
     pub fn new(capacity: usize) -> Pending {
-        Pending { state: Mutex::new(State::new(capacity.max(1))), changed: Condvar::new() }
+        Pending {
+            state: Mutex::new(State::new(capacity.max(1))),
+            changed: Condvar::new(),
+            room: Condvar::new(),
+        }
     }
 
     /// Adds one hint.
@@ -100,7 +106,32 @@ impl Pending {
     /// `max` names and others are out, or nothing is left. All lost volumes come at once.
     #[must_use]
     pub fn take(&self, max: usize) -> Batch {
-        self.lock().take(max)
+        let mut state = self.lock();
+        let batch = state.take(max);
+        if state.crowded && state.has_room() {
+            state.crowded = false;
+            drop(state);
+            self.room.notify_all();
+        }
+        batch
+    }
+
+    /// Waits while the set is more than half full, for as long as `timeout`; whether there is room then. For those
+    /// who can wait: readers of kernel queues must not.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        let until = Instant::now().checked_add(timeout);
+        let mut state = self.lock();
+        loop {
+            if state.has_room() {
+                return true;
+            }
+            let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            state.crowded = true;
+            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Whether some hint is about this entry: itself, a name in it, or what is in it.

@@ -29,7 +29,7 @@ pub(crate) struct Arms {
     /// Watches other than the kernel's.
     pub(crate) watch: Option<Arc<dyn Watch>>,
     state: Mutex<State>,
-    /// Directories that got no watch since the last sweep of everything.
+    /// Directories that got no watch: it is said once.
     unwatched: AtomicU64,
 }
 
@@ -67,6 +67,12 @@ impl Arm {
             Tier::Inotify(_) => How::Inotify,
             Tier::Sweep => How::Sweep,
         }
+    }
+
+    /// A whole sweep has tried every directory anew: those counted before it are counted twice.
+    pub(crate) fn forget_unwatched(&self, before: u64) {
+        let less = |count: u64| Some(count.saturating_sub(before));
+        let _ = self.unwatched.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// Whether only a sweep can tell what changed in it, or in a part of it.
@@ -181,14 +187,6 @@ impl Arms {
             }
         }
         inotify.map_or(Ok(()), |tier| tier.barrier(deadline))
-    }
-
-    /// Forgets how much was unwatched: before a sweep that arms everything again.
-    pub(crate) fn reset_unwatched(&self) {
-        for (_, arm) in self.all() {
-            arm.unwatched.store(0, Ordering::Relaxed);
-        }
-        self.unwatched.store(0, Ordering::Relaxed);
     }
 
     fn volume(

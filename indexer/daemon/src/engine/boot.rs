@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use record::{How, Time};
 use tracing::info;
 
-use super::config::Backend;
+use super::config::{Backend, Level};
 use super::core::{Core, READING_NS};
 use super::error::EngineError;
 use super::shared::Shared;
 use super::status::Progress;
+use super::sweeping::background::Why;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
@@ -47,14 +48,12 @@ impl Core {
         }
         if !known.is_empty() {
             self.shared.set_view(|view| view.state = "sweeping");
+            let mut tickets = Vec::new();
             for at in known {
                 self.show_root(at, "sweeping");
-                let report = self.sweep_tree(at, None)?;
-                self.swept.differences += report.differences;
-                self.swept.directories += report.directories;
-                self.swept.partial += report.partial;
-                self.tell_downtime(at, report.differences)?;
+                tickets.push(self.order(at, None, Level::Stat, How::Sweep, Why::Start)?);
             }
+            self.wait_for_sweeps(&tickets, None)?;
         }
         self.work_off(None)?;
         let now = Time::now().minus_ns(READING_NS);
@@ -88,10 +87,6 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn root_rows(&self) -> Vec<index::RootRow> {
-        self.trees.iter().map(|tree| tree.row.clone()).collect()
-    }
-
     /// Runs `work` while telling how far the walk is.
     pub(crate) fn with_progress<T>(
         &self,
@@ -100,14 +95,15 @@ impl Core {
         work: impl FnOnce() -> T,
     ) -> T {
         let done = (Mutex::new(false), Condvar::new());
+        let (hook, shared) = (&self.config.progress, &self.shared);
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let mut over = done.0.lock().unwrap_or_else(PoisonError::into_inner);
                 while !*over {
                     over = done.1.wait_timeout(over, TICK).unwrap_or_else(PoisonError::into_inner).0;
                     let progress = progress_of(walked, phase);
-                    (self.config.progress)(&progress, phase);
-                    self.shared.set_view(|view| view.progress = Some(progress));
+                    hook(&progress, phase);
+                    shared.set_view(|view| view.progress = Some(progress));
                 }
             });
             let result = work();
@@ -124,15 +120,11 @@ fn progress_of(walked: &scan::Progress, phase: &str) -> Progress {
     let found = walked.entries.load(Ordering::Relaxed);
     // Directories left grow while the walk finds more of them: an estimate, and never 100 before the end.
     let part = directories as f64 / (directories + left).max(1) as f64;
-    let percent = match phase {
-        "loading" => 80.0,
-        "scanning" => part * 80.0,
-        _ => part * 99.0,
-    };
+    let percent = if phase == "loading" { 80.0 } else { part * 80.0 };
     Progress {
         percent,
         files_found: found,
-        files_processed: if phase == "sweeping" { found } else { 0 },
+        files_processed: 0,
         bytes_processed: walked.bytes.load(Ordering::Relaxed),
         directories_left: left,
     }

@@ -35,6 +35,15 @@ pub(crate) enum Level {
     Stat,
 }
 
+impl Level {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Level::Names => "names",
+            Level::Stat => "stat",
+        }
+    }
+}
+
 /// One tree to index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RootConfig {

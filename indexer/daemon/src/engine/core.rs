@@ -13,12 +13,13 @@ use rustc_hash::FxHashMap;
 use tracing::{error, warn};
 
 use super::audit::Audit;
-use super::config::{EngineConfig, Level};
+use super::config::EngineConfig;
 use super::error::EngineError;
 use super::ghosts::Ghosts;
 use super::roots::Tree;
 use super::round::Todo;
 use super::shared::{Request, RootView, Shared};
+use super::sweeping::background::{Sweeps, Why};
 use super::writing::Writing;
 
 /// How often the journal's head is looked at for what may go.
@@ -47,6 +48,8 @@ pub(crate) const READING_NS: i128 = 1_000_000_000;
 pub(crate) struct Repair {
     pub(crate) why: String,
     pub(crate) due: Instant,
+    /// Until when everything was known: where the gap begins.
+    pub(crate) from: Time,
 }
 
 /// State of the engine's thread.
@@ -64,6 +67,11 @@ pub(crate) struct Core {
     pub(crate) todo: VecDeque<Todo>,
     /// Work on directories that were not where they should be.
     pub(crate) astray: Vec<Todo>,
+    /// Of these, what nothing pending can say the place of, while a sweep may yet find it.
+    pub(crate) put_aside: Vec<Todo>,
+    pub(crate) sweeps: Sweeps,
+    /// When progress was last told.
+    pub(crate) last_told: Instant,
     pub(crate) repairs: FxHashMap<VolumeId, Repair>,
     /// When a volume was last repaired, and how long to wait before the next time.
     pub(crate) repaired: FxHashMap<VolumeId, (Instant, Duration)>,
@@ -96,6 +104,9 @@ impl Core {
         let now = Instant::now();
         let last_round = shared.ground.clock.instant();
         Core {
+            sweeps: Sweeps::new(Arc::clone(&shared)),
+            put_aside: Vec::new(),
+            last_told: now,
             shared,
             config,
             trees: Vec::new(),
@@ -135,6 +146,7 @@ impl Core {
                 self.shared.set_view(|view| view.failed = Some(error.to_string()));
             }
         }
+        self.sweeps.end();
         if let Err(error) = self.leave() {
             warn!(%error, "could not note the time of leaving");
         }
@@ -146,13 +158,17 @@ impl Core {
             if self.stopping {
                 return Ok(());
             }
+            self.take_swept()?;
+            self.answer_sweeps()?;
             self.timers()?;
             if self.has_work() {
                 self.shared.note_busy(true, self.drained);
                 self.step()?;
                 continue;
             }
-            self.drained = Time::now().minus_ns(READING_NS);
+            if self.repairs.is_empty() && !self.sweeps.orders().any(|order| order.why == Why::Repair) {
+                self.drained = Time::now().minus_ns(READING_NS);
+            }
             self.shared.note_busy(false, self.drained);
             self.shared.pending.wait(self.until_next());
         }
@@ -170,8 +186,11 @@ impl Core {
         let now = Instant::now();
         let mut next = self.writing.next(self.config.quiet);
         let mut consider = |due: Instant| next = Some(next.map_or(due, |next| next.min(due)));
-        for repair in self.repairs.values() {
-            consider(repair.due);
+        for (volume, repair) in &self.repairs {
+            // The end of the one under way wakes us.
+            if !self.is_repairing(*volume) {
+                consider(repair.due);
+            }
         }
         consider(self.last_presence + self.presence_every());
         if let Some(due) = self.audit.due(self.config.audit) {
@@ -206,7 +225,9 @@ impl Core {
         let due: Vec<VolumeId> =
             self.repairs.iter().filter(|(_, repair)| repair.due <= now).map(|(id, _)| *id).collect();
         for volume in due {
-            self.repair_now(volume)?;
+            if !self.is_repairing(volume) {
+                self.repair_now(volume)?;
+            }
         }
         if now.duration_since(self.last_trim) >= TRIM_EVERY {
             self.last_trim = now;
@@ -224,11 +245,11 @@ impl Core {
         }
         if self.unseen > 0 && now.duration_since(self.last_unseen) >= UNSEEN_EVERY {
             self.last_unseen = now;
-            self.look_for_unseen()?;
+            self.look_for_unseen(Why::Due)?;
         }
         if (self.needs_sweeps() || self.unseen > 0) && now.duration_since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
-            self.sweep_unwatched()?;
+            self.sweep_unwatched(Why::Due)?;
             self.unseen = 0;
         }
         Ok(())
@@ -243,8 +264,7 @@ impl Core {
                     answer(&reply, result)?;
                 }
                 Request::Sweep(path, level, reply) => {
-                    let result = self.sweep(path.as_deref(), level);
-                    answer(&reply, result)?;
+                    self.ask_sweep(path.as_deref(), level, reply)?;
                 }
                 Request::Accept(path, reply) => {
                     let result = self.accept(&path);
@@ -292,6 +312,8 @@ impl Core {
         }
         self.trees = trees;
         self.tops = self.trees.iter().map(Tree::root).collect();
+        let followed: Vec<_> = self.trees.iter().map(|tree| tree.row.id).collect();
+        self.sweeps.keep(&followed);
         self.show_roots("starting");
         Ok(())
     }
@@ -356,24 +378,6 @@ impl Core {
             }
         }
         self.store_roots()
-    }
-
-    /// Sweeps at a level; answers what it compared and what came of it.
-    fn sweep(
-        &mut self,
-        path: Option<&[u8]>,
-        level: Level,
-    ) -> Result<super::status::SweepReport, EngineError> {
-        let start = Instant::now();
-        let before = self.shared.index.read()?.seq()?.0;
-        let mut report = match level {
-            Level::Stat => self.sweep_trees(path, "asked for")?,
-            Level::Names => self.sweep_names(path)?,
-        };
-        self.work_off(None)?;
-        report.records = self.shared.index.read()?.seq()?.0 - before;
-        report.took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(report)
     }
 
     /// The tree a path lies in.

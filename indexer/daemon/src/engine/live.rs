@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use index::Message;
 use reconcile::{Held, Holds};
 use record::{How, Time, VolumeId};
-use tracing::{info, warn};
+use tracing::warn;
 use watch::Flags;
 
+use super::config::Level;
 use super::core::{Core, Repair};
 use super::error::EngineError;
 use super::round::{Fate, Left, Round, Todo};
 use super::status::Settled;
+use super::sweeping::background::{Ticket, Why};
 
 /// Rounds begin at least this far apart, so that a stream of changes is committed in batches.
 const PACE: Duration = Duration::from_millis(5);
@@ -24,6 +26,9 @@ const FLOOD: usize = 64;
 
 /// Work items of its own that one round takes on.
 const MOST_TODO: usize = 64;
+
+/// Hints younger than what is waited for that go along with one round while a sweep makes them.
+const MOST_YOUNGER: usize = 16;
 
 /// How long the readers may take to say that their queues are read.
 const BARRIER: Duration = Duration::from_secs(10);
@@ -43,14 +48,22 @@ const MOST_ASTRAY: usize = 65_536;
 /// Times that a settle looks for directories that are not where they should be.
 const MOST_TRIES: u32 = 64;
 
+/// A repair waits at least this long after the one before it.
+const LEAST_BACK_OFF: Duration = Duration::from_millis(200);
+
 /// Repairs of one volume wait twice as long each time, up to this, while they follow on each other.
 const MOST_BACK_OFF: Duration = Duration::from_secs(60);
 
 impl Core {
     /// One round over the oldest hints and the engine's own list, then the holds whose time has come.
     pub(crate) fn step(&mut self) -> Result<(), EngineError> {
+        self.step_with(self.config.batch)
+    }
+
+    /// Likewise, over at most so many hints.
+    fn step_with(&mut self, most: usize) -> Result<(), EngineError> {
         self.pace();
-        let mut batch = self.shared.pending.take(self.config.batch);
+        let mut batch = self.shared.pending.take(most);
         self.flooded = batch.len() >= FLOOD;
         for (volume, why) in std::mem::take(&mut batch.lost) {
             self.owe_repair(volume, why);
@@ -84,7 +97,21 @@ impl Core {
             }
             let old = self.shared.pending.oldest().is_some_and(|oldest| oldest <= until);
             if old || !self.todo.is_empty() {
-                self.step()?;
+                // Younger hints from a long sweep may come without end, and each may bring work of our own.
+                let few = !old && self.sweeps.is_running();
+                self.step_with(if few { MOST_YOUNGER } else { self.config.batch })?;
+                continue;
+            }
+            if self.sweeps.orders().any(|order| order.why == Why::Repair) {
+                let tickets: Vec<Ticket> = self
+                    .sweeps
+                    .orders()
+                    .filter(|order| order.why == Why::Repair)
+                    .flat_map(|order| order.tickets.iter().copied())
+                    .collect();
+                self.wait_for_sweeps(&tickets, deadline)?;
+                // What it found is younger than what this was called for, and belongs to it.
+                until = Instant::now();
                 continue;
             }
             if let Some(volume) = self.repairs.keys().next().copied() {
@@ -124,7 +151,8 @@ impl Core {
         self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
-            self.sweep_unwatched()?;
+            let tickets = self.sweep_unwatched(Why::Settle)?;
+            self.wait_for_sweeps(&tickets, Some(deadline))?;
         }
         for id in self.ghosts.suspects() {
             self.shared.pending.put_back(watch::Batch {
@@ -134,7 +162,8 @@ impl Core {
         }
         self.work_off(Some(deadline))?;
         if self.unseen > 0 {
-            self.look_for_unseen()?;
+            let tickets = self.look_for_unseen(Why::Settle)?;
+            self.wait_for_sweeps(&tickets, Some(deadline))?;
             self.work_off(Some(deadline))?;
         }
         self.look_for_lost()?;
@@ -163,48 +192,41 @@ impl Core {
         self.shared.pending.put_back(batch);
     }
 
-    /// Repairs a volume of which hints were lost: says so in the stream, arms and sweeps all of it again.
+    /// Repairs a volume of which hints were lost: all of it is swept again, and the gap said after that.
     pub(crate) fn repair_now(&mut self, volume: VolumeId) -> Result<(), EngineError> {
-        let Some(Repair { why, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
-        let start = Instant::now();
-        let from = self.drained;
-        let trees = self.trees_on(volume);
+        let Some(Repair { why, from, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
         warn!(volume = volume.0, why, "hints were lost; sweeping what they may have been about");
         self.shared.set_view(|view| view.repairs += 1);
-        for at in trees {
-            if self.trees[at].present {
-                self.show_root(at, "repairing");
-                self.sweep_tree(at, None)?;
-                let scope = self.trees[at].row.path.clone();
-                self.tell_gap(at, &scope, from, &why)?;
-                self.show_root(at, "live");
-            }
+        self.order_repair(volume, from, &why)
+    }
+
+    /// A repair has ended; the next one of that volume waits, and longer each time that they follow on each other.
+    pub(crate) fn repaired(&mut self, volume: VolumeId, took: Duration) {
+        let now = Instant::now();
+        let last = self.repaired.get(&volume).map(|(last, wait)| (now.duration_since(*last), *wait));
+        let wait = back_off(last, took);
+        self.repaired.insert(volume, (now, wait));
+        if let Some(next) = self.repairs.get_mut(&volume) {
+            next.due = now + wait;
         }
-        let took = start.elapsed();
-        let wait = match self.repaired.get(&volume) {
-            Some((last, wait)) if last.elapsed() < *wait * 4 + took => (*wait * 2).min(MOST_BACK_OFF),
-            _ => (took * 2).clamp(Duration::from_millis(200), MOST_BACK_OFF),
-        };
-        self.repaired.insert(volume, (Instant::now(), wait));
-        info!(volume = volume.0, took_ms = took.as_millis(), "swept after loss");
-        Ok(())
     }
 
     /// Where inotify told of things that no look could find, every file may be meant: all of them are looked
     /// at, as long as that is quick. In larger trees the next periodic sweep has it.
-    pub(crate) fn look_for_unseen(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn look_for_unseen(&mut self, why: Why) -> Result<Vec<Ticket>, EngineError> {
+        let mut tickets = Vec::new();
         if self.unseen == 0 || self.shared.index.read()?.entries()? > MOST_LOOKED_FOR {
-            return Ok(());
+            return Ok(tickets);
         }
         self.unseen = 0;
         self.last_unseen = Instant::now();
         for at in 0..self.trees.len() {
             let tree = &self.trees[at];
             if tree.present && self.how(tree.row.top.volume) == How::Inotify {
-                self.sweep_tree_as(at, None, How::Inotify)?;
+                tickets.push(self.order(at, None, Level::Stat, How::Inotify, why)?);
             }
         }
-        Ok(())
+        Ok(tickets)
     }
 
     /// Commits a record about the stream.
@@ -232,7 +254,8 @@ impl Core {
             Some((last, wait)) => (*last + *wait).max(now),
             None => now,
         };
-        self.repairs.entry(volume).or_insert(Repair { why, due });
+        let from = self.drained;
+        self.repairs.entry(volume).or_insert(Repair { why, due, from });
     }
 
     pub(crate) fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
@@ -277,8 +300,9 @@ impl Core {
         round.flush(holds)?;
         let left = round.left;
         self.take_over(left, at)?;
-        if self.astray.len() > MOST_ASTRAY || self.todo.len() > MOST_OWED {
+        if self.astray.len() + self.put_aside.len() > MOST_ASTRAY || self.todo.len() > MOST_OWED {
             self.astray.clear();
+            self.put_aside.clear();
             self.todo.clear();
             for (volume, _) in self.shared.arms.all() {
                 self.owe_repair(volume, "the tree changed faster than it could be followed".to_owned());
@@ -346,7 +370,9 @@ impl Core {
         let left = round.left;
         let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
         self.take_over(left, Instant::now())?;
-        if still.len() < count || !self.shared.pending.is_empty() || !self.held.is_empty() {
+        if self.sweeps.is_running() && still.len() == count && self.shared.pending.is_empty() {
+            self.put_aside.extend(still);
+        } else if still.len() < count || !self.shared.pending.is_empty() || !self.held.is_empty() {
             self.astray.extend(still);
         } else if !still.is_empty() {
             // Everything that could say where it went has been looked at: it cannot be read.
@@ -402,5 +428,36 @@ impl Core {
             // The reader ended and left its volumes lost: the repair answers for them.
             Err(_) => Ok(()),
         }
+    }
+}
+
+/// How long the next repair of a volume waits: `last` is how long ago the one before ended, and its wait.
+fn back_off(last: Option<(Duration, Duration)>, took: Duration) -> Duration {
+    match last {
+        Some((ago, wait)) if ago < wait * 4 + took => (wait * 2).min(MOST_BACK_OFF),
+        _ => (took * 2).clamp(LEAST_BACK_OFF, MOST_BACK_OFF),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repairs_that_follow_on_each_other_wait_longer_each_time() {
+        let took = Duration::from_millis(10);
+        let mut wait = back_off(None, took);
+        assert_eq!(wait, LEAST_BACK_OFF);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            wait = back_off(Some((wait + took, wait)), took);
+            waits.push(wait);
+        }
+        assert!(waits.is_sorted(), "{waits:?}");
+        assert_eq!(waits[0], LEAST_BACK_OFF * 2);
+        assert_eq!(waits.last(), Some(&MOST_BACK_OFF));
+        // A long peace, and it begins anew; a sweep that takes long waits twice as long at once.
+        assert_eq!(back_off(Some((MOST_BACK_OFF * 5, MOST_BACK_OFF)), took), LEAST_BACK_OFF);
+        assert_eq!(back_off(None, Duration::from_secs(3)), Duration::from_secs(6));
     }
 }

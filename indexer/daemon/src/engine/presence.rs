@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::core::Core;
 use super::error::EngineError;
 use super::roots::why_lost;
+use super::sweeping::background::Why;
 use super::sweeping::outside;
 
 impl Core {
@@ -60,7 +61,7 @@ impl Core {
         self.say(message)?;
         self.shared.arms.forget(volume);
         self.show_root(at, "sweeping");
-        self.sweep_tree(at, None)?;
+        self.sweep_tree(at, Why::Start)?;
         self.work_off(None)?;
         self.show_root(at, "live");
         self.store_roots()

@@ -14,7 +14,7 @@ use super::shared::Shared;
 /// One tree.
 pub(crate) struct Tree {
     pub(crate) row: RootRow,
-    pub(crate) scope: Scope,
+    pub(crate) scope: Arc<Scope>,
     /// The directory it is at now is the one it was seeded at.
     pub(crate) present: bool,
 }
@@ -60,7 +60,7 @@ impl Tree {
                     _ => false,
                 };
                 let lost = if present { None } else { Some(why_lost(&opened.map(|_| ()))) };
-                return Ok(Tree { row: RootRow { rules, lost, ..row }, scope, present });
+                return Ok(Tree { row: RootRow { rules, lost, ..row }, scope: Arc::new(scope), present });
             }
             (None, Some(top), Ok(_)) => RootRow {
                 id,
@@ -74,7 +74,7 @@ impl Tree {
             (None, _, Err(error)) => return Err(root_error(format!("cannot be opened: {error}"))),
             (None, None, Ok(_)) => return Err(root_error("its file system cannot be identified".to_owned())),
         };
-        Ok(Tree { row, scope, present: true })
+        Ok(Tree { row, scope: Arc::new(scope), present: true })
     }
 
     /// As reconcile knows it.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -61,6 +61,59 @@ pub(crate) struct View {
     pub(crate) failed: Option<String>,
     /// Times that hints were lost and repaired.
     pub(crate) repairs: u64,
+    /// Sweeps under way.
+    pub(crate) sweeps: Vec<SweepView>,
+}
+
+/// What is shown of a sweep under way.
+pub(crate) struct SweepView {
+    pub(crate) number: u64,
+    /// The root's path.
+    pub(crate) root: Vec<u8>,
+    pub(crate) level: Level,
+    pub(crate) why: &'static str,
+    pub(crate) began: Time,
+    pub(crate) walked: Arc<scan::Progress>,
+    /// Entries it will meet, by the index.
+    pub(crate) expected: u64,
+}
+
+impl View {
+    /// How far the sweeps under way are, all together.
+    pub(crate) fn sweeps_progress(&self) -> Option<Progress> {
+        let mut sum = Progress::default();
+        let (mut found, mut expected) = (0, 0);
+        for sweep in &self.sweeps {
+            let progress = sweep.progress();
+            found += progress.files_found.min(sweep.expected);
+            expected += sweep.expected;
+            sum.files_found += progress.files_found;
+            sum.files_processed += progress.files_processed;
+            sum.bytes_processed += progress.bytes_processed;
+            sum.directories_left += progress.directories_left;
+        }
+        sum.percent = percent(found, expected);
+        Some(sum).filter(|_| !self.sweeps.is_empty())
+    }
+}
+
+/// Never 100 before the end.
+fn percent(found: u64, expected: u64) -> f64 {
+    (found as f64 / expected.max(1) as f64 * 99.0).min(99.0)
+}
+
+impl SweepView {
+    /// How far it is: never 100 before its end.
+    pub(crate) fn progress(&self) -> Progress {
+        let found = self.walked.entries.load(Ordering::Relaxed);
+        Progress {
+            percent: percent(found, self.expected),
+            files_found: found,
+            files_processed: found,
+            bytes_processed: self.walked.bytes.load(Ordering::Relaxed),
+            directories_left: self.walked.directories_left.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// What is shown of one root.

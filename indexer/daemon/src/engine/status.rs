@@ -36,6 +36,9 @@ pub(crate) struct Status {
     /// Progress of the seed or sweep under way.
     #[serde(flatten)]
     pub(crate) progress: Option<Progress>,
+    /// Sweeps under way.
+    #[serde(default)]
+    pub(crate) sweeps: Vec<SweepStatus>,
     /// Hints nobody has looked at yet.
     pub(crate) pending: u64,
     /// Age of the oldest of them in milliseconds.
@@ -66,6 +69,21 @@ pub(crate) struct AuditStatus {
     pub(crate) detection_p50_ms: Option<f64>,
     /// 99 of 100 were.
     pub(crate) detection_p99_ms: Option<f64>,
+}
+
+/// A sweep under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SweepStatus {
+    /// The root's path.
+    pub(crate) root: String,
+    /// `stat` or `names`.
+    pub(crate) level: String,
+    /// `start`, `asked`, `repair`, `settle`, `due`.
+    pub(crate) why: String,
+    /// When it began.
+    pub(crate) began_ns: i128,
+    /// 0 to 99, of the entries that the index has.
+    pub(crate) percent: f64,
 }
 
 /// Progress of a seed or sweep.
@@ -163,12 +181,22 @@ pub(crate) struct SweepReport {
     pub(crate) directories: u64,
     /// Names that differed and were looked at again.
     pub(crate) differences: u64,
-    /// Records that came of it.
+    /// Records since it began: those that came of it, and of what was followed meanwhile.
     pub(crate) records: u64,
     /// Directories that could not be listed wholly.
     pub(crate) partial: u64,
     /// How long it took, in milliseconds.
     pub(crate) took_ms: u64,
+}
+
+impl SweepReport {
+    /// Adds what another sweep compared.
+    pub(crate) fn add(&mut self, other: &SweepReport) {
+        self.entries += other.entries;
+        self.directories += other.directories;
+        self.differences += other.differences;
+        self.partial += other.partial;
+    }
 }
 
 /// Result of a settle.

@@ -4,6 +4,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use index::{Blind, Index, IndexError, Reader};
 use reconcile::{Stored, same_entry};
@@ -19,16 +20,84 @@ use super::shared::Shared;
 /// How old a write must be before a sweep calls a file complete that no close was seen of.
 const QUIET_NS: i128 = 2_000_000_000;
 
+/// How long a thread reads one view of the index: an older one keeps the pages that commits free, and the file
+/// grows.
+const VIEW: Duration = Duration::from_secs(1);
+
+/// Hints of names that went which wait for the end of the sweep; one more is pending at once.
+const MOST_LATER: usize = watch::DEFAULT_CAPACITY / 2;
+
+/// Where a sweep's hints go. Names that are there are pending at once. Names that an entry lost wait for the end:
+/// the sweep may yet find where it is now, and then that is a rename and not an end and a beginning.
+pub(crate) struct Hints<'a> {
+    pending: &'a Pending,
+    stop: &'a AtomicBool,
+    how: How,
+    differences: AtomicU64,
+    later: Mutex<Vec<Hint>>,
+}
+
+impl<'a> Hints<'a> {
+    pub(crate) fn new(pending: &'a Pending, stop: &'a AtomicBool, how: How) -> Hints<'a> {
+        Hints { pending, stop, how, differences: AtomicU64::new(0), later: Mutex::default() }
+    }
+
+    pub(crate) fn hint(&self, dir: EntryId, what: What, flags: Flags) -> Hint {
+        Hint { volume: dir.volume, what, flags, handle: None, how: self.how }
+    }
+
+    /// One more difference was found.
+    pub(crate) fn found(&self) {
+        self.differences.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Differences found.
+    pub(crate) fn count(&self) -> u64 {
+        self.differences.load(Ordering::Relaxed)
+    }
+
+    /// Makes hints pending. Waits while the set is more than half full: a full one would forget them, and a whole
+    /// volume with them, and that would be swept in turn.
+    pub(crate) fn add(&self, hints: &mut Vec<Hint>) {
+        if hints.is_empty() {
+            return;
+        }
+        self.wait();
+        self.pending.add_all(hints.drain(..));
+    }
+
+    /// A name that an entry lost: pending at the end.
+    pub(crate) fn later(&self, hint: Hint) {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        if later.len() < MOST_LATER {
+            later.push(hint);
+            return;
+        }
+        drop(later);
+        self.add(&mut vec![hint]);
+    }
+
+    /// Everything else has been found: what waited is pending now, all at once, so that no hold ends in between.
+    pub(crate) fn hand_over(&self) {
+        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        if !later.is_empty() {
+            self.wait();
+            self.pending.add_all(later);
+        }
+    }
+
+    fn wait(&self) {
+        while !self.stop.load(Ordering::Relaxed) && !self.pending.wait_for_room(Duration::from_millis(100)) {}
+    }
+}
+
 /// Compares the tree with the index.
 pub(crate) struct SweepVisitor<'a> {
-    pub(crate) index: &'a Index,
-    pub(crate) arms: Option<&'a Arms>,
-    pub(crate) pending: &'a Pending,
-    pub(crate) stop: &'a AtomicBool,
-    pub(crate) clock: &'a dyn Clock,
-    /// What records of its differences say they were found by.
-    pub(crate) how: How,
-    pub(crate) differences: AtomicU64,
+    index: &'a Index,
+    arms: Option<&'a Arms>,
+    hints: &'a Hints<'a>,
+    stop: &'a AtomicBool,
+    clock: &'a dyn Clock,
     pub(crate) partial: AtomicU64,
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
     /// Directories that were listed wholly and had been blind before.
@@ -39,6 +108,8 @@ pub(crate) struct SweepVisitor<'a> {
 /// One thread's part.
 pub(crate) struct Worker {
     reader: Option<Reader>,
+    /// When that view was opened.
+    opened: Instant,
     at: Time,
     /// The directory in work has a row. One that is new is listed when its name is looked at; it is walked all the
     /// same, since directories that are known may have moved into it, and only a sweep sees what changed in those.
@@ -49,15 +120,18 @@ pub(crate) struct Worker {
 }
 
 impl<'a> SweepVisitor<'a> {
-    pub(crate) fn new(shared: &'a Shared, arms: Option<&'a Arms>, how: How) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        arms: Option<&'a Arms>,
+        hints: &'a Hints<'a>,
+        stop: &'a AtomicBool,
+    ) -> Self {
         SweepVisitor {
             index: &shared.index,
             arms,
-            pending: &shared.pending,
-            stop: &shared.stop,
+            hints,
+            stop,
             clock: &*shared.ground.clock,
-            how,
-            differences: AtomicU64::new(0),
             partial: AtomicU64::new(0),
             blind: Mutex::default(),
             seen_again: Mutex::default(),
@@ -74,10 +148,6 @@ impl<'a> SweepVisitor<'a> {
                 None
             }
         }
-    }
-
-    fn hint(&self, dir: EntryId, what: What, flags: Flags) -> Hint {
-        Hint { volume: dir.volume, what, flags, handle: None, how: self.how }
     }
 
     /// The stored row behind a name, if the name stands for `id` still.
@@ -104,6 +174,7 @@ impl Visitor for SweepVisitor<'_> {
     fn worker(&self) -> Worker {
         Worker {
             reader: self.check(self.index.read()),
+            opened: Instant::now(),
             at: self.clock.now(),
             known: false,
             matched: 0,
@@ -111,11 +182,15 @@ impl Visitor for SweepVisitor<'_> {
         }
     }
 
-    fn finish(&self, worker: Worker) {
-        self.pending.add_all(worker.hints);
+    fn finish(&self, mut worker: Worker) {
+        self.hints.add(&mut worker.hints);
     }
 
     fn enter(&self, worker: &mut Worker, dir: &Directory<()>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
+        if worker.opened.elapsed() >= VIEW {
+            worker.reader = self.check(self.index.read());
+            worker.opened = Instant::now();
+        }
         let Some(reader) = &worker.reader else { return false };
         let Some(row) = self.check(reader.row(dir.id)) else { return false };
         worker.known = row.is_some_and(|row| same_entry(&row, &seen.stat));
@@ -142,8 +217,14 @@ impl Visitor for SweepVisitor<'_> {
             Some(row) if seen.stat.kind == Kind::Directory && same_entry(row, &seen.stat) => return,
             _ => Flags::NONE,
         };
-        self.differences.fetch_add(1, Ordering::Relaxed);
-        worker.hints.push(self.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags));
+        self.hints.found();
+        let hint = self.hints.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags);
+        if named && row.is_none() {
+            // It stood for another entry, which may be found under another name.
+            self.hints.later(hint);
+        } else {
+            worker.hints.push(hint);
+        }
     }
 
     fn failed(
@@ -161,14 +242,14 @@ impl Visitor for SweepVisitor<'_> {
                 _ => None,
             };
             if let Some(target) = target.filter(|target| target.directory) {
-                worker.hints.push(self.hint(target.id, What::Subtree(target.id.inode), Flags::NONE));
+                worker.hints.push(self.hints.hint(target.id, What::Subtree(target.id.inode), Flags::NONE));
             }
             return;
         }
         self.partial.fetch_add(1, Ordering::Relaxed);
         if let Some(name) = name {
             // What cannot be entered can still be looked at from outside.
-            worker.hints.push(self.hint(
+            worker.hints.push(self.hints.hint(
                 dir.id,
                 What::Entry { dir: dir.id.inode, name: name.into() },
                 Flags::NONE,
@@ -192,17 +273,17 @@ impl Visitor for SweepVisitor<'_> {
         }
         let Some(row) = self.check(reader.row(dir.id)) else { return };
         if complete && stored != worker.matched {
-            self.differences.fetch_add(1, Ordering::Relaxed);
-            worker.hints.push(self.hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
+            self.hints.found();
+            self.hints.later(self.hints.hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
         } else if row.is_some_and(|row| !row.stat.same(&seen.stat)) {
-            self.differences.fetch_add(1, Ordering::Relaxed);
-            worker.hints.push(self.hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
+            self.hints.found();
+            worker.hints.push(self.hints.hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
         }
         if complete && self.check(reader.is_blind(dir.id)).unwrap_or(false) {
             self.seen_again.lock().unwrap_or_else(PoisonError::into_inner).push(dir.id);
         }
         if worker.hints.len() >= 1024 {
-            self.pending.add_all(worker.hints.drain(..));
+            self.hints.add(&mut worker.hints);
         }
     }
 

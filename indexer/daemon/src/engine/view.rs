@@ -6,7 +6,9 @@ use record::How;
 use record::wire::v1::text_and_raw;
 
 use super::shared::Shared;
-use super::status::{AuditStatus, BlindPath, ConsumerStatus, CoverageStatus, RootStatus, Status};
+use super::status::{
+    AuditStatus, BlindPath, ConsumerStatus, CoverageStatus, RootStatus, Status, SweepStatus,
+};
 
 /// Blind directories that are listed one by one.
 const MOST_BLIND: usize = 20;
@@ -43,7 +45,16 @@ impl Shared {
         let (events, overflows) = self.arms.counts();
         (status.events, status.overflows) = (events, overflows.max(view.repairs));
         view.state.clone_into(&mut status.state);
-        status.progress.clone_from(&view.progress);
+        for sweep in &view.sweeps {
+            status.sweeps.push(SweepStatus {
+                root: text_and_raw(&sweep.root).0,
+                level: sweep.level.word().to_owned(),
+                why: sweep.why.to_owned(),
+                began_ns: sweep.began.0,
+                percent: sweep.progress().percent,
+            });
+        }
+        status.progress = view.sweeps_progress().or_else(|| view.progress.clone());
         for root in &mut status.roots {
             "unwatched".clone_into(&mut root.state);
             let bytes = record::wire::v1::bytes_of(&root.path, root.path_raw.as_deref()).unwrap_or_default();

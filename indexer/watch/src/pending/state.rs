@@ -27,6 +27,8 @@ pub(super) struct State {
     /// Names in all of `directories`.
     names: usize,
     pub(super) called: bool,
+    /// Somebody waits for room.
+    pub(super) crowded: bool,
     pub(super) stats: Stats,
 }
 
@@ -75,6 +77,7 @@ impl State {
             next: 0,
             names: 0,
             called: false,
+            crowded: false,
             stats: Stats::default(),
         }
     }
@@ -85,6 +88,11 @@ impl State {
 
     pub(super) fn len(&self) -> usize {
         self.items() + self.lost.len()
+    }
+
+    /// Whether it is at most half full.
+    pub(super) fn has_room(&self) -> bool {
+        self.items() <= self.capacity / 2
     }
 
     /// What the capacity bounds. Lost volumes are as many as there are volumes.

@@ -11,10 +11,12 @@ use reconcile::Stored as _;
 use record::{Body, Change, EntryId, How, Op, Record, RootId, Stat, Time};
 use tracing::warn;
 
+use super::config::Level;
 use super::core::Core;
 use super::error::EngineError;
 use super::round::Todo;
 use super::shared::Shared;
+use super::sweeping::background::Why;
 pub(crate) use window::Window;
 
 /// Larger directories are left out: listing one must not keep the engine from its work.
@@ -107,7 +109,7 @@ impl Core {
             missed += u64::from(self.is_miss(dir, &record));
             Ok(judged < MOST_RECORDS)
         })?;
-        let path = reader.path(&self.root_rows(), dir)?;
+        let path = reader.path(&reader.roots()?, dir)?;
         drop(reader);
         self.shared.audited(entries, missed);
         if missed > 0 {
@@ -132,7 +134,7 @@ impl Core {
         let due = self.audit.hurried.iter().position(|(_, due)| *due <= now);
         let Some((root, _)) = due.map(|at| self.audit.hurried.swap_remove(at)) else { return Ok(()) };
         let at = self.trees.iter().position(|tree| tree.row.id == root && tree.present);
-        at.map_or(Ok(()), |at| self.sweep_tree(at, None).map(drop))
+        at.map_or(Ok(()), |at| self.order(at, None, Level::Stat, How::Sweep, Why::Due).map(drop))
     }
 
     /// Whether the change would have stayed unknown: found by the audit, and no hint is on its way.

@@ -1,0 +1,327 @@
+//! Sweeps: a tree, or a part of it, compared with the index by a thread of its own. Differences become hints; here
+//! is what the engine's thread does before and after.
+
+pub(crate) mod background;
+mod compare;
+mod names;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use index::{Blind, Edits};
+use reconcile::Stored as _;
+use record::{EntryId, How, Name, Time, VolumeId};
+use tracing::info;
+
+use self::background::{Asker, Done, Order, Ticket, Why};
+use super::arms::Arm;
+use super::config::Level;
+use super::core::Core;
+use super::error::EngineError;
+use super::shared::Reply;
+use super::status::SweepReport;
+
+/// How often who waits for a sweep looks whether the daemon is to stop, and tells of progress.
+const TICK: Duration = Duration::from_millis(200);
+
+impl Core {
+    /// Has a tree swept in the background, or the part of it below `path`.
+    pub(crate) fn order(
+        &mut self,
+        at: usize,
+        path: Option<&[u8]>,
+        level: Level,
+        how: How,
+        why: Why,
+    ) -> Result<Ticket, EngineError> {
+        let order = self.order_of(at, path, level, how, why)?;
+        self.sweeps.submit(order, self.config.threads)
+    }
+
+    fn order_of(
+        &self,
+        at: usize,
+        path: Option<&[u8]>,
+        level: Level,
+        how: How,
+        why: Why,
+    ) -> Result<Order, EngineError> {
+        let tree = &self.trees[at];
+        let path = path.filter(|path| **path != *tree.row.path);
+        let reader = self.shared.index.read()?;
+        let top = match path {
+            Some(path) => reader.resolve(path)?.map_or(tree.row.top, |(_, id)| id),
+            None => tree.row.top,
+        };
+        let totals = reader.totals(top)?.unwrap_or_default();
+        let expected = match level {
+            Level::Stat => totals.files + totals.directories,
+            Level::Names => totals.directories,
+        };
+        let unwatched = match (path, level) {
+            (None, Level::Stat) => self.unwatched(at),
+            _ => Vec::new(),
+        };
+        info!(root = %tree.display(), why = why.word(), ?level, "sweep begins");
+        Ok(Order {
+            root: tree.row.id,
+            root_path: tree.row.path.clone(),
+            scope: Arc::clone(&tree.scope),
+            path: path.map(<[u8]>::to_vec),
+            level,
+            how,
+            why,
+            repairs: Vec::new(),
+            gaps: Vec::new(),
+            tickets: Vec::new(),
+            expected,
+            unwatched,
+        })
+    }
+
+    /// How many directories have no watch in the volumes of a tree.
+    fn unwatched(&self, at: usize) -> Vec<(Arc<Arm>, u64)> {
+        let volumes = self.trees[at].scope.volumes();
+        let arms = volumes.iter().filter_map(|(_, volume, _)| self.shared.arms.get(*volume));
+        arms.map(|arm| {
+            let count = arm.unwatched.load(Ordering::Relaxed);
+            (arm, count)
+        })
+        .collect()
+    }
+
+    /// Sweeps one whole tree and returns when all its differences are hints. Hints are worked off meanwhile.
+    pub(crate) fn sweep_tree(&mut self, at: usize, why: Why) -> Result<(), EngineError> {
+        let ticket = self.order(at, None, Level::Stat, How::Sweep, why)?;
+        self.wait_for_sweeps(&[ticket], None)
+    }
+
+    /// Works off hints until these sweeps are done.
+    pub(crate) fn wait_for_sweeps(
+        &mut self,
+        tickets: &[Ticket],
+        deadline: Option<Instant>,
+    ) -> Result<(), EngineError> {
+        loop {
+            self.take_swept()?;
+            if !self.sweeps.any_of(tickets) {
+                return Ok(());
+            }
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Err(EngineError::TimedOut(Duration::ZERO));
+            }
+            if self.shared.stop.load(Ordering::Relaxed) {
+                return Err(EngineError::Stopped);
+            }
+            if self.has_work() {
+                self.step()?;
+            } else {
+                self.shared.pending.wait(Some(TICK));
+            }
+            self.tell_progress();
+        }
+    }
+
+    /// Tells whoever started this how far the sweeps of a start are.
+    fn tell_progress(&mut self) {
+        if self.shared.view().state != "sweeping" || self.last_told.elapsed() < TICK {
+            return;
+        }
+        self.last_told = Instant::now();
+        let progress = self.shared.view().sweeps_progress();
+        if let Some(progress) = progress {
+            (self.config.progress)(&progress, "sweeping");
+        }
+    }
+
+    /// What has to come after the sweeps that have ended.
+    pub(crate) fn take_swept(&mut self) -> Result<(), EngineError> {
+        while let Some(done) = self.sweeps.ended(self.config.threads)? {
+            self.swept(done)?;
+        }
+        Ok(())
+    }
+
+    fn swept(&mut self, done: Done) -> Result<(), EngineError> {
+        let Done { order, outcome, took } = done;
+        if outcome.stopped {
+            // Nobody took over what it owed: the daemon is to stop.
+            return Err(EngineError::Stopped);
+        }
+        self.note_blind(outcome.blind, &outcome.seen_again)?;
+        let report = outcome.report;
+        for asker in &mut self.sweeps.askers {
+            if asker.tickets.iter().any(|ticket| order.tickets.contains(ticket)) {
+                asker.tickets.retain(|ticket| !order.tickets.contains(ticket));
+                asker.report.add(&report);
+            }
+        }
+        if order.why == Why::Start {
+            self.swept.add(&report);
+        }
+        // What was not where it should be may have been found.
+        self.astray.append(&mut self.put_aside);
+        info!(
+            root = %String::from_utf8_lossy(&order.root_path),
+            why = order.why.word(),
+            directories = report.directories,
+            differences = report.differences,
+            took_ms = took.as_millis(),
+            "swept"
+        );
+        let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
+        if outcome.trouble.is_none() {
+            for (arm, before) in &order.unwatched {
+                arm.forget_unwatched(*before);
+            }
+        }
+        if let Some(trouble) = outcome.trouble {
+            self.check_presence(self.trees[at].row.top.volume, &trouble)?;
+        }
+        for (from, why) in order.gaps {
+            self.tell_gap(at, &order.root_path, from, &why)?;
+        }
+        if order.why == Why::Start {
+            self.tell_downtime(at, report.differences)?;
+        }
+        for volume in order.repairs {
+            self.repaired(volume, took);
+        }
+        if self.shared.view().state == "live" && !self.sweeps.orders().any(|other| other.root == order.root) {
+            self.show_root(at, "live");
+        }
+        Ok(())
+    }
+
+    /// Sweeps for somebody who waits for what came of it: every tree, or the part of one below `path`.
+    pub(crate) fn ask_sweep(
+        &mut self,
+        path: Option<&[u8]>,
+        level: Level,
+        reply: Reply<SweepReport>,
+    ) -> Result<(), EngineError> {
+        let before = self.shared.index.read()?.seq()?.0;
+        let trees = match path {
+            None => (0..self.trees.len()).filter(|at| self.trees[*at].present).collect(),
+            Some(path) => match self.start_of(path)? {
+                Ok(at) => vec![at],
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                    return Ok(());
+                }
+            },
+        };
+        let began = Instant::now();
+        let mut tickets = Vec::new();
+        for at in trees {
+            tickets.push(self.order(at, path, level, How::Sweep, Why::Asked)?);
+        }
+        let report = SweepReport::default();
+        self.sweeps.askers.push(Asker { tickets, reply, began, before, report });
+        Ok(())
+    }
+
+    /// The tree that a sweep from `path` is of, or why there is none to be made.
+    fn start_of(&self, path: &[u8]) -> Result<Result<usize, EngineError>, EngineError> {
+        let Some(at) = self.tree_of(path) else { return Ok(Err(outside(path))) };
+        if !self.trees[at].present {
+            return Ok(Ok(at));
+        }
+        let error = match compare::begin(&self.shared, &self.trees[at].scope, Some(path))? {
+            Ok(_) => return Ok(Ok(at)),
+            Err(why) => why,
+        };
+        Ok(Err(EngineError::Root { path: String::from_utf8_lossy(path).into_owned(), why: error }))
+    }
+
+    /// Answers those whose sweeps are done, when what these found is durable.
+    pub(crate) fn answer_sweeps(&mut self) -> Result<(), EngineError> {
+        if !self.sweeps.askers.iter().any(|asker| asker.tickets.is_empty()) {
+            return Ok(());
+        }
+        self.work_off(None)?;
+        let seq = self.shared.index.read()?.seq()?.0;
+        for asker in self.sweeps.askers.extract_if(.., |asker| asker.tickets.is_empty()) {
+            let took_ms = u64::try_from(asker.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let report = SweepReport { records: seq - asker.before, took_ms, ..asker.report };
+            let _ = asker.reply.send(Ok(report));
+        }
+        Ok(())
+    }
+
+    /// Has the trees swept that are not wholly watched.
+    pub(crate) fn sweep_unwatched(&mut self, why: Why) -> Result<Vec<Ticket>, EngineError> {
+        let mut trees: Vec<usize> = Vec::new();
+        for (volume, arm) in self.shared.arms.all() {
+            if arm.needs_sweep() || (self.unseen > 0 && arm.how() == How::Inotify) {
+                trees.extend(self.trees_on(volume));
+            }
+        }
+        trees.sort_unstable();
+        trees.dedup();
+        let mut tickets = Vec::new();
+        for at in trees {
+            if self.trees[at].present {
+                tickets.push(self.order(at, None, Level::Stat, How::Sweep, why)?);
+            }
+        }
+        Ok(tickets)
+    }
+
+    /// Has what a loss on a volume may have been about swept, and the gap said after it.
+    pub(crate) fn order_repair(
+        &mut self,
+        volume: VolumeId,
+        from: Time,
+        why: &str,
+    ) -> Result<(), EngineError> {
+        for at in self.trees_on(volume) {
+            if self.trees[at].present {
+                self.show_root(at, "repairing");
+                let mut order = self.order_of(at, None, Level::Stat, How::Sweep, Why::Repair)?;
+                order.repairs.push(volume);
+                order.gaps.push((from, why.to_owned()));
+                self.sweeps.submit(order, self.config.threads)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the repair of a volume waits or is under way.
+    pub(crate) fn is_repairing(&self, volume: VolumeId) -> bool {
+        self.sweeps.orders().any(|order| order.repairs.contains(&volume))
+    }
+
+    /// Stores what cannot be vouched for, and what can be again.
+    pub(crate) fn note_blind(
+        &self,
+        blind: Vec<(EntryId, Option<Name>, Blind)>,
+        seen_again: &[EntryId],
+    ) -> Result<(), EngineError> {
+        let reader = self.shared.index.read()?;
+        let mut coverage: HashMap<EntryId, Option<Blind>> = seen_again.iter().map(|id| (*id, None)).collect();
+        for (dir, name, why) in blind {
+            let id = match &name {
+                Some(name) => reader.lookup(dir, name)?.map_or(dir, |target| target.id),
+                None => dir,
+            };
+            if !reader.is_blind(id)? {
+                coverage.insert(id, Some(why));
+            }
+        }
+        if !coverage.is_empty() {
+            let coverage = coverage.into_iter().collect();
+            self.shared.index.commit(Edits { coverage, ..Edits::default() })?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn outside(path: &[u8]) -> EngineError {
+    EngineError::Root {
+        path: String::from_utf8_lossy(path).into_owned(),
+        why: "is in no indexed root; `indexer status` lists them".to_owned(),
+    }
+}
