@@ -10,13 +10,14 @@ use indexer_tests::licence_allows;
 use serde_json::Value;
 
 /// The floors of the house. A crate depends only on workspace crates of a lower floor; a new crate is given its floor here.
-const FLOORS: [(&str, u8); 9] = [
+const FLOORS: [(&str, u8); 10] = [
     ("record", 0),
     ("reconcile", 1),
     ("scan", 2),
     ("watch", 2),
     ("index", 3),
     ("consumer", 4),
+    ("prove", 4),
     ("indexer", 6),
     ("indexer-tests", 7),
     ("indexer-benches", 8),
@@ -153,6 +154,10 @@ fn what_a_crate_cannot_reach() {
     };
     reaches_none("watch", true, &["index", "scan", "reconcile", "redb"]);
     reaches_none("scan", true, &["index", "watch"]);
+    // A judge that shares code with the judged shares its mistakes. The tests judge by it and by the command line.
+    let judged = ["index", "scan", "watch", "reconcile", "consumer", "indexer", "redb"];
+    reaches_none("prove", true, &judged);
+    reaches_none("indexer-tests", true, &judged);
     reaches_none("record", false, &DOES_IO);
     reaches_none("reconcile", false, &DOES_IO);
 

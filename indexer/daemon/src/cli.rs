@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use flags::{BackendArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Scan, Watch};
+pub(crate) use flags::{BackendArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Prove, Scan, Watch};
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
 #[derive(Debug, Parser)]
@@ -140,6 +140,17 @@ Examples:
         /// Only this root [default: all]
         root: Option<PathBuf>,
     },
+    /// Try on this very file system whether anything is missed
+    #[command(after_help = "\
+Works at random in a new folder in PATH while a daemon of its own follows, is stopped, flooded, killed and (as root)
+loses its mount; compares again and again, and removes the folder. Your own index and daemon are not touched.
+Exit code 0: proven; 1: differences, each listed, and the folder is kept; 3: it could not be tried.
+
+Examples:
+  indexer prove ~/Media
+  indexer prove /mnt/nas --seconds 600 --kills 100 --json
+  indexer prove /srv --seed 1234 --backend inotify")]
+    Prove(Prove),
     /// Look at a tree again and repair what differs
     #[command(after_help = "Examples:\n  indexer sweep\n  indexer sweep ~/Media/films --level names")]
     Sweep {

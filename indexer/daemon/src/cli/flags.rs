@@ -175,3 +175,34 @@ pub(crate) struct Du {
     #[arg(long)]
     pub(crate) exact: bool,
 }
+
+/// `prove`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Prove {
+    /// A directory on the file system to prove [default: the current one]
+    pub(crate) path: Option<PathBuf>,
+    /// Repeat the work that this number chooses [default: a new one, printed]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Take about so long
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub(crate) seconds: u64,
+    /// Make so many rounds of random work [default: as fit into the time]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: Option<u32>,
+    /// Change files from so many threads at once
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: u8,
+    /// Kill the daemon so many times
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) kills: u32,
+    /// Watch by this means [default: the best there is]
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<BackendArg>,
+    /// Leave folder and state when all is well too
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Keep the state on the same file system [default: in the folder for temporary files]
+    #[arg(long)]
+    pub(crate) state_beside: bool,
+}

@@ -10,6 +10,7 @@ mod find;
 mod ls;
 mod pages;
 mod progress;
+mod prove;
 mod scan;
 mod settle;
 mod source;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
     match &command {
         Command::Completions { shell } => return pages::completions(*shell),
         Command::Man { dir } => return pages::man(dir),
+        Command::Prove(flags) => return prove::run(&global, flags),
         _ => {}
     }
     let file = File::load(global.config.as_deref(), &env)?;
@@ -69,7 +71,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),
-        Command::Completions { .. } | Command::Man { .. } => Ok(Outcome::Done),
+        Command::Prove(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Outcome::Done),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Stores through a shared mapping of a file, the one way to change content without a system call that says so.
-#![expect(unsafe_code, reason = "mmap, munmap and a read into mapped memory")]
+#![expect(unsafe_code, reason = "mmap, munmap, msync and a read into mapped memory")]
 
 use std::fs::File;
 use std::io;
@@ -39,6 +39,13 @@ impl Mapping {
         // SAFETY: the mapping is LENGTH bytes and alive, and no Rust reference to it exists anywhere.
         let stored = unsafe { libc::read(source.as_raw_fd(), self.0.as_ptr(), length) };
         if stored < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Writes what was stored back to the file, and waits for it.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        // SAFETY: the mapping is LENGTH bytes at a page's start, and alive.
+        let synced = unsafe { libc::msync(self.0.as_ptr(), LENGTH, libc::MS_SYNC) };
+        if synced < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 

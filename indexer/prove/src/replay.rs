@@ -21,44 +21,45 @@ pub struct Rows {
 impl Rows {
     /// From the answer of `find ROOT --json`, by path.
     ///
-    /// # Panics
-    /// When an entry lies in no directory that the answer holds, but the root.
-    #[must_use]
-    pub fn of_find(find: &BTreeMap<Vec<u8>, Value>) -> Rows {
+    /// # Errors
+    /// When an entry lies in no directory that the answer holds, but the root; or lacks its identity.
+    pub fn of_find(find: &BTreeMap<Vec<u8>, Value>) -> Result<Rows, String> {
         let mut rows = Rows::default();
         let top = find.keys().min_by_key(|path| path.len());
         for (path, entry) in find {
-            let id = (number(entry, "volume"), number(entry, "inode"));
+            let id = identity(entry)?;
             rows.entries.insert(id, stat_of(entry));
             if Some(path) == top {
                 continue;
             }
-            let cut = path.iter().rposition(|&byte| byte == b'/').expect("paths are absolute");
+            let cut = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
             let parent = find
                 .get(&path[..cut])
-                .unwrap_or_else(|| panic!("find names no parent of {}", path.escape_ascii()));
-            let parent = (number(parent, "volume"), number(parent, "inode"));
-            rows.names.insert((parent, path[cut + 1..].to_vec()), id);
+                .ok_or_else(|| format!("find names no parent of {}", path.escape_ascii()))?;
+            rows.names.insert((identity(parent)?, path[cut + 1..].to_vec()), id);
         }
-        rows
+        Ok(rows)
     }
 
     /// Applies a line of `changes --json`. One that is in already does no harm as long as those after it follow.
     ///
-    /// # Panics
+    /// # Errors
     /// When the record lacks what its op needs.
-    pub fn apply(&mut self, change: &Value) {
-        let op = change["op"].as_str().expect("a record has an op");
+    pub fn apply(&mut self, change: &Value) -> Result<(), String> {
+        let op = change["op"].as_str().ok_or_else(|| format!("a record without an op: {change}"))?;
+        // Of scopes and roots, not of entries.
         if ["gap", "root_lost", "root_found", "seeded"].contains(&op) {
-            return;
+            return Ok(());
         }
-        let id = (number(change, "volume"), number(change, "inode"));
-        let at = place(&change["at"]);
+        let id = identity(change)?;
+        let at = place(&change["at"])?;
         match op {
             "created" | "linked" => self.name(at, id),
             "renamed" => {
-                let old = place(&change["old"]);
-                assert!(old.is_some() && at.is_some(), "a rename from or to nowhere: {change}");
+                let old = place(&change["old"])?;
+                if old.is_none() || at.is_none() {
+                    return Err(format!("a rename from or to nowhere: {change}"));
+                }
                 self.unname(old, id);
                 self.name(at, id);
             }
@@ -71,15 +72,16 @@ impl Rows {
         }
         if change["after"].is_object() {
             self.entries.insert(id, stat_of(&change["after"]));
-        } else {
-            assert_eq!(op, "deleted", "no state after in {change}");
+        } else if op != "deleted" {
+            return Err(format!("no state after in {change}"));
         }
         for parent in change["parents"].as_array().into_iter().flatten() {
-            let id = (number(parent, "volume"), number(parent, "inode"));
+            let id = identity(parent)?;
             if let Some(known) = self.entries.get_mut(&id) {
                 *known = stat_of(parent);
             }
         }
+        Ok(())
     }
 
     fn name(&mut self, place: Option<(Id, Vec<u8>)>, id: Id) {
@@ -129,14 +131,19 @@ impl Rows {
     }
 }
 
-fn number(value: &Value, field: &str) -> u64 {
-    value[field].as_u64().unwrap_or_else(|| panic!("no {field} in {value}"))
+fn number(value: &Value, field: &str) -> Result<u64, String> {
+    value[field].as_u64().ok_or_else(|| format!("no {field} in {value}"))
 }
 
-fn place(value: &Value) -> Option<(Id, Vec<u8>)> {
-    let name = value["name"].as_str()?;
-    let name = v1::bytes_of(name, value["name_raw"].as_str()).expect("name_raw is base64");
-    Some(((number(value, "volume"), number(value, "parent")), name))
+fn identity(value: &Value) -> Result<Id, String> {
+    Ok((number(value, "volume")?, number(value, "inode")?))
+}
+
+fn place(value: &Value) -> Result<Option<(Id, Vec<u8>)>, String> {
+    let Some(name) = value["name"].as_str() else { return Ok(None) };
+    let name = v1::bytes_of(name, value["name_raw"].as_str())
+        .map_err(|error| format!("name_raw of {name}: {error}"))?;
+    Ok(Some(((number(value, "volume")?, number(value, "parent")?), name)))
 }
 
 /// The stat fields and the digest, wherever they stand.
@@ -183,22 +190,49 @@ mod tests {
     /// An exchange and a removal, folded; and the judge sees each kind of lie.
     #[test]
     fn records_move_names_and_states() {
-        let mut rows = Rows::of_find(&found());
+        let mut rows = Rows::of_find(&found()).unwrap();
         let before = rows.clone();
         let rename = |inode: u64, old: &str, new: &str| json!({"op": "renamed", "volume": 1, "inode": inode, "old": at(old), "at": at(new), "after": stat(inode)});
-        rows.apply(&rename(3, "a", "b"));
-        rows.apply(&rename(4, "b", "a"));
+        rows.apply(&rename(3, "a", "b")).unwrap();
+        rows.apply(&rename(4, "b", "a")).unwrap();
         assert_eq!(rows.differences(&before).len(), 2);
-        rows.apply(&rename(3, "b", "c"));
-        rows.apply(&rename(4, "a", "b"));
-        rows.apply(&rename(3, "c", "a"));
+        rows.apply(&rename(3, "b", "c")).unwrap();
+        rows.apply(&rename(4, "a", "b")).unwrap();
+        rows.apply(&rename(3, "c", "a")).unwrap();
         assert_eq!(rows.differences(&before), Vec::<String>::new());
 
-        rows.apply(&json!({"op": "modified", "volume": 1, "inode": 3, "at": at("a"), "after": stat(9)}));
+        rows.apply(&json!({"op": "modified", "volume": 1, "inode": 3, "at": at("a"), "after": stat(9)}))
+            .unwrap();
         rows.apply(&json!({"op": "deleted", "volume": 1, "inode": 4, "at": at("b"),
-            "parents": [{"volume": 1, "inode": 2, "kind": "directory", "size": 7}]}));
+            "parents": [{"volume": 1, "inode": 2, "kind": "directory", "size": 7}]}))
+            .unwrap();
         let said = rows.differences(&before);
         assert_eq!(said.len(), 4, "{said:?}");
         assert_eq!(before.differences(&rows).len(), 4);
+    }
+
+    /// A journal that tells of the wrong entry, forgets one, or tells of one too many leads elsewhere, and is found out.
+    #[test]
+    fn a_doctored_journal_is_found_out() {
+        let before = Rows::of_find(&found()).unwrap();
+        let created = |inode: u64, name: &str| json!({"op": "created", "volume": 1, "inode": inode, "at": at(name), "after": stat(1)});
+        let told = [created(5, "c"), created(6, "d")];
+        let mut truth = before.clone();
+        told.iter().for_each(|change| truth.apply(change).unwrap());
+        let fold = |changes: &[Value]| {
+            let mut rows = before.clone();
+            changes.iter().for_each(|change| rows.apply(change).unwrap());
+            rows.differences(&truth)
+        };
+        assert_eq!(fold(&told), Vec::<String>::new());
+        assert_eq!(fold(&told[1..]).len(), 2, "a lost record: an entry and a name");
+        assert_eq!(fold(&[told[0].clone(), created(7, "d")]).len(), 3, "another entry");
+        assert_eq!(fold(&[&told[..], &[created(8, "e")]].concat()).len(), 2, "one too many");
+        assert_eq!(fold(&[told[0].clone(), created(6, "e")]).len(), 2, "another name");
+        let twice = [&told[..], &told[1..]].concat();
+        assert_eq!(fold(&twice), Vec::<String>::new(), "applying one again changes nothing");
+        let mut rows = before.clone();
+        assert!(rows.apply(&json!({"op": "created", "at": at("c")})).is_err());
+        assert!(rows.apply(&json!({"volume": 1, "inode": 5})).is_err());
     }
 }

@@ -44,7 +44,7 @@ impl Workload {
     /// # Panics
     /// When a worker panics.
     pub fn run(&self, root: &Path, stop: &AtomicBool) -> Work {
-        self.work(root, |_| !stop.load(Ordering::Relaxed))
+        self.work(root, &[], |_| !stop.load(Ordering::Relaxed))
     }
 
     /// Works in `root` for as long as `body` runs, and ends with it, also when it panics.
@@ -52,6 +52,14 @@ impl Workload {
     /// # Panics
     /// When a worker or `body` does.
     pub fn around<T>(&self, root: &Path, body: impl FnOnce() -> T) -> (T, Work) {
+        self.around_without(root, &[], body)
+    }
+
+    /// The same without the operations named in `left_out`, which count as refused.
+    ///
+    /// # Panics
+    /// As [`Workload::around`].
+    pub fn around_without<T>(&self, root: &Path, left_out: &[&str], body: impl FnOnce() -> T) -> (T, Work) {
         /// Without this a failed assertion would leave the scope waiting for workers that nobody stops.
         struct Stop<'a>(&'a AtomicBool);
         impl Drop for Stop<'_> {
@@ -61,7 +69,7 @@ impl Workload {
         }
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let worker = scope.spawn(|| self.run(root, &stop));
+            let worker = scope.spawn(|| self.work(root, left_out, |_| !stop.load(Ordering::Relaxed)));
             let guard = Stop(&stop);
             let made = body();
             drop(guard);
@@ -74,10 +82,18 @@ impl Workload {
     /// # Panics
     /// When a worker panics.
     pub fn run_operations(&self, root: &Path, operations: u64) -> Work {
-        self.work(root, |done| done < operations)
+        self.run_operations_without(root, &[], operations)
     }
 
-    fn work(&self, root: &Path, go_on: impl Fn(u64) -> bool + Sync) -> Work {
+    /// The same without the operations named in `left_out`.
+    ///
+    /// # Panics
+    /// When a worker panics.
+    pub fn run_operations_without(&self, root: &Path, left_out: &[&str], operations: u64) -> Work {
+        self.work(root, left_out, |done| done < operations)
+    }
+
+    fn work(&self, root: &Path, left_out: &[&str], go_on: impl Fn(u64) -> bool + Sync) -> Work {
         let go_on = &go_on;
         let mut all = Work::new();
         std::thread::scope(|scope| {
@@ -88,7 +104,7 @@ impl Workload {
                     scope.spawn(move || {
                         let mut done = 0;
                         while go_on(done) {
-                            worker.step();
+                            worker.step(left_out);
                             done += 1;
                         }
                         worker.work
@@ -160,13 +176,14 @@ impl Worker {
         }
     }
 
-    fn step(&mut self) {
+    fn step(&mut self, left_out: &[&str]) {
         let total = OPERATIONS.iter().map(|(_, weight, _)| weight).sum();
         let mut ticket = self.rng.below(total);
         for (name, weight, operation) in OPERATIONS {
             if ticket < weight {
                 // Refusals are part of the game: another thread was faster, or the name was of the wrong kind.
-                let outcome = if operation(self).is_ok() { name } else { "refused" };
+                let done = !left_out.contains(&name) && operation(self).is_ok();
+                let outcome = if done { name } else { "refused" };
                 *self.work.entry(outcome).or_default() += 1;
                 return;
             }
@@ -397,7 +414,7 @@ mod tests {
             let optional = ["exchange", "tmpfile", "xattr", "rename"].contains(&operation);
             assert!(work.contains_key(operation) || optional, "{operation} never took effect: {work:?}");
         }
-        let entries = crate::independent_walk(root.path()).len();
+        let entries = crate::walk(root.path(), &[]).unwrap().len();
         assert!((10..50_000).contains(&entries), "{entries} entries");
     }
 }
