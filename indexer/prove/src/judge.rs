@@ -13,6 +13,9 @@ use crate::{Difference, Rows, Trouble, compare, found, walk};
 /// Differences of one judgement that are told one by one.
 const TOLD: usize = 20;
 
+/// Faults of an index that are told.
+const FAULTS: usize = 3;
+
 /// What is known of a journal so far.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
@@ -77,7 +80,10 @@ impl Judge {
         }
         let health = indexer.ask(&[&"doctor"])?.pop().unwrap_or_default();
         if health["index"]["faults"] != 0 {
-            made.differences.push(format!("rows, names and sums disagree: {}", health["index"]));
+            let faults = &health["index"]["faults"];
+            let first: Vec<&Value> =
+                health["index"]["first"].as_array().into_iter().flatten().take(FAULTS).collect();
+            made.differences.push(format!("rows, names and sums disagree in {faults} places: {first:?}"));
         }
         made.records = indexer.changes(self.seq)?;
         made.differences.extend(some(self.fold(&made.records)));

@@ -162,7 +162,12 @@ impl<'a> Trial<'a> {
             Err(trouble) => return Err(trouble),
         };
         let differences = std::mem::take(&mut self.differences);
-        let outcome = if differences.is_empty() { outcome } else { Outcome::Failed };
+        // What a check says at its end is of a good one.
+        let (outcome, said) = match differences.len() {
+            0 => (outcome, said),
+            1 => (Outcome::Failed, "1 difference:".to_owned()),
+            many => (Outcome::Failed, format!("{many} differences:")),
+        };
         let facts = std::mem::take(&mut self.facts);
         Ok(Report { name, outcome, said, facts, differences, took: began.elapsed() })
     }
