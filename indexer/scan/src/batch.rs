@@ -87,6 +87,18 @@ impl Gathered {
             && self.children.len() < MOST
     }
 
+    /// Adds a directory that nobody has looked at.
+    pub(crate) fn add_unseen(&mut self, name: &[u8], volume: VolumeId, device: u64, inode: u64) {
+        self.of = Some((volume, device));
+        self.children.push((inode, self.names.len() as u32));
+        self.names.extend_from_slice(name);
+        self.names.push(0);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.children.len() >= MOST
+    }
+
     pub(crate) fn add(&mut self, name: &CStr, volume: VolumeId, seen: &Seen, target: Option<Vec<u8>>) {
         self.of = Some((volume, seen.device));
         self.target = target.map(Into::into);
@@ -101,11 +113,24 @@ impl Gathered {
         fd: &Arc<HeldFd>,
         budget: &Arc<Budget>,
     ) -> Option<Batch<D>> {
+        self.take_with(dir, || fd.keep(budget).then(|| Arc::clone(fd)))
+    }
+
+    /// Takes the batch of a directory that is not open.
+    pub(crate) fn take_unopened<D>(&mut self, dir: &Arc<Directory<D>>) -> Option<Batch<D>> {
+        self.take_with(dir, || None)
+    }
+
+    fn take_with<D>(
+        &mut self,
+        dir: &Arc<Directory<D>>,
+        fd: impl FnOnce() -> Option<Arc<HeldFd>>,
+    ) -> Option<Batch<D>> {
         let full = std::mem::take(self);
         let (volume, device) = full.of?;
         Some(Batch {
             dir: Arc::clone(dir),
-            fd: fd.keep(budget).then(|| Arc::clone(fd)),
+            fd: fd(),
             volume,
             device,
             target: full.target,

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU64;
 
-use record::EntryId;
+use record::{EntryId, Name};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -23,6 +23,14 @@ pub trait Visitor: Sync {
 
     /// Takes a worker back at the end of the walk, also of a stopped one.
     fn finish(&self, worker: Self::Worker);
+
+    /// Whether a directory need not be looked at: then the directories stored in it, by name and inode, all on the
+    /// volume of `dir` and none of them a followed link. It is not even opened; those in it are walked, and of the
+    /// calls for it only `done` follows. `None`: it is to be looked at.
+    fn pass(&self, worker: &mut Self::Worker, dir: EntryId) -> Option<Vec<(Name, u64)>> {
+        let _ = (worker, dir);
+        None
+    }
 
     /// The directory is open and not yet listed: watches are armed here. `seen` is a look at what was opened.
     /// False: it is not to be listed; `done` follows at once.

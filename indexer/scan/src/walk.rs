@@ -6,9 +6,9 @@ use std::ffi::CStr;
 use std::ops::{ControlFlow, Range};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use record::{EntryId, Kind};
+use record::{EntryId, Kind, Name};
 use rustix::io::Errno;
 
 use crate::batch::{Batch, Gathered};
@@ -118,7 +118,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
             let top = Arc::clone(&top);
             jobs.spawn(move |jobs| {
                 let mut desk = walk.desk();
-                walk.directory(jobs, &mut desk, top, fd, &seen);
+                match walk.visitor.pass(&mut desk.worker, top.id) {
+                    Some(children) => walk.passed(jobs, &mut desk, top, children),
+                    None => walk.directory(jobs, &mut desk, top, fd, &seen),
+                }
                 walk.give_back(desk);
             });
         });
@@ -171,6 +174,17 @@ impl<'a, V: Visitor> Walk<'a, V> {
         'a: 's,
     {
         let (name, inode) = batch.child(at);
+        let id = EntryId::new(batch.volume, inode);
+        if batch.target.is_none()
+            && let Some(children) = self.visitor.pass(&mut desk.worker, id)
+        {
+            // Its mount is of no interest: nothing in it is looked at through it.
+            let standing = (batch.device, batch.dir.mount);
+            let parent = Arc::clone(&batch.dir);
+            let dir = Directory::child(parent, name.to_bytes(), id, standing, None, Weak::new());
+            drop(batch);
+            return self.passed(jobs, desk, Arc::new(dir), children);
+        }
         let opened = batch.open(self.disk, name, &self.top).and_then(|fd| {
             let seen = self.disk.look_self(fd.as_fd())?;
             // Another directory took the name since it was looked at; a hint or the next listing has it.
@@ -186,7 +200,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 let dir = Directory::child(
                     Arc::clone(&batch.dir),
                     name.to_bytes(),
-                    EntryId::new(batch.volume, inode),
+                    id,
                     (seen.device, seen.mount),
                     batch.target.clone(),
                     Arc::downgrade(&fd),
@@ -201,6 +215,42 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 self.ascend(desk, Arc::clone(&batch.dir));
             }
         }
+    }
+
+    /// Goes on with the directories in one that need not be looked at.
+    fn passed<'s>(
+        &'s self,
+        jobs: &rayon::Scope<'s>,
+        desk: &mut Desk<V::Worker>,
+        dir: Arc<Directory<V::Data>>,
+        children: Vec<(Name, u64)>,
+    ) where
+        'a: 's,
+    {
+        let mut gathered = Gathered::default();
+        for (name, inode) in children {
+            gathered.add_unseen(&name, dir.id.volume, dir.device, inode);
+            if gathered.is_full() {
+                self.send(jobs, &dir, gathered.take_unopened(&dir));
+            }
+        }
+        self.send(jobs, &dir, gathered.take_unopened(&dir));
+        self.count_directory();
+        self.ascend(desk, dir);
+    }
+
+    /// Sends off jobs for the directories of a batch.
+    fn send<'s>(&'s self, jobs: &rayon::Scope<'s>, dir: &Directory<V::Data>, batch: Option<Batch<V::Data>>)
+    where
+        'a: 's,
+    {
+        let Some(batch) = batch else { return };
+        let range = 0..batch.len();
+        let more = range.len() as u64;
+        dir.pending.fetch_add(more, Ordering::Relaxed);
+        self.progress.directories_left.fetch_add(more, Ordering::Relaxed);
+        let batch = Arc::new(batch);
+        jobs.spawn(move |jobs| self.batch(jobs, batch, range));
     }
 
     fn directory<'s>(
@@ -239,16 +289,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
         let mut complete = true;
         let mut gathered = Gathered::default();
         let (mut entries, mut bytes) = (0, 0);
-        let send = |gathered: &mut Gathered| {
-            if let Some(batch) = gathered.take(dir, fd, &self.budget) {
-                let range = 0..batch.len();
-                let more = range.len() as u64;
-                dir.pending.fetch_add(more, Ordering::Relaxed);
-                self.progress.directories_left.fetch_add(more, Ordering::Relaxed);
-                let batch = Arc::new(batch);
-                jobs.spawn(move |jobs| self.batch(jobs, batch, range));
-            }
-        };
+        let send = |gathered: &mut Gathered| self.send(jobs, dir, gathered.take(dir, fd, &self.budget));
         let prefix = OnceCell::new();
         let mut each = |name: &CStr, _kind| {
             let bare = name.to_bytes();

@@ -1,7 +1,9 @@
 //! inotify: one watch a directory, names and no handles. The tier for those without privileges.
 //! Knows wds, entry ids and names; no path, and not that a name can be a lie (whoever looks does).
 
+mod heat;
 mod parse;
+mod room;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -9,13 +11,16 @@ mod translate;
 
 use crate::reader::{Counts, Source};
 use crate::{BarrierError, Counters, DEFAULT_WINDOW, Health, Hint, Pending, Reader};
-use record::EntryId;
+use heat::Heat;
+use record::{EntryId, Time, VolumeId};
+use room::Room;
+pub use room::Shortage;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 use table::Table;
 use translate::Halves;
 
@@ -33,32 +38,81 @@ const MASK: WatchFlags = WatchFlags::CREATE
 
 /// One inotify queue with its watches and the thread that drains it.
 ///
-/// A watch costs about 70 bytes here, and in the kernel about 104 bytes and a pinned inode (1.2 kB). Each watch
-/// counts against `max_user_watches`, which all programs of the user share.
+/// A watch costs about 80 bytes here, and in the kernel about 104 bytes and a pinned inode (1.2 kB). Each watch
+/// counts against `max_user_watches`, which all programs of the user share. When no more are to be had, a
+/// directory that is hotter than the coldest watched one takes its watch: see [`InotifyTier::add`].
 #[derive(Debug)]
 pub struct InotifyTier {
     queue: Arc<OwnedFd>,
-    table: Arc<Mutex<Table>>,
-    share: usize,
+    state: Arc<Mutex<State>>,
+    clock: Clock,
     reader: Reader,
+}
+
+/// What the reader's thread and those who add share.
+#[derive(Debug)]
+struct State {
+    table: Table,
+    room: Room,
+}
+
+/// When a directory was last active, as far as whoever adds it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Active {
+    /// It is new, or a difference was just found in it.
+    Now,
+    /// Then: its modification time. Times to come are now.
+    Since(Time),
+}
+
+/// One watch: what [`InotifyTier::compared`] takes. A directory that lost its watch and got another has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchId {
+    wd: i32,
+    epoch: u32,
 }
 
 /// Why a directory is not watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
-    /// No more watches are to be had: our share is used up (`system` false) or the system's limit
-    /// `fs.inotify.max_user_watches` is reached (true). Other directories will fare no better.
-    #[error("no more inotify watches are to be had")]
-    Limit {
-        /// Whether it was the system's limit rather than our share.
-        system: bool,
-    },
+    /// No more watches are to be had, and those there are are with directories no colder than this one.
+    #[error("no more inotify watches are to be had: {0}")]
+    Limit(Shortage),
     /// The directory went meanwhile, or is none.
     #[error("the directory is gone")]
     Gone,
-    /// Anything else: EACCES without read permission, ENOMEM, ENOENT when /proc is not mounted.
+    /// Anything else: EACCES without read permission, ENOENT when /proc is not mounted.
     #[error("failed to watch the directory: {0}")]
     Failed(Errno),
+}
+
+/// Seconds since 1970 that never go back: the wall clock at the start, and from there the monotonic one.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start: Instant,
+    wall: u64,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let wall =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Clock { start: Instant::now(), wall }
+    }
+
+    fn now(self) -> Heat {
+        Heat::try_from(self.wall + self.start.elapsed().as_secs()).unwrap_or(Heat::MAX)
+    }
+
+    fn heat(self, active: Active) -> Heat {
+        match active {
+            Active::Now => self.now(),
+            Active::Since(time) => {
+                let seconds = (time.0 / 1_000_000_000).clamp(0, i128::from(Heat::MAX));
+                Heat::try_from(seconds).unwrap_or(Heat::MAX).min(self.now())
+            }
+        }
+    }
 }
 
 impl InotifyTier {
@@ -66,72 +120,158 @@ impl InotifyTier {
     /// watched; see [`crate::InotifyLimits::share`].
     ///
     /// # Errors
-    /// EMFILE: the user's `max_user_instances` is reached. No thread is to be had.
+    /// EMFILE: the user's `max_user_instances` is reached. ENFILE, ENOMEM. No thread is to be had.
     pub fn new(pending: Arc<Pending>, share: usize) -> io::Result<InotifyTier> {
-        InotifyTier::with_window(pending, share, DEFAULT_WINDOW)
-    }
-
-    /// Likewise; the reader lets events gather for `window` after the first.
-    ///
-    /// # Errors
-    /// As [`InotifyTier::new`].
-    pub fn with_window(pending: Arc<Pending>, share: usize, window: Duration) -> io::Result<InotifyTier> {
+        let clock = Clock::new();
         let queue = Arc::new(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?);
-        let table = Arc::new(Mutex::new(Table::default()));
+        let room = Room::new(share, clock.now());
+        let state = Arc::new(Mutex::new(State { table: Table::default(), room }));
         let source = Inotify {
             queue: Arc::clone(&queue),
-            table: Arc::clone(&table),
+            state: Arc::clone(&state),
+            clock,
             halves: Halves::default(),
             leaving: 0,
         };
-        let reader = Reader::start("inotify", source, Arc::clone(&queue), pending, window)?;
-        Ok(InotifyTier { queue, table, share, reader })
+        let reader = Reader::start("inotify", source, Arc::clone(&queue), pending, DEFAULT_WINDOW)?;
+        Ok(InotifyTier { queue, state, clock, reader })
     }
 
     /// Watches the directory `fd` (O_PATH will do) is open on. Arm first, then list: what changes after this is
-    /// hinted at. A directory that has a watch already keeps it, under the id `dir` from now on. Any thread may call.
+    /// hinted at; and when what was listed is known or pending, say so by [`InotifyTier::compared`]. A directory
+    /// that has a watch already keeps it, under the id `dir` from now on. Any thread may call.
+    ///
+    /// When the share is used up, the coldest watched directory gives its watch up, if it was last active a
+    /// minute or more before this one, and if not too many did so lately (an eighth of the share a minute). What
+    /// is queued of it is still hinted at, and [`InotifyTier::vouches`] is false for it from then on.
     ///
     /// # Errors
     /// The watch was refused; nothing is watched then that was not before.
-    pub fn add(&self, dir: EntryId, fd: BorrowedFd<'_>) -> Result<(), AddError> {
+    pub fn add(&self, dir: EntryId, fd: BorrowedFd<'_>, active: Active) -> Result<WatchId, AddError> {
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        // Held over the system call: the reader must not meet the new wd before the table has it.
-        let mut table = self.lock();
-        if table.len() >= self.share && !table.has(dir) {
-            return Err(AddError::Limit { system: false });
+        let now = self.clock.now();
+        let heat = self.clock.heat(active);
+        // Held over the system calls: the reader must not meet the new wd before the table has it.
+        let mut state = self.lock();
+        let mut result = Err(AddError::Limit(Shortage::Share));
+        if state.table.has(dir) || self.make_room(&mut state, heat, now) {
+            result = self.watch(&mut state, dir, &path, heat);
+            if let Err(AddError::Limit(shortage @ (Shortage::System | Shortage::Memory))) = result {
+                let watched = state.table.len();
+                state.room.refused(watched, shortage);
+                if self.make_room(&mut state, heat, now) {
+                    result = self.watch(&mut state, dir, &path, heat);
+                }
+            }
         }
-        // Fails when the inode has a watch, so that a wd that comes back is new: maybe one used before.
-        match inotify::add_watch(&self.queue, &path, MASK | WatchFlags::MASK_CREATE) {
-            Ok(wd) => table.bind_new(wd, dir),
-            Err(Errno::EXIST) => match inotify::add_watch(&self.queue, &path, MASK) {
-                Ok(wd) => table.bind_known(wd, dir),
-                Err(errno) => return Err(refused(errno)),
-            },
-            Err(errno) => return Err(refused(errno)),
+        if let Err(AddError::Limit(_)) = result {
+            result = Err(AddError::Limit(state.room.shortage().unwrap_or(Shortage::Share)));
         }
-        Ok(())
+        if !matches!(result, Ok(_) | Err(AddError::Gone)) {
+            state.room.lacks(dir.volume, matches!(result, Err(AddError::Limit(_))));
+        }
+        result
     }
 
-    /// Stops watching a directory. What is queued of it may still be hinted at.
-    pub fn remove(&self, dir: EntryId) {
-        let mut table = self.lock();
-        if let Some(wd) = table.unbind(dir) {
+    /// Whether one more can be watched, after the coldest has given its watch up if need be.
+    fn make_room(&self, state: &mut State, heat: Heat, now: Heat) -> bool {
+        if state.table.len() < state.room.allowed() {
+            return true;
+        }
+        if state.table.len() > state.room.allowed() || !state.room.may_exchange(now) {
+            return false;
+        }
+        let Some(coldest) = state.table.coldest(heat) else { return false };
+        state.room.exchanged();
+        self.drop_watch(state, coldest);
+        true
+    }
+
+    fn watch(&self, state: &mut State, dir: EntryId, path: &str, heat: Heat) -> Result<WatchId, AddError> {
+        // Fails when the inode has a watch, so that a wd that comes back is new: maybe one used before.
+        match inotify::add_watch(&self.queue, path, MASK | WatchFlags::MASK_CREATE) {
+            Ok(wd) => Ok(state.table.bind_new(wd, dir, heat)),
+            Err(Errno::EXIST) => match inotify::add_watch(&self.queue, path, MASK) {
+                Ok(wd) => Ok(state.table.bind_known(wd, dir, heat)),
+                Err(errno) => Err(refused(errno)),
+            },
+            Err(errno) => Err(refused(errno)),
+        }
+    }
+
+    fn drop_watch(&self, state: &mut State, dir: EntryId) {
+        if let Some(wd) = state.table.unbind(dir) {
             // EINVAL: the kernel removed it already, with the directory.
             let _ = inotify::remove_watch(&self.queue, wd);
         }
+        state.room.lacks(dir.volume, true);
+    }
+
+    /// Stops watching a directory. What is queued of it is still hinted at.
+    pub fn remove(&self, dir: EntryId) {
+        self.drop_watch(&mut self.lock(), dir);
+    }
+
+    /// What is in the directory has been looked at since this watch of it stands, and all that differed is in the
+    /// index or pending: from now on the watch vouches for it.
+    pub fn compared(&self, dir: EntryId, watch: WatchId) {
+        self.lock().table.compared(dir, watch);
+    }
+
+    /// Whether events tell of every change in the directory, as far as those read so far know: it has a watch,
+    /// and what is in it was looked at since ([`InotifyTier::compared`]). False from an overflow, which may have
+    /// eaten the end of any watch, until it is added and compared again.
+    #[must_use]
+    pub fn vouches(&self, dir: EntryId) -> bool {
+        self.lock().table.vouches(dir)
     }
 
     /// Whether the directory has a watch, as far as the events read so far tell. After an overflow, which may
     /// have eaten the end of any watch, false until it is added again.
     #[must_use]
     pub fn watched(&self, dir: EntryId) -> bool {
-        self.lock().sure(dir)
+        self.lock().table.sure(dir)
+    }
+
+    /// Takes over a new share, drops the coldest watches that are beyond it, and allows what the system refused
+    /// to be tried again; `some_lack`: there are directories without a watch. To be called about once a minute,
+    /// since others give watches back without a word. Answers how many were dropped.
+    pub fn refit(&self, share: usize, some_lack: bool) -> usize {
+        let mut state = self.lock();
+        let watched = state.table.len();
+        state.room.refit(share, some_lack, watched);
+        let mut dropped = 0;
+        while state.table.len() > share.max(1) {
+            let Some(coldest) = state.table.coldest(Heat::MAX) else { break };
+            self.drop_watch(&mut state, coldest);
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Why not every directory that was added is watched; `None` while all are.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.lock().room.shortage()
+    }
+
+    /// How often so far a directory of the volume was refused a watch or lost it. While it does not rise, what
+    /// was watched stays so.
+    #[must_use]
+    pub fn lacking(&self, volume: VolumeId) -> u64 {
+        self.lock().room.lacking(volume)
+    }
+
+    /// How many watches have gone to hotter directories so far.
+    #[must_use]
+    pub fn exchanges(&self) -> u64 {
+        self.lock().room.exchanges()
     }
 
     /// Directories watched.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().table.len()
     }
 
     /// Whether nothing is watched.
@@ -143,7 +283,7 @@ impl InotifyTier {
     /// The most directories that will be watched.
     #[must_use]
     pub fn share(&self) -> usize {
-        self.share
+        self.lock().room.share()
     }
 
     /// See [`Reader::barrier`].
@@ -171,27 +311,29 @@ impl InotifyTier {
         self.reader.stop();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        lock(&self.table)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
 fn refused(errno: Errno) -> AddError {
     match errno {
-        Errno::NOSPC => AddError::Limit { system: true },
+        Errno::NOSPC => AddError::Limit(Shortage::System),
+        Errno::NOMEM => AddError::Limit(Shortage::Memory),
         Errno::NOTDIR | Errno::STALE => AddError::Gone,
         errno => AddError::Failed(errno),
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The queue as the reader's thread has it.
 struct Inotify {
     queue: Arc<OwnedFd>,
-    table: Arc<Mutex<Table>>,
+    state: Arc<Mutex<State>>,
+    clock: Clock,
     halves: Halves,
     /// Watches that were leaving when the present read began.
     leaving: usize,
@@ -203,22 +345,23 @@ impl Source for Inotify {
     }
 
     fn reading(&mut self) {
-        self.leaving = lock(&self.table).leaving();
+        self.leaving = lock(&self.state).table.leaving();
     }
 
     fn take_in(&mut self, bytes: &[u8], counts: &Counts, hints: &mut Vec<Hint>) -> u64 {
-        let mut table = lock(&self.table);
-        translate::translate(bytes, &mut table, &mut self.halves, counts, hints);
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        translate::translate(bytes, now, &mut state.table, &mut self.halves, counts, hints);
         bytes.len() as u64
     }
 
     fn drained(&mut self) {
         if self.leaving > 0 {
-            lock(&self.table).left(self.leaving);
+            lock(&self.state).table.left(self.leaving);
         }
     }
 
     fn lost(&self, why: &str, hints: &mut Vec<Hint>) {
-        translate::lost(&lock(&self.table), why, hints);
+        translate::lost(&lock(&self.state).table, why, hints);
     }
 }

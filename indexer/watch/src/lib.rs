@@ -25,7 +25,7 @@ pub use pending::{DEFAULT_CAPACITY, Pending, Stats, Woken};
 #[cfg(not(loom))]
 pub use fanotify::{ArmError, FanotifyGroup};
 #[cfg(not(loom))]
-pub use inotify::{AddError, InotifyTier};
+pub use inotify::{Active, AddError, InotifyTier, Shortage, WatchId};
 #[cfg(not(loom))]
 pub use limits::InotifyLimits;
 #[cfg(not(loom))]

@@ -26,6 +26,8 @@ pub(crate) struct File {
     /// How to watch.
     #[serde(deserialize_with = "word")]
     pub(crate) backend: Option<BackendArg>,
+    /// inotify watches at most.
+    pub(crate) watches: Option<usize>,
     /// Threads, batch and cache together.
     #[serde(deserialize_with = "word")]
     pub(crate) profile: Option<ProfileArg>,

@@ -24,6 +24,8 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub(crate) struct Settings {
     /// How to watch.
     pub(crate) backend: Backend,
+    /// inotify watches at most.
+    pub(crate) watches: Option<usize>,
     /// Directories looked at at once.
     pub(crate) threads: usize,
     /// Bytes of the index's page cache.
@@ -100,6 +102,7 @@ impl Settings {
         if threads == 0 {
             return Err(Failure::Usage("threads is 0; at least one has to do the work".into()));
         }
+        let watches = variable(env, "INDEXER_WATCHES", number)?.or(file.watches);
         let batch = variable(env, "INDEXER_BATCH", number)?.or(file.batch).unwrap_or(profile.batch);
         let cache = variable(env, "INDEXER_CACHE", crate::values::size)?.or(file.cache);
         let cache = cache.map_or(profile.cache, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -109,6 +112,7 @@ impl Settings {
         let quiet = variable(env, "INDEXER_QUIET", crate::values::age)?.or(file.quiet);
         Ok(Settings {
             backend: backend_of(backend.unwrap_or(BackendArg::Auto))?,
+            watches,
             threads,
             cache: cache.max(1 << 20),
             batch: batch.max(1),
@@ -128,6 +132,7 @@ impl Settings {
         EngineConfig {
             roots,
             backend: self.backend,
+            watches: self.watches,
             threads: self.threads,
             cache_bytes: self.cache,
             batch: self.batch,

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use record::{EntryId, How, VolumeId};
 use rustc_hash::FxHashMap;
-use tracing::{info, warn};
+use tracing::info;
 use watch::fanotify::FanotifyReader;
-use watch::{AddError, InotifyLimits, InotifyTier, Pending};
+use watch::{Active, InotifyTier, Pending, WatchId};
 
-use self::choose::Site;
+use self::choose::{NO_INOTIFY, Site};
 use super::config::Backend;
 use super::ground::Watch;
+use super::tiering::Share;
 
 /// All watches.
 pub(crate) struct Arms {
@@ -28,9 +29,9 @@ pub(crate) struct Arms {
     index_file: Option<OwnedFd>,
     /// Watches other than the kernel's.
     pub(crate) watch: Option<Arc<dyn Watch>>,
+    /// How many inotify watches there may be, and what was last said of it.
+    pub(super) share: Share,
     state: Mutex<State>,
-    /// Directories that got no watch: it is said once.
-    unwatched: AtomicU64,
 }
 
 #[derive(Default)]
@@ -41,13 +42,16 @@ struct State {
 
 /// How one volume is watched.
 pub(crate) struct Arm {
+    volume: VolumeId,
     tier: Tier,
     /// Why this one.
     pub(crate) reason: String,
     /// A directory of the volume, to open handles through.
     pub(crate) point: Vec<u8>,
-    /// Directories that have no watch for want of any.
-    pub(crate) unwatched: AtomicU64,
+    /// How often directories had lacked a watch ([`Arm::lacking`]) when the last look at all of them began, and
+    /// when all of them were last known to have one.
+    counted: AtomicU64,
+    complete: AtomicU64,
 }
 
 enum Tier {
@@ -69,16 +73,46 @@ impl Arm {
         }
     }
 
-    /// A whole sweep has tried every directory anew: those counted before it are counted twice.
-    pub(crate) fn forget_unwatched(&self, before: u64) {
-        let less = |count: u64| Some(count.saturating_sub(before));
-        let _ = self.unwatched.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
     /// Whether only a sweep can tell what changed in it, or in a part of it.
     pub(crate) fn needs_sweep(&self) -> bool {
-        matches!(self.tier, Tier::Sweep) || self.unwatched.load(Ordering::Relaxed) > 0
+        matches!(self.tier, Tier::Sweep) || self.lacking() > self.complete.load(Ordering::Relaxed)
     }
+
+    /// Directories that have no watch, as the last look at all of them and what came since tell.
+    pub(crate) fn unwatched(&self) -> u64 {
+        self.lacking().saturating_sub(self.counted.load(Ordering::Relaxed))
+    }
+
+    /// How often a directory was refused a watch or lost it. It only grows.
+    fn lacking(&self) -> u64 {
+        match &self.tier {
+            Tier::Inotify(tier) => tier.lacking(self.volume),
+            Tier::Fanotify(_) | Tier::Other(_) | Tier::Sweep => 0,
+        }
+    }
+
+    /// All directories are about to be armed again.
+    pub(crate) fn counting(&self) -> Counting {
+        Counting(self.lacking())
+    }
+
+    /// They were; `wholly`: none was left out. When none lacked a watch meanwhile, every directory has one.
+    pub(crate) fn counted(&self, since: &Counting, wholly: bool) {
+        self.counted.store(since.0, Ordering::Relaxed);
+        if wholly && self.lacking() == since.0 {
+            self.complete.store(since.0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How often directories had lacked a watch when a look at all of them began.
+pub(crate) struct Counting(u64);
+
+/// A directory that was armed.
+pub(crate) struct Armed {
+    pub(crate) arm: Arc<Arm>,
+    /// Its own watch, if it has one: to be handed to [`Arms::compared`].
+    pub(crate) watch: Option<WatchId>,
 }
 
 impl Arms {
@@ -87,37 +121,40 @@ impl Arms {
         backend: Backend,
         ignored: Vec<(u64, u64)>,
         index_file: Option<OwnedFd>,
+        share: Share,
     ) -> Arms {
-        Arms {
-            pending,
-            backend,
-            ignored,
-            index_file,
-            watch: None,
-            state: Mutex::default(),
-            unwatched: AtomicU64::new(0),
-        }
+        Arms { pending, backend, ignored, index_file, watch: None, share, state: Mutex::default() }
     }
 
     /// Arms a directory that is about to be listed: its volume if that is new, itself where every
-    /// directory needs a watch. `point` gives a path to it.
+    /// directory needs a watch; `active` decides who gets one when they are scarce. `point` gives a path to it.
     pub(crate) fn arm(
         &self,
         dir: EntryId,
         device: u64,
         fd: BorrowedFd<'_>,
+        active: Active,
         point: &dyn Fn() -> Vec<u8>,
-    ) -> Arc<Arm> {
+    ) -> Armed {
         let arm = self.volume(dir.volume, device, fd, point);
-        if let Tier::Inotify(tier) = &arm.tier
-            && let Err(error) = tier.add(dir, fd)
-        {
-            self.refused(&arm, dir, &error);
+        let watch = match &arm.tier {
+            Tier::Inotify(tier) => {
+                tier.add(dir, fd, active).inspect_err(|error| self.share.refused(dir, error)).ok()
+            }
+            Tier::Other(watch) => {
+                watch.arm(dir, fd);
+                None
+            }
+            Tier::Fanotify(_) | Tier::Sweep => None,
+        };
+        Armed { arm, watch }
+    }
+
+    /// What is in an armed directory has been looked at since, and all that differed is in the index or pending.
+    pub(crate) fn compared(&self, dir: EntryId, watch: WatchId) {
+        if let Some(tier) = self.inotify_tier() {
+            tier.compared(dir, watch);
         }
-        if let Tier::Other(watch) = &arm.tier {
-            watch.arm(dir, fd);
-        }
-        arm
     }
 
     /// The arm of a volume, if it was met.
@@ -129,10 +166,50 @@ impl Arms {
     pub(crate) fn is_watched(&self, dir: EntryId) -> bool {
         self.get(dir.volume).is_some_and(|arm| match &arm.tier {
             Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
-            Tier::Inotify(tier) => tier.watched(dir),
+            Tier::Inotify(tier) => tier.vouches(dir),
             Tier::Other(_) => true,
             Tier::Sweep => false,
         })
+    }
+
+    /// Whether nothing in this directory can change without an event, not even through a name that is gone from
+    /// another one: its file system is marked as a whole.
+    pub(crate) fn is_marked(&self, dir: EntryId) -> bool {
+        let arm = self.get(dir.volume);
+        arm.is_some_and(|arm| matches!(arm.tier, Tier::Fanotify(_)) && self.is_watched(dir))
+    }
+
+    /// Whether directories of its volume are watched one by one, as far as there are watches.
+    pub(crate) fn is_one_by_one(&self, dir: EntryId) -> bool {
+        self.get(dir.volume).is_some_and(|arm| matches!(arm.tier, Tier::Inotify(_)))
+    }
+
+    /// The inotify queue, if one was wanted and had.
+    pub(super) fn inotify_tier(&self) -> Option<Arc<InotifyTier>> {
+        self.lock().inotify.as_ref().and_then(|tier| tier.as_ref().ok()).cloned()
+    }
+
+    /// Whether some volume is watched by inotify, or would be.
+    pub(crate) fn wants_inotify(&self) -> bool {
+        self.lock().inotify.is_some()
+    }
+
+    /// Tries again to have an inotify queue where that was refused; the volumes that would have used it.
+    pub(super) fn retry_inotify(&self) -> Vec<VolumeId> {
+        let mut state = self.lock();
+        if !matches!(state.inotify, Some(Err(_))) {
+            return Vec::new();
+        }
+        match InotifyTier::new(self.pending.clone(), self.share.now()) {
+            Ok(tier) => state.inotify = Some(Ok(Arc::new(tier))),
+            Err(_) => return Vec::new(),
+        }
+        let swept = |arm: &&Arc<Arm>| matches!(arm.tier, Tier::Sweep) && arm.reason.contains(NO_INOTIFY);
+        let volumes: Vec<VolumeId> = state.volumes.values().filter(swept).map(|arm| arm.volume).collect();
+        for volume in &volumes {
+            state.volumes.remove(volume);
+        }
+        volumes
     }
 
     /// Forgets how a volume is watched, so that it is armed anew: a mark ends with the mount it was made on.
@@ -212,20 +289,10 @@ impl Arms {
             Tier::Sweep => "sweep",
         };
         info!(volume = volume.0, at = %String::from_utf8_lossy(&point), tier = tier_name, reason, "volume armed");
-        let arm = Arc::new(Arm { tier, reason, point, unwatched: AtomicU64::new(0) });
+        let (counted, complete) = (AtomicU64::new(0), AtomicU64::new(0));
+        let arm = Arc::new(Arm { volume, tier, reason, point, counted, complete });
         state.volumes.insert(volume, arm.clone());
         arm
-    }
-
-    fn refused(&self, arm: &Arm, dir: EntryId, error: &AddError) {
-        arm.unwatched.fetch_add(1, Ordering::Relaxed);
-        if self.unwatched.fetch_add(1, Ordering::Relaxed) == 0 {
-            let share = InotifyLimits::read();
-            warn!(
-                %dir, %error, limit = share.watches,
-                "a directory has no watch; it is kept true by sweeps (see `indexer doctor`)"
-            );
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use record::{How, Time};
 use tracing::info;
+use watch::Active;
 
 use super::config::{Backend, Level};
 use super::core::{Core, READING_NS};
@@ -79,7 +80,8 @@ impl Core {
         for tree in self.trees.iter().filter(|tree| tree.present) {
             let Ok((fd, seen)) = tree.scope.open() else { continue };
             let point = || tree.row.path.to_vec();
-            let arm = self.shared.arms.arm(tree.row.top, seen.device, std::os::fd::AsFd::as_fd(&fd), &point);
+            let (top, dir) = (tree.row.top, std::os::fd::AsFd::as_fd(&fd));
+            let arm = self.shared.arms.arm(top, seen.device, dir, Active::Now, &point).arm;
             if self.config.backend == Backend::Fanotify && arm.how() != How::Fanotify {
                 return Err(EngineError::Backend { path: tree.display(), why: arm.reason.clone() });
             }

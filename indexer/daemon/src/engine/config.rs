@@ -122,6 +122,8 @@ pub(crate) struct EngineConfig {
     pub(crate) roots: Vec<RootConfig>,
     /// How they are watched.
     pub(crate) backend: Backend,
+    /// inotify watches at most, if fewer than our share of the system's limit.
+    pub(crate) watches: Option<usize>,
     /// Threads of a walk.
     pub(crate) threads: usize,
     /// Bytes of the index's page cache.

@@ -20,6 +20,7 @@ use super::roots::Tree;
 use super::round::Todo;
 use super::shared::{Request, RootView, Shared};
 use super::sweeping::background::{Sweeps, Why};
+use super::tiering::REFIT_EVERY;
 use super::writing::Writing;
 
 /// How often the journal's head is looked at for what may go.
@@ -92,6 +93,7 @@ pub(crate) struct Core {
     last_noted: Instant,
     last_presence: Instant,
     last_sweep: Instant,
+    last_refit: Instant,
     /// The last round had many hints.
     pub(crate) flooded: bool,
     /// A settle is under way: looks at files that a writer is at are not put off.
@@ -131,6 +133,7 @@ impl Core {
             last_noted: now,
             last_presence: now,
             last_sweep: now,
+            last_refit: now,
             flooded: false,
             settling: false,
             stopping: false,
@@ -202,6 +205,9 @@ impl Core {
         if self.needs_sweeps() {
             consider(self.last_sweep + SWEEP_EVERY);
         }
+        if self.shared.arms.wants_inotify() {
+            consider(self.last_refit + REFIT_EVERY);
+        }
         if self.unseen > 0 {
             consider(self.last_unseen + UNSEEN_EVERY);
         }
@@ -243,13 +249,17 @@ impl Core {
             self.last_presence = now;
             self.look_for_lost()?;
         }
+        if now.duration_since(self.last_refit) >= REFIT_EVERY {
+            self.last_refit = now;
+            self.refit()?;
+        }
         if self.unseen > 0 && now.duration_since(self.last_unseen) >= UNSEEN_EVERY {
             self.last_unseen = now;
             self.look_for_unseen(Why::Due)?;
         }
         if (self.needs_sweeps() || self.unseen > 0) && now.duration_since(self.last_sweep) >= SWEEP_EVERY {
             self.last_sweep = now;
-            self.sweep_unwatched(Why::Due)?;
+            self.sweep_unwatched(Why::Due, self.unseen > 0)?;
             self.unseen = 0;
         }
         Ok(())
@@ -297,6 +307,8 @@ impl Core {
     fn reload(&mut self, config: EngineConfig) -> Result<(), EngineError> {
         let roots = config.roots.clone();
         self.config = EngineConfig { roots, ..config };
+        self.shared.arms.share.set(self.config.watches);
+        self.refit()?;
         self.bind()?;
         self.bring_up()
     }

@@ -64,7 +64,8 @@ impl Ghosts {
         self.suspect_order.iter().copied().collect()
     }
 
-    fn suspect(&mut self, file: EntryId) {
+    /// The file may change without an event.
+    pub(crate) fn suspect(&mut self, file: EntryId) {
         if self.suspects.insert(file) {
             self.suspect_order.push_back(file);
         }

@@ -69,7 +69,7 @@ impl Shared {
                     }
                     coverage.swept += swept;
                 } else {
-                    coverage.swept += arm.unwatched.load(Ordering::Relaxed);
+                    coverage.swept += arm.unwatched();
                 }
             }
             coverage.swept = coverage.swept.min(seeing);

@@ -40,7 +40,7 @@ const MOST_HELD: usize = 65_536;
 const MOST_OWED: usize = 262_144;
 
 /// Largest index, in entries, of which all is looked at for what inotify could not name: about 0.1 s.
-const MOST_LOOKED_FOR: u64 = 100_000;
+pub(crate) const MOST_LOOKED_FOR: u64 = 100_000;
 
 /// Most directories remembered as astray; one more and the volume is swept instead.
 const MOST_ASTRAY: usize = 65_536;
@@ -151,7 +151,7 @@ impl Core {
         self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
-            let tickets = self.sweep_unwatched(Why::Settle)?;
+            let tickets = self.sweep_unwatched(Why::Settle, false)?;
             self.wait_for_sweeps(&tickets, Some(deadline))?;
         }
         for id in self.ghosts.suspects() {

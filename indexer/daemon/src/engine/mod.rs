@@ -24,6 +24,7 @@ mod shared;
 pub(crate) mod status;
 mod sweep;
 mod sweeping;
+mod tiering;
 mod view;
 mod volumes;
 mod writing;
@@ -140,7 +141,9 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
     let volumes = Volumes::new(Arc::clone(&ground.disk), index.read()?.volumes()?);
     let durable = tokio::sync::watch::Sender::new(index.read()?.seq()?.0);
     let pending = Arc::new(watch::Pending::default());
-    let arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), Shared::index_file(&path));
+    let share = tiering::Share::new(config.watches);
+    let index_file = Shared::index_file(&path);
+    let arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), index_file, share);
     scan::raise_descriptor_limit();
     Ok(Arc::new(Shared {
         ground,

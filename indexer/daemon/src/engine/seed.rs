@@ -74,6 +74,8 @@ pub(crate) struct Worker {
     seed: SeedWorker,
     at: Time,
     sums: Totals,
+    /// The watch of the directory in work.
+    watch: Option<watch::WatchId>,
 }
 
 impl SeedVisitor<'_> {
@@ -91,7 +93,7 @@ impl Visitor for SeedVisitor<'_> {
     type Data = Sums;
 
     fn worker(&self) -> Worker {
-        Worker { seed: self.seed.worker(), at: self.clock.now(), sums: Totals::default() }
+        Worker { seed: self.seed.worker(), at: self.clock.now(), sums: Totals::default(), watch: None }
     }
 
     fn finish(&self, worker: Worker) {
@@ -99,9 +101,10 @@ impl Visitor for SeedVisitor<'_> {
     }
 
     fn enter(&self, worker: &mut Worker, dir: &Directory<Sums>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
-        if let Some(arms) = self.arms {
-            arms.arm(dir.id, seen.device, fd, &|| dir.path());
-        }
+        worker.watch = self.arms.and_then(|arms| {
+            let active = watch::Active::Since(seen.stat.modified);
+            arms.arm(dir.id, seen.device, fd, active, &|| dir.path()).watch
+        });
         worker.at = self.clock.now();
         worker.sums = Totals::default();
         if dir.parent().is_none() {
@@ -144,7 +147,10 @@ impl Visitor for SeedVisitor<'_> {
         self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
     }
 
-    fn listed(&self, worker: &mut Worker, dir: &Directory<Sums>, _seen: &Seen, _complete: bool) {
+    fn listed(&self, worker: &mut Worker, dir: &Directory<Sums>, _seen: &Seen, complete: bool) {
+        if let (Some(arms), Some(watch), true) = (self.arms, worker.watch.take(), complete) {
+            arms.compared(dir.id, watch);
+        }
         dir.data.add(&worker.sums);
         worker.sums = Totals::default();
     }

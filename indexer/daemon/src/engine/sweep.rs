@@ -11,7 +11,7 @@ use reconcile::{Stored, same_entry};
 use record::{EntryId, How, Kind, Name, Row, Time};
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
-use watch::{Flags, Hint, Pending, What};
+use watch::{Active, Flags, Hint, Pending, WatchId, What};
 
 use super::arms::Arms;
 use super::ground::Clock;
@@ -19,6 +19,17 @@ use super::shared::Shared;
 
 /// How old a write must be before a sweep calls a file complete that no close was seen of.
 const QUIET_NS: i128 = 2_000_000_000;
+
+/// Which directories a sweep goes past, to those below them, without a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pass {
+    /// None: events may have been lost.
+    Nothing,
+    /// Those of file systems that are marked as a whole.
+    Marked,
+    /// Those that events tell of, by whatever means.
+    Watched,
+}
 
 /// How long a thread reads one view of the index: an older one keeps the pages that commits free, and the file
 /// grows.
@@ -98,6 +109,9 @@ pub(crate) struct SweepVisitor<'a> {
     hints: &'a Hints<'a>,
     stop: &'a AtomicBool,
     clock: &'a dyn Clock,
+    pass: Pass,
+    /// Directories whose watch stood before they were compared, for when all that differed is pending.
+    pub(crate) compared: Mutex<Vec<(EntryId, WatchId)>>,
     pub(crate) partial: AtomicU64,
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
     /// Directories that were listed wholly and had been blind before.
@@ -116,6 +130,10 @@ pub(crate) struct Worker {
     known: bool,
     /// Names of the directory in work that the index has too.
     matched: u64,
+    /// Something in the directory in work was not as stored.
+    differs: bool,
+    /// The watch of the directory in work, if it has one.
+    watch: Option<WatchId>,
     hints: Vec<Hint>,
 }
 
@@ -125,6 +143,7 @@ impl<'a> SweepVisitor<'a> {
         arms: Option<&'a Arms>,
         hints: &'a Hints<'a>,
         stop: &'a AtomicBool,
+        pass: Pass,
     ) -> Self {
         SweepVisitor {
             index: &shared.index,
@@ -132,6 +151,8 @@ impl<'a> SweepVisitor<'a> {
             hints,
             stop,
             clock: &*shared.ground.clock,
+            pass,
+            compared: Mutex::default(),
             partial: AtomicU64::new(0),
             blind: Mutex::default(),
             seen_again: Mutex::default(),
@@ -178,12 +199,37 @@ impl Visitor for SweepVisitor<'_> {
             at: self.clock.now(),
             known: false,
             matched: 0,
+            differs: false,
+            watch: None,
             hints: Vec::new(),
         }
     }
 
     fn finish(&self, mut worker: Worker) {
         self.hints.add(&mut worker.hints);
+    }
+
+    fn pass(&self, worker: &mut Worker, dir: EntryId) -> Option<Vec<(Name, u64)>> {
+        let arms = self.arms?;
+        let passed = match self.pass {
+            Pass::Nothing => false,
+            Pass::Marked => arms.is_marked(dir),
+            Pass::Watched => arms.is_watched(dir),
+        };
+        if !passed {
+            return None;
+        }
+        let mut children = Vec::new();
+        let mut crosses = false;
+        self.check(worker.reader.as_ref()?.each_child::<IndexError>(dir, |name, target| {
+            if target.directory {
+                // Where another volume begins, the device that it has now must be seen.
+                crosses |= target.id.volume != dir.volume;
+                children.push((name.into(), target.id.inode));
+            }
+            Ok(!crosses)
+        }))?;
+        (!crosses).then_some(children)
     }
 
     fn enter(&self, worker: &mut Worker, dir: &Directory<()>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
@@ -194,10 +240,13 @@ impl Visitor for SweepVisitor<'_> {
         let Some(reader) = &worker.reader else { return false };
         let Some(row) = self.check(reader.row(dir.id)) else { return false };
         worker.known = row.is_some_and(|row| same_entry(&row, &seen.stat));
+        worker.differs = false;
+        worker.watch = None;
         if worker.known
             && let Some(arms) = self.arms
         {
-            arms.arm(dir.id, seen.device, fd, &|| dir.path());
+            let active = Active::Since(seen.stat.modified);
+            worker.watch = arms.arm(dir.id, seen.device, fd, active, &|| dir.path()).watch;
         }
         worker.at = self.clock.now();
         worker.matched = 0;
@@ -218,6 +267,7 @@ impl Visitor for SweepVisitor<'_> {
             _ => Flags::NONE,
         };
         self.hints.found();
+        worker.differs = true;
         let hint = self.hints.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags);
         if named && row.is_none() {
             // It stood for another entry, which may be found under another name.
@@ -235,8 +285,8 @@ impl Visitor for SweepVisitor<'_> {
         error: Errno,
         doing: &'static str,
     ) {
-        if error == Errno::NOENT || error == Errno::STALE {
-            // It moved or went under the sweep. What changed in it before has no event any more.
+        if matches!(error, Errno::NOENT | Errno::STALE | Errno::NOTDIR | Errno::LOOP) {
+            // It, or a directory above it that was gone past, moved or went under the sweep. What changed in it before has no event any more.
             let target = match (&worker.reader, name) {
                 (Some(reader), Some(name)) => self.check(reader.lookup(dir.id, name)).flatten(),
                 _ => None,
@@ -272,15 +322,27 @@ impl Visitor for SweepVisitor<'_> {
             return;
         }
         let Some(row) = self.check(reader.row(dir.id)) else { return };
-        if complete && stored != worker.matched {
+        let listing = complete && stored != worker.matched;
+        let own = row.is_some_and(|row| !row.stat.same(&seen.stat));
+        let wants_watch = worker.watch.is_none() && self.arms.is_some_and(|arms| arms.is_one_by_one(dir.id));
+        if listing {
             self.hints.found();
             self.hints.later(self.hints.hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
-        } else if row.is_some_and(|row| !row.stat.same(&seen.stat)) {
+        } else if wants_watch && (worker.differs || own) {
+            // Listed again, it gets a watch: it is active.
+            self.hints.found();
+            worker.hints.push(self.hints.hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));
+        } else if own {
             self.hints.found();
             worker.hints.push(self.hints.hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
         }
         if complete && self.check(reader.is_blind(dir.id)).unwrap_or(false) {
             self.seen_again.lock().unwrap_or_else(PoisonError::into_inner).push(dir.id);
+        }
+        if let (Some(watch), true) = (worker.watch, complete)
+            && self.arms.is_some_and(|arms| !arms.is_watched(dir.id))
+        {
+            self.compared.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, watch));
         }
         if worker.hints.len() >= 1024 {
             self.hints.add(&mut worker.hints);

@@ -3,6 +3,8 @@
 //! The kernel removes a watch at once and tells so later, by IN_IGNORED behind the events still queued. So a
 //! wd stays known until then, and when the numbers have wrapped it can be given out anew before.
 
+use super::WatchId;
+use super::heat::{Coldest, HYSTERESIS, Heat};
 use record::{EntryId, VolumeId};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ pub(super) struct Table {
     ousted: Vec<EntryId>,
     /// Overflows so far. Each may have eaten the IN_IGNORED of any watch.
     epoch: u32,
+    coldest: Coldest,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +30,15 @@ struct Slot {
     earlier: u32,
     /// The table's epoch when the kernel last confirmed the watch.
     epoch: u32,
+    /// When the directory was last active.
+    heat: Heat,
+    /// What is in it has been looked at since the watch stands.
+    compared: bool,
 }
 
 impl Table {
     /// The kernel made a new watch.
-    pub(super) fn bind_new(&mut self, wd: i32, dir: EntryId) {
+    pub(super) fn bind_new(&mut self, wd: i32, dir: EntryId, heat: Heat) -> WatchId {
         // Known and new at once: the number was given out anew, and its earlier user's IN_IGNORED is queued.
         let earlier = match self.by_wd.remove(&wd) {
             Some(Slot { dir: before, earlier, .. }) => {
@@ -43,20 +50,26 @@ impl Table {
             }
             None => 0,
         };
-        self.bind(wd, Slot { dir, earlier, epoch: self.epoch });
+        self.coldest.added(heat);
+        self.bind(wd, Slot { dir, earlier, epoch: self.epoch, heat, compared: false })
     }
 
     /// The inode had a watch already, and this is it.
-    pub(super) fn bind_known(&mut self, wd: i32, dir: EntryId) {
+    pub(super) fn bind_known(&mut self, wd: i32, dir: EntryId, heat: Heat) -> WatchId {
         let before = self.by_wd.remove(&wd);
         if let Some(slot) = before {
             self.forget(slot.dir, wd);
         }
+        // A watch that stood all the time tells of all that changed since the look at what is in it.
+        let stood = before.filter(|slot| slot.dir == dir && slot.epoch == self.epoch);
+        let compared = stood.is_some_and(|slot| slot.compared);
+        let heat = stood.map_or(heat, |slot| slot.heat.max(heat));
         let earlier = before.map_or(0, |slot| slot.earlier);
-        self.bind(wd, Slot { dir, earlier, epoch: self.epoch });
+        self.coldest.added(heat);
+        self.bind(wd, Slot { dir, earlier, epoch: self.epoch, heat, compared })
     }
 
-    fn bind(&mut self, wd: i32, slot: Slot) {
+    fn bind(&mut self, wd: i32, slot: Slot) -> WatchId {
         self.by_wd.insert(wd, slot);
         if let Some(other) = self.by_dir.insert(slot.dir, wd)
             && other != wd
@@ -64,6 +77,7 @@ impl Table {
             // The inode number was reused: the old directory is gone, and its IN_IGNORED on the way or lost.
             self.leaving.push(other);
         }
+        WatchId { wd, epoch: slot.epoch }
     }
 
     /// Takes the directory off; the wd to remove stays known until it is out of the queue.
@@ -73,9 +87,29 @@ impl Table {
         Some(wd)
     }
 
-    /// The directory of an event.
-    pub(super) fn dir(&self, wd: i32) -> Option<EntryId> {
-        self.by_wd.get(&wd).map(|slot| slot.dir)
+    /// The directory of an event that is read at `now`.
+    pub(super) fn dir(&mut self, wd: i32, now: Heat) -> Option<EntryId> {
+        let slot = self.by_wd.get_mut(&wd)?;
+        slot.heat = slot.heat.max(now);
+        Some(slot.dir)
+    }
+
+    /// What is in the directory has been looked at since `watch` stands, and what differed is known or pending.
+    pub(super) fn compared(&mut self, dir: EntryId, watch: WatchId) {
+        if self.by_dir.get(&dir) != Some(&watch.wd) {
+            return;
+        }
+        if let Some(slot) = self.by_wd.get_mut(&watch.wd).filter(|slot| slot.epoch == watch.epoch) {
+            slot.compared = true;
+        }
+    }
+
+    /// The coldest watched directory, if it is colder than `heat` by more than the hysteresis.
+    pub(super) fn coldest(&mut self, heat: Heat) -> Option<EntryId> {
+        let Table { by_dir, by_wd, coldest, .. } = self;
+        let heat_of = |dir| by_dir.get(&dir).and_then(|wd| by_wd.get(wd)).map(|slot: &Slot| slot.heat);
+        let all = || by_dir.keys().filter_map(|dir| Some((heat_of(*dir)?, *dir))).collect();
+        coldest.pop(heat.saturating_sub(HYSTERESIS), heat_of, all)
     }
 
     /// IN_IGNORED came. Returns the directory that is not watched any more.
@@ -100,6 +134,12 @@ impl Table {
     pub(super) fn sure(&self, dir: EntryId) -> bool {
         let slot = self.by_dir.get(&dir).and_then(|wd| self.by_wd.get(wd));
         slot.is_some_and(|slot| slot.epoch == self.epoch)
+    }
+
+    /// Whether its watch tells of every change since what is in it was looked at.
+    pub(super) fn vouches(&self, dir: EntryId) -> bool {
+        let slot = self.by_dir.get(&dir).and_then(|wd| self.by_wd.get(wd));
+        slot.is_some_and(|slot| slot.epoch == self.epoch && slot.compared)
     }
 
     /// Whether the directory has a watch, maybe one that went unheard.

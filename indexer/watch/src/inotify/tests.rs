@@ -35,8 +35,8 @@ impl Rig {
         rig
     }
 
-    fn watch(&self, dir: &Path) -> Result<(), AddError> {
-        self.tier.add(id(dir), open(dir).as_fd())
+    fn watch(&self, dir: &Path) -> Result<WatchId, AddError> {
+        self.tier.add(id(dir), open(dir).as_fd(), Active::Now)
     }
 
     fn take(&self) -> Batch {
@@ -87,15 +87,15 @@ fn every_operation_hints() {
 #[test]
 fn a_rename_split_over_reads_is_known_as_one() {
     let (mut table, mut halves, counts) = (Table::default(), Halves::default(), Counts::default());
-    table.bind_new(1, EntryId::new(VOLUME, 10));
-    table.bind_new(2, EntryId::new(VOLUME, 20));
+    table.bind_new(1, EntryId::new(VOLUME, 10), 0);
+    table.bind_new(2, EntryId::new(VOLUME, 20), 0);
     let event = |wd: i32, mask: u32, cookie: u32, name: &[u8; 4]| {
         let words = [wd.cast_unsigned(), mask, cookie, 4];
         [words.map(u32::to_ne_bytes).concat(), name.to_vec()].concat()
     };
     let mut read = |bytes: &[u8]| {
         let mut hints = Vec::new();
-        translate::translate(bytes, &mut table, &mut halves, &counts, &mut hints);
+        translate::translate(bytes, 0, &mut table, &mut halves, &counts, &mut hints);
         hints.into_iter().map(|hint| hint.flags.has(Flags::MOVED)).collect::<Vec<_>>()
     };
     let from = |cookie| event(1, libc::IN_MOVED_FROM, cookie, b"a\0\0\0");
@@ -115,32 +115,60 @@ fn a_rename_split_over_reads_is_known_as_one() {
 fn a_number_given_out_anew_is_not_mistaken() {
     let (old, new) = (EntryId::new(VOLUME, 10), EntryId::new(VOLUME, 20));
     let mut table = Table::default();
-    table.bind_new(1, old);
+    table.bind_new(1, old, 0);
     // The kernel removed it, gave its number to another, and only then is the first told.
-    table.bind_new(1, new);
-    assert_eq!((table.has(old), table.dir(1)), (false, Some(new)));
+    table.bind_new(1, new, 0);
+    assert_eq!((table.has(old), table.dir(1, 0)), (false, Some(new)));
     assert_eq!(table.take_ousted(), [old], "its queued events are answered by a listing");
     assert_eq!(table.ignored(1), None);
     assert!(table.has(new));
     assert_eq!(table.ignored(1), Some(new));
-    assert!(!table.has(new) && table.dir(1).is_none());
+    assert!(!table.has(new) && table.dir(1, 0).is_none());
 }
 
 #[test]
 fn watches_that_leave_are_known_until_they_are_through() {
     let dir = EntryId::new(VOLUME, 10);
     let mut table = Table::default();
-    table.bind_new(1, dir);
+    table.bind_new(1, dir, 0);
     assert_eq!(table.unbind(dir), Some(1));
-    assert_eq!((table.has(dir), table.dir(1), table.leaving()), (false, Some(dir), 1));
-    table.bind_new(2, dir);
+    assert_eq!((table.has(dir), table.dir(1, 0), table.leaving()), (false, Some(dir), 1));
+    table.bind_new(2, dir, 0);
     // An overflow ate the IN_IGNORED; the queue ran empty.
     table.left(1);
-    assert_eq!((table.dir(1), table.dir(2), table.leaving()), (None, Some(dir), 0));
+    assert_eq!((table.dir(1, 0), table.dir(2, 0), table.leaving()), (None, Some(dir), 0));
     table.overflowed();
     assert!(table.has(dir) && !table.sure(dir));
-    table.bind_known(2, dir);
+    table.bind_known(2, dir, 0);
     assert!(table.sure(dir));
+}
+
+/// A watch vouches for a directory only while it stands since before the look at what is in it.
+#[test]
+fn a_watch_vouches_from_the_look_to_the_next_loss() {
+    let dir = EntryId::new(VOLUME, 10);
+    let mut table = Table::default();
+    let first = table.bind_new(1, dir, 0);
+    assert!(table.sure(dir) && !table.vouches(dir), "nobody has looked yet");
+    table.compared(dir, first);
+    assert_eq!(table.bind_known(1, dir, 0), first);
+    assert!(table.vouches(dir), "confirmed, and stood all the time");
+    table.overflowed();
+    table.compared(dir, first);
+    assert!(!table.vouches(dir), "the watch may have gone");
+    let second = table.bind_known(1, dir, 0);
+    table.compared(dir, first);
+    assert!(table.sure(dir) && !table.vouches(dir), "events were lost since that look");
+    table.compared(dir, second);
+    assert!(table.vouches(dir));
+    table.unbind(dir);
+    let third = table.bind_new(2, dir, 0);
+    table.compared(dir, second);
+    assert!(!table.vouches(dir), "it was not watched in between");
+    table.compared(dir, third);
+    assert!(table.vouches(dir));
+    table.bind_new(2, dir, 0);
+    assert!(!table.vouches(dir), "a new watch under an old number");
 }
 
 #[test]
@@ -150,7 +178,7 @@ fn a_directory_keeps_its_watch_under_its_latest_id() {
     rig.watch(&rig.d).unwrap();
     assert_eq!(rig.tier.len(), 2, "added twice");
     let other = EntryId::new(record::VolumeId(8), 4711);
-    rig.tier.add(other, open(&rig.d).as_fd()).unwrap();
+    rig.tier.add(other, open(&rig.d).as_fd(), Active::Now).unwrap();
     assert!(rig.tier.watched(other) && !rig.tier.watched(id(&rig.d)));
     fs::write(rig.d.join("a"), "").unwrap();
     assert_eq!(rig.take().directories[0].id(), other);
@@ -180,11 +208,70 @@ fn the_share_is_a_limit() {
     fs::create_dir(&c).unwrap();
     fs::create_dir(&f).unwrap();
     rig.watch(&c).unwrap();
-    assert_eq!(rig.watch(&f), Err(AddError::Limit { system: false }));
+    assert_eq!(rig.watch(&f), Err(AddError::Limit(Shortage::Share)));
     rig.watch(&c).unwrap();
     rig.tier.remove(id(&c));
     rig.watch(&f).unwrap();
     assert_eq!(rig.tier.len(), 3);
+}
+
+/// A rig of three watches, the last with a directory that was last active in 1970.
+fn with_a_cold_one() -> (Rig, PathBuf, PathBuf) {
+    let mut rig = Rig::new(3);
+    let (cold, hot) = (rig.d.join("cold"), rig.d.join("hot"));
+    fs::create_dir(&cold).unwrap();
+    fs::create_dir(&hot).unwrap();
+    rig.labels.insert(id(&cold).inode, "COLD".to_owned());
+    rig.labels.insert(id(&hot).inode, "HOT".to_owned());
+    rig.tier.add(id(&cold), open(&cold).as_fd(), Active::Since(Time(1_000_000_000))).unwrap();
+    let _ = rig.take();
+    (rig, cold, hot)
+}
+
+#[test]
+fn a_hot_directory_takes_the_watch_of_the_coldest() {
+    let (rig, cold, hot) = with_a_cold_one();
+    for dir in [&rig.d, &rig.e, &cold] {
+        let watch = rig.tier.add(id(dir), open(dir).as_fd(), Active::Since(Time(0))).unwrap();
+        rig.tier.compared(id(dir), watch);
+        assert!(rig.tier.vouches(id(dir)));
+    }
+    rig.tier.reader.pause();
+    fs::write(cold.join("before"), "").unwrap();
+    rig.watch(&hot).unwrap();
+    fs::write(cold.join("after"), "").unwrap();
+    fs::write(hot.join("a"), "").unwrap();
+    rig.tier.reader.resume();
+    let got = render(&rig.take(), &rig.labels);
+    assert_eq!(got, ["COLD/before {CLOSED, NAMED}", "HOT/a {CLOSED, NAMED}"], "what was queued is not lost");
+    assert!(!rig.tier.watched(id(&cold)) && !rig.tier.vouches(id(&cold)));
+    assert!(rig.tier.watched(id(&hot)) && !rig.tier.vouches(id(&hot)), "nobody has looked into it since");
+    assert_eq!((rig.tier.len(), rig.tier.exchanges(), rig.tier.lacking(VOLUME)), (3, 1, 1));
+    assert_eq!(rig.tier.shortage(), Some(Shortage::Share));
+    // All that are watched now are as hot: it does not go back and forth.
+    assert_eq!(rig.watch(&cold), Err(AddError::Limit(Shortage::Share)));
+    assert_eq!(rig.tier.lacking(VOLUME), 2);
+}
+
+#[test]
+fn events_keep_a_directory_hot() {
+    let (rig, cold, hot) = with_a_cold_one();
+    fs::write(cold.join("a"), "").unwrap();
+    assert!(!rig.take().is_empty());
+    assert_eq!(rig.watch(&hot), Err(AddError::Limit(Shortage::Share)));
+    assert!(rig.tier.watched(id(&cold)));
+}
+
+#[test]
+fn a_share_that_shrinks_drops_the_coldest_and_one_that_grows_takes_more() {
+    let (rig, cold, hot) = with_a_cold_one();
+    assert_eq!(rig.tier.refit(2, false), 1);
+    assert!(!rig.tier.watched(id(&cold)) && rig.tier.watched(id(&rig.d)) && rig.tier.watched(id(&rig.e)));
+    assert_eq!((rig.tier.lacking(VOLUME), rig.tier.share()), (1, 2));
+    assert_eq!(rig.tier.refit(9, true), 0);
+    rig.watch(&hot).unwrap();
+    rig.watch(&cold).unwrap();
+    assert_eq!((rig.tier.len(), rig.tier.shortage()), (4, None));
 }
 
 #[test]
@@ -193,7 +280,7 @@ fn what_is_no_directory_is_refused() {
     fs::write(rig.d.join("a"), "").unwrap();
     assert_eq!(rig.watch(&rig.d.join("a")), Err(AddError::Gone));
     let place = rustix::fs::open(&rig.d, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty()).unwrap();
-    rig.tier.add(id(&rig.d), place.as_fd()).unwrap();
+    rig.tier.add(id(&rig.d), place.as_fd(), Active::Now).unwrap();
 }
 
 #[test]
@@ -226,7 +313,7 @@ fn an_unmount_loses_the_volume_aloud() {
     let pending = Arc::new(Pending::default());
     let tier = InotifyTier::new(Arc::clone(&pending), 9).unwrap();
     let dir = id(&mounted.path);
-    tier.add(dir, open(&mounted.path).as_fd()).unwrap();
+    tier.add(dir, open(&mounted.path).as_fd(), Active::Now).unwrap();
     rustix::mount::unmount(&mounted.path, rustix::mount::UnmountFlags::empty()).unwrap();
     tier.barrier(soon()).unwrap();
     assert_eq!(pending.take(9).lost, [(VOLUME, "it was unmounted".to_owned())]);

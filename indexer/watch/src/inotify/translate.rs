@@ -1,5 +1,6 @@
 //! Turns inotify events into hints. Decides nothing about files; drops only what no watch explains.
 
+use super::heat::Heat;
 use super::parse::{Event, parse};
 use super::table::Table;
 use crate::reader::{Counts, bump};
@@ -24,9 +25,10 @@ pub(super) struct Halves {
     old: usize,
 }
 
-/// Pushes the hints of one read.
+/// Pushes the hints of one read, made at `now`.
 pub(super) fn translate(
     bytes: &[u8],
+    now: Heat,
     table: &mut Table,
     halves: &mut Halves,
     counts: &Counts,
@@ -41,7 +43,7 @@ pub(super) fn translate(
     for event in parse(bytes) {
         bump(&counts.events);
         match event {
-            Ok(event) => one(&event, table, halves, counts, hints),
+            Ok(event) => one(&event, now, table, halves, counts, hints),
             Err(()) => {
                 bump(&counts.malformed);
                 lost(table, "an inotify event was malformed", hints);
@@ -57,13 +59,20 @@ pub(super) fn lost(table: &Table, why: &str, hints: &mut Vec<Hint>) {
     }
 }
 
-fn one(event: &Event<'_>, table: &mut Table, halves: &mut Halves, counts: &Counts, hints: &mut Vec<Hint>) {
+fn one(
+    event: &Event<'_>,
+    now: Heat,
+    table: &mut Table,
+    halves: &mut Halves,
+    counts: &Counts,
+    hints: &mut Vec<Hint>,
+) {
     if event.mask & IN_Q_OVERFLOW != 0 {
         bump(&counts.overflows);
         table.overflowed();
         return lost(table, "the kernel's queue of events overflowed", hints);
     }
-    let Some(dir) = table.dir(event.wd) else {
+    let Some(dir) = table.dir(event.wd, now) else {
         bump(&counts.foreign);
         return;
     };

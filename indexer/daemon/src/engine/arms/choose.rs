@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use record::VolumeId;
 use tracing::warn;
-use watch::{FanotifyGroup, InotifyLimits, InotifyTier};
+use watch::{FanotifyGroup, InotifyTier};
 
 use super::{Arms, State, Tier};
 use crate::engine::config::Backend;
+
+/// How the reason begins where no inotify queue was to be had: that may pass.
+pub(super) const NO_INOTIFY: &str = "inotify: ";
 
 /// A volume that is to be watched, seen by one directory of it.
 pub(super) struct Site<'a> {
@@ -105,12 +108,12 @@ impl Arms {
     /// One inotify watch a directory, of a queue that all volumes share.
     fn inotify(&self, state: &mut State, _: &Site<'_>) -> Tried {
         let tier = state.inotify.get_or_insert_with(|| {
-            let share = InotifyLimits::read().share();
-            InotifyTier::new(self.pending.clone(), share).map(Arc::new).map_err(|error| error.to_string())
+            let tier = InotifyTier::new(self.pending.clone(), self.share.now());
+            tier.map(Arc::new).map_err(|error| error.to_string())
         });
         match tier {
             Ok(tier) => Ok((Tier::Inotify(tier.clone()), "inotify, a watch a directory".to_owned())),
-            Err(error) => Err(format!("inotify: {error}")),
+            Err(error) => Err(format!("{NO_INOTIFY}{error}")),
         }
     }
 

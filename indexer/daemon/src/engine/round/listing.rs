@@ -8,7 +8,7 @@ use index::{Blind, IndexError};
 use reconcile::Found;
 use record::{EntryId, How, Name, Place};
 use scan::{Disk, Errno};
-use watch::Flags;
+use watch::{Active, Flags};
 
 use super::{Fate, MOST_FRESH, Round, Todo};
 use crate::engine::error::EngineError;
@@ -60,7 +60,9 @@ impl Round<'_> {
 
     fn list_open(&mut self, dir: &Rc<Dir>, below: bool, how: How) -> Result<(), EngineError> {
         let point = || dir.spot.path(self.tops);
-        self.shared.arms.arm(dir.id, dir.seen.device, dir.fd.as_fd(), &point);
+        // What is new, or differed, is active; of a subtree that is looked through most may be at rest.
+        let active = if below { Active::Since(dir.seen.stat.modified) } else { Active::Now };
+        let armed = self.shared.arms.arm(dir.id, dir.seen.device, dir.fd.as_fd(), active, &point);
         let names = match Names::read(&*self.shared.ground.disk, dir) {
             Ok(names) => names,
             Err(error) => {
@@ -79,7 +81,12 @@ impl Round<'_> {
             self.flush_if_large()?;
         }
         self.missing(dir, &names, how)?;
-        self.own_stat(dir, how)
+        self.own_stat(dir, how)?;
+        // What was looked at is decided and committed before this thread does anything else.
+        if let Some(watch) = armed.watch {
+            self.shared.arms.compared(dir.id, watch);
+        }
+        Ok(())
     }
 
     /// One name of a listing; answers the entry if it is a directory that was known before.

@@ -287,6 +287,12 @@ impl<'r> Round<'r> {
                         self.ghosts.add(old.dir, old.name.clone(), change.entry);
                     }
                 }
+                // Whoever opened it by that name, in a directory without a watch, can write to it unheard.
+                (Op::Unlinked | Op::Renamed, _)
+                    if record.how == How::Sweep && self.shared.arms.is_one_by_one(change.entry) =>
+                {
+                    self.ghosts.suspect(change.entry);
+                }
                 (Op::Deleted, _) => self.ghosts.directory_gone(change.entry),
                 _ => {}
             }

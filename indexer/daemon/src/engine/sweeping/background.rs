@@ -14,11 +14,12 @@ use record::{EntryId, How, Name, RootId, Time, VolumeId};
 use scan::Scope;
 
 use super::compare::{self, Outcome};
-use crate::engine::arms::Arm;
+use crate::engine::arms::{Arm, Counting};
 use crate::engine::config::Level;
 use crate::engine::error::EngineError;
 use crate::engine::shared::{Reply, Shared, SweepView};
 use crate::engine::status::SweepReport;
+use crate::engine::sweep::Pass;
 
 /// Why a tree is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub(crate) struct Order {
     /// What records of its differences say they were found by.
     pub(crate) how: How,
     pub(crate) why: Why,
+    /// What it need not look at.
+    pub(crate) pass: Pass,
     /// The volume that is repaired by it.
     pub(crate) repairs: Vec<VolumeId>,
     /// Stretches that the stream cannot vouch for until it is done: since when, and why.
@@ -66,9 +69,9 @@ pub(crate) struct Order {
     pub(crate) tickets: Vec<Ticket>,
     /// Entries it will meet, by the index.
     pub(crate) expected: u64,
-    /// Directories without a watch when it was ordered, by volume. It counts them anew, and at its end these are
-    /// forgotten: a count that was 0 meanwhile would tell a settle that everything is watched.
-    pub(crate) unwatched: Vec<(Arc<Arm>, u64)>,
+    /// How often directories had lacked a watch when it was ordered, in the volumes that no other root is on. It
+    /// arms them anew, and only at its end it is known whether all of them have one.
+    pub(crate) unwatched: Vec<(Arc<Arm>, Counting)>,
 }
 
 /// One who waits for the end of a sweep.
@@ -80,6 +83,7 @@ impl Order {
     fn covers(&self, other: &Order) -> bool {
         self.root == other.root
             && (self.level == Level::Stat || other.level == Level::Names)
+            && self.pass <= other.pass
             && (self.path.is_none() || self.path == other.path)
     }
 
@@ -198,6 +202,7 @@ impl Sweeps {
             path: order.path.clone(),
             level: order.level,
             how: order.how,
+            pass: order.pass,
             threads,
             stop: Arc::clone(&stop),
             walked: Arc::clone(&walked),

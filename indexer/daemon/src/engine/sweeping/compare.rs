@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use record::{EntryId, How, Name};
 use scan::{Scope, Start, WalkError};
 use tracing::warn;
+use watch::WatchId;
 
 use super::background::{Unseen, taken};
 use super::{names, outside};
@@ -22,7 +23,7 @@ use crate::engine::config::Level;
 use crate::engine::error::EngineError;
 use crate::engine::shared::Shared;
 use crate::engine::status::SweepReport;
-use crate::engine::sweep::{Hints, SweepVisitor};
+use crate::engine::sweep::{Hints, Pass, SweepVisitor};
 
 /// What a thread needs to sweep.
 pub(crate) struct Work {
@@ -32,6 +33,7 @@ pub(crate) struct Work {
     pub(crate) path: Option<Vec<u8>>,
     pub(crate) level: Level,
     pub(crate) how: How,
+    pub(crate) pass: Pass,
     pub(crate) threads: usize,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) walked: Arc<scan::Progress>,
@@ -44,6 +46,8 @@ pub(crate) struct Outcome {
     pub(crate) blind: Vec<Unseen>,
     /// Directories that were listed wholly and had been blind before.
     pub(crate) seen_again: Vec<EntryId>,
+    /// Directories whose watch stood before they were compared.
+    pub(crate) compared: Vec<(EntryId, WatchId)>,
     /// It was told to stop.
     pub(crate) stopped: bool,
     /// Why it could not begin, or not go on.
@@ -60,6 +64,9 @@ pub(crate) fn sweep(work: &Work) -> Result<Outcome, EngineError> {
     };
     if !outcome.stopped {
         hints.hand_over();
+        for (dir, watch) in std::mem::take(&mut outcome.compared) {
+            shared.arms.compared(dir, watch);
+        }
     }
     outcome.report.entries = work.walked.entries.load(Ordering::Relaxed);
     outcome.report.directories = work.walked.directories.load(Ordering::Relaxed);
@@ -74,9 +81,9 @@ fn walk(work: &Work, hints: &Hints<'_>) -> Result<Outcome, EngineError> {
         Err(why) => return Ok(Outcome { trouble: Some(why), ..Outcome::default() }),
     };
     let arms = (!shared.one_pass).then_some(&shared.arms);
-    let visitor = SweepVisitor::new(shared, arms, hints, &work.stop);
+    let visitor = SweepVisitor::new(shared, arms, hints, &work.stop, work.pass);
     let result = scan::walk(&work.scope, start, work.threads, &visitor, &work.stop, &work.walked);
-    let SweepVisitor { partial, blind, seen_again, failed, .. } = visitor;
+    let SweepVisitor { partial, blind, seen_again, failed, compared, .. } = visitor;
     if let Some(error) = taken(failed) {
         return Err(error.into());
     }
@@ -84,6 +91,7 @@ fn walk(work: &Work, hints: &Hints<'_>) -> Result<Outcome, EngineError> {
         report: SweepReport { partial: partial.into_inner(), ..SweepReport::default() },
         blind: taken(blind),
         seen_again: taken(seen_again),
+        compared: taken(compared),
         ..Outcome::default()
     };
     match result {

@@ -16,12 +16,14 @@ use record::{EntryId, How, Name, Time, VolumeId};
 use tracing::info;
 
 use self::background::{Asker, Done, Order, Ticket, Why};
-use super::arms::Arm;
+use super::arms::{Arm, Counting};
 use super::config::Level;
 use super::core::Core;
 use super::error::EngineError;
+use super::live::MOST_LOOKED_FOR;
 use super::shared::Reply;
 use super::status::SweepReport;
+use super::sweep::Pass;
 
 /// How often who waits for a sweep looks whether the daemon is to stop, and tells of progress.
 const TICK: Duration = Duration::from_millis(200);
@@ -73,6 +75,7 @@ impl Core {
             level,
             how,
             why,
+            pass: Pass::Nothing,
             repairs: Vec::new(),
             gaps: Vec::new(),
             tickets: Vec::new(),
@@ -81,15 +84,16 @@ impl Core {
         })
     }
 
-    /// How many directories have no watch in the volumes of a tree.
-    fn unwatched(&self, at: usize) -> Vec<(Arc<Arm>, u64)> {
+    /// How often directories have lacked a watch in the volumes that no other tree is on.
+    fn unwatched(&self, at: usize) -> Vec<(Arc<Arm>, Counting)> {
         let volumes = self.trees[at].scope.volumes();
-        let arms = volumes.iter().filter_map(|(_, volume, _)| self.shared.arms.get(*volume));
-        arms.map(|arm| {
-            let count = arm.unwatched.load(Ordering::Relaxed);
-            (arm, count)
-        })
-        .collect()
+        let own = volumes.iter().filter(|(_, volume, _)| self.trees_on(*volume) == [at]);
+        own.filter_map(|(_, volume, _)| self.shared.arms.get(*volume))
+            .map(|arm| {
+                let counting = arm.counting();
+                (arm, counting)
+            })
+            .collect()
     }
 
     /// Sweeps one whole tree and returns when all its differences are hints. Hints are worked off meanwhile.
@@ -173,8 +177,8 @@ impl Core {
         );
         let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
         if outcome.trouble.is_none() {
-            for (arm, before) in &order.unwatched {
-                arm.forget_unwatched(*before);
+            for (arm, counting) in &order.unwatched {
+                arm.counted(counting, report.partial == 0);
             }
         }
         if let Some(trouble) = outcome.trouble {
@@ -251,8 +255,12 @@ impl Core {
         Ok(())
     }
 
-    /// Has the trees swept that are not wholly watched.
-    pub(crate) fn sweep_unwatched(&mut self, why: Why) -> Result<Vec<Ticket>, EngineError> {
+    /// Has swept what is not watched. What is watched directory by directory is gone past only in a large index: in
+    /// a small one all of it is looked at, since that takes no time, for changes through a name that is gone from a
+    /// directory that is not watched. They have no event. `all`: in a large one too.
+    pub(crate) fn sweep_unwatched(&mut self, why: Why, all: bool) -> Result<Vec<Ticket>, EngineError> {
+        let small = self.shared.index.read()?.entries()? <= MOST_LOOKED_FOR;
+        let pass = if all || small { Pass::Marked } else { Pass::Watched };
         let mut trees: Vec<usize> = Vec::new();
         for (volume, arm) in self.shared.arms.all() {
             if arm.needs_sweep() || (self.unseen > 0 && arm.how() == How::Inotify) {
@@ -264,7 +272,10 @@ impl Core {
         let mut tickets = Vec::new();
         for at in trees {
             if self.trees[at].present {
-                tickets.push(self.order(at, None, Level::Stat, How::Sweep, why)?);
+                let mut order = self.order_of(at, None, Level::Stat, How::Sweep, why)?;
+                // Which links are followed decides what is below a directory, and the index does not say.
+                order.pass = if order.scope.follow_symlinks { Pass::Nothing } else { pass };
+                tickets.push(self.sweeps.submit(order, self.config.threads)?);
             }
         }
         Ok(tickets)
