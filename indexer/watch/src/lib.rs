@@ -16,6 +16,8 @@ pub mod inotify;
 #[cfg(not(loom))]
 mod limits;
 #[cfg(not(loom))]
+mod portable;
+#[cfg(not(loom))]
 mod reader;
 
 pub use batch::{Batch, DirHints, ListingHint};
@@ -28,5 +30,7 @@ pub use fanotify::{ArmError, FanotifyGroup};
 pub use inotify::{Active, AddError, InotifyTier, Shortage, WatchId};
 #[cfg(not(loom))]
 pub use limits::InotifyLimits;
+#[cfg(not(loom))]
+pub use portable::{PortableError, PortableTier, Resolve};
 #[cfg(not(loom))]
 pub use reader::{BarrierError, Counters, DEFAULT_WINDOW, Health, Reader};

@@ -111,7 +111,7 @@ impl Settings {
         let audit = variable(env, "INDEXER_AUDIT", crate::values::age)?.or(file.audit);
         let quiet = variable(env, "INDEXER_QUIET", crate::values::age)?.or(file.quiet);
         Ok(Settings {
-            backend: backend_of(backend.unwrap_or(BackendArg::Auto))?,
+            backend: backend_of(backend.unwrap_or(BackendArg::Auto)),
             watches,
             threads,
             cache: cache.max(1 << 20),
@@ -233,15 +233,13 @@ fn has(stored: &[RootConfig], path: &[u8]) -> bool {
     stored.iter().any(|root| root.path == path)
 }
 
-fn backend_of(argument: BackendArg) -> Result<Backend, Failure> {
+fn backend_of(argument: BackendArg) -> Backend {
     match argument {
-        BackendArg::Auto => Ok(Backend::Auto),
-        BackendArg::Fanotify => Ok(Backend::Fanotify),
-        BackendArg::Inotify => Ok(Backend::Inotify),
-        BackendArg::Sweep => Ok(Backend::Sweep),
-        BackendArg::Notify => Err(Failure::Usage(
-            "backend notify is not in this version; use inotify, which needs no privileges, or sweep".into(),
-        )),
+        BackendArg::Auto => Backend::Auto,
+        BackendArg::Fanotify => Backend::Fanotify,
+        BackendArg::Inotify => Backend::Inotify,
+        BackendArg::Notify => Backend::Notify,
+        BackendArg::Sweep => Backend::Sweep,
     }
 }
 

@@ -73,9 +73,20 @@ fn errors_name_key_file_and_line() {
     let env = |name: &str| (name == "INDEXER_CACHE").then(|| OsString::from("lots"));
     let said = Settings::resolve(&File::default(), &env, &Watch::default(), 2).unwrap_err().to_string();
     assert!(said.starts_with("INDEXER_CACHE=lots: "), "{said}");
+    let env = |name: &str| (name == "INDEXER_WATCHES").then(|| OsString::from("few"));
+    let said = Settings::resolve(&File::default(), &env, &Watch::default(), 2).unwrap_err().to_string();
+    assert!(said.starts_with("INDEXER_WATCHES=few: "), "{said}");
+}
+
+#[test]
+fn the_portable_watcher_and_a_bound_on_watches_can_be_asked_for() {
     let flags = Watch { backend: Some(BackendArg::Notify), scan: Scan::default() };
-    let said = Settings::resolve(&File::default(), &no_env, &flags, 2).unwrap_err().to_string();
-    assert!(said.contains("not in this version"), "{said}");
+    let file = parse("watches = 100").unwrap();
+    let settings = Settings::resolve(&file, &no_env, &flags, 2).unwrap();
+    assert_eq!((settings.backend, settings.watches), (Backend::Notify, Some(100)));
+    let env = |name: &str| (name == "INDEXER_WATCHES").then(|| OsString::from("7"));
+    assert_eq!(Settings::resolve(&file, &env, &flags, 2).unwrap().watches, Some(7));
+    assert_eq!(Settings::resolve(&File::default(), &no_env, &flags, 2).unwrap().watches, None);
 }
 
 #[test]

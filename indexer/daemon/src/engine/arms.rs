@@ -3,20 +3,24 @@
 
 mod choose;
 
+use std::ffi::OsStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use record::{EntryId, How, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::info;
 use watch::fanotify::FanotifyReader;
-use watch::{Active, InotifyTier, Pending, WatchId};
+use watch::{Active, InotifyTier, Pending, PortableTier, Resolve, WatchId};
 
 use self::choose::{NO_INOTIFY, Site};
 use super::config::Backend;
 use super::ground::Watch;
+use super::shared::Shared;
 use super::tiering::Share;
 
 /// All watches.
@@ -31,6 +35,8 @@ pub(crate) struct Arms {
     pub(crate) watch: Option<Arc<dyn Watch>>,
     /// How many inotify watches there may be, and what was last said of it.
     pub(super) share: Share,
+    /// The index, for the portable tier, whose events are paths. Set once, when there is one.
+    shared: OnceLock<Weak<Shared>>,
     state: Mutex<State>,
 }
 
@@ -38,6 +44,7 @@ pub(crate) struct Arms {
 struct State {
     volumes: FxHashMap<VolumeId, Arc<Arm>>,
     inotify: Option<Result<Arc<InotifyTier>, String>>,
+    portable: Option<Result<Arc<PortableTier>, String>>,
 }
 
 /// How one volume is watched.
@@ -59,6 +66,8 @@ enum Tier {
     Inotify(Arc<InotifyTier>),
     /// Not the kernel's.
     Other(Arc<dyn Watch>),
+    /// Its events come sooner than a sweep, and are not relied on.
+    Portable(Arc<PortableTier>),
     Sweep,
 }
 
@@ -69,13 +78,15 @@ impl Arm {
             Tier::Other(watch) => watch.how(),
             Tier::Fanotify(_) => How::Fanotify,
             Tier::Inotify(_) => How::Inotify,
+            Tier::Portable(_) => How::Notify,
             Tier::Sweep => How::Sweep,
         }
     }
 
     /// Whether only a sweep can tell what changed in it, or in a part of it.
     pub(crate) fn needs_sweep(&self) -> bool {
-        matches!(self.tier, Tier::Sweep) || self.lacking() > self.complete.load(Ordering::Relaxed)
+        matches!(self.tier, Tier::Sweep | Tier::Portable(_))
+            || self.lacking() > self.complete.load(Ordering::Relaxed)
     }
 
     /// Directories that have no watch, as the last look at all of them and what came since tell.
@@ -87,7 +98,7 @@ impl Arm {
     fn lacking(&self) -> u64 {
         match &self.tier {
             Tier::Inotify(tier) => tier.lacking(self.volume),
-            Tier::Fanotify(_) | Tier::Other(_) | Tier::Sweep => 0,
+            Tier::Fanotify(_) | Tier::Portable(_) | Tier::Other(_) | Tier::Sweep => 0,
         }
     }
 
@@ -123,7 +134,30 @@ impl Arms {
         index_file: Option<OwnedFd>,
         share: Share,
     ) -> Arms {
-        Arms { pending, backend, ignored, index_file, watch: None, share, state: Mutex::default() }
+        Arms {
+            pending,
+            backend,
+            ignored,
+            index_file,
+            watch: None,
+            share,
+            shared: OnceLock::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Where paths can be looked up.
+    pub(crate) fn set_shared(&self, shared: &Arc<Shared>) {
+        let _ = self.shared.set(Arc::downgrade(shared));
+    }
+
+    /// What the portable tier asks: which stored entry a path is.
+    fn resolver(&self) -> Resolve {
+        let shared = self.shared.get().cloned().unwrap_or_default();
+        Box::new(move |path| {
+            let reader = shared.upgrade()?.index.read().ok()?;
+            reader.resolve(path.as_os_str().as_bytes()).ok()?.map(|(_, id)| id)
+        })
     }
 
     /// Arms a directory that is about to be listed: its volume if that is new, itself where every
@@ -143,6 +177,12 @@ impl Arms {
             }
             Tier::Other(watch) => {
                 watch.arm(dir, fd);
+                None
+            }
+            Tier::Portable(tier) => {
+                if let Err(error) = tier.add(Path::new(OsStr::from_bytes(&point()))) {
+                    self.share.refused_portable(dir, &error);
+                }
                 None
             }
             Tier::Fanotify(_) | Tier::Sweep => None,
@@ -168,7 +208,7 @@ impl Arms {
             Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
             Tier::Inotify(tier) => tier.vouches(dir),
             Tier::Other(_) => true,
-            Tier::Sweep => false,
+            Tier::Portable(_) | Tier::Sweep => false,
         })
     }
 
@@ -224,8 +264,10 @@ impl Arms {
 
     /// Watches in use.
     pub(crate) fn watches(&self) -> u64 {
-        match &self.lock().inotify {
-            Some(Ok(tier)) => tier.len() as u64,
+        let state = self.lock();
+        match (&state.inotify, &state.portable) {
+            (Some(Ok(tier)), _) => tier.len() as u64,
+            (_, Some(Ok(tier))) => tier.len() as u64,
             _ => 0,
         }
     }
@@ -240,8 +282,10 @@ impl Arms {
                 sum = (sum.0 + counters.events, sum.1 + counters.overflows);
             }
         }
-        if let Some(Ok(tier)) = &state.inotify {
-            let counters = tier.counters();
+        let inotify = state.inotify.as_ref().and_then(|tier| tier.as_ref().ok()).map(|tier| tier.counters());
+        let portable =
+            state.portable.as_ref().and_then(|tier| tier.as_ref().ok()).map(|tier| tier.counters());
+        for counters in inotify.into_iter().chain(portable) {
             sum = (sum.0 + counters.events, sum.1 + counters.overflows);
         }
         sum
@@ -286,6 +330,7 @@ impl Arms {
             Tier::Fanotify(_) => "fanotify",
             Tier::Inotify(_) => "inotify",
             Tier::Other(_) => "other",
+            Tier::Portable(_) => "notify",
             Tier::Sweep => "sweep",
         };
         info!(volume = volume.0, at = %String::from_utf8_lossy(&point), tier = tier_name, reason, "volume armed");

@@ -21,6 +21,8 @@ pub(crate) enum Backend {
     Fanotify,
     /// inotify.
     Inotify,
+    /// The portable watcher and sweeps.
+    Notify,
     /// No events: sweeps alone.
     Sweep,
 }

@@ -59,7 +59,7 @@ impl Shared {
         } else {
             for (at, (volume, path)) in shown.parts.iter().enumerate() {
                 let Some(arm) = self.arms.get(*volume) else { continue };
-                if arm.how() == How::Sweep {
+                if matches!(arm.how(), How::Sweep | How::Notify) {
                     let mut swept = directories_below(path)?;
                     // What is mounted further down is counted by itself.
                     for (_, inner) in

@@ -145,7 +145,7 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
     let index_file = Shared::index_file(&path);
     let arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), index_file, share);
     scan::raise_descriptor_limit();
-    Ok(Arc::new(Shared {
+    let shared = Arc::new(Shared {
         ground,
         index,
         pending,
@@ -164,7 +164,9 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
         changed: Condvar::new(),
         requests: Mutex::new(VecDeque::new()),
         room: Condvar::new(),
-    }))
+    });
+    shared.arms.set_shared(&shared);
+    Ok(shared)
 }
 
 impl Engine {

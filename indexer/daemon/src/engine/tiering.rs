@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use record::{EntryId, How};
 use tracing::{debug, info, warn};
-use watch::{AddError, InotifyLimits, Shortage};
+use watch::{AddError, InotifyLimits, PortableError, Shortage};
 
 use super::config::Level;
 use super::core::Core;
@@ -45,6 +45,14 @@ impl Share {
             AddError::Limit(shortage) => self.tell(Some(*shortage)),
             AddError::Gone => {}
             AddError::Failed(_) => debug!(%dir, %error, "a directory has no watch; it is swept"),
+        }
+    }
+
+    /// Likewise, of the portable tier.
+    pub(crate) fn refused_portable(&self, dir: EntryId, error: &PortableError) {
+        match error {
+            PortableError::Limit => self.tell(Some(Shortage::Share)),
+            PortableError::Failed(_) => debug!(%dir, %error, "a directory has no watch; it is swept"),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use record::VolumeId;
 use tracing::warn;
-use watch::{FanotifyGroup, InotifyTier};
+use watch::{FanotifyGroup, InotifyTier, PortableTier};
 
 use super::{Arms, State, Tier};
 use crate::engine::config::Backend;
@@ -74,6 +74,7 @@ impl Arms {
         match self.backend {
             Backend::Auto | Backend::Fanotify => &[Arms::remote, Arms::file_system_mark, Arms::inotify],
             Backend::Inotify => &[Arms::remote, Arms::inotify],
+            Backend::Notify => &[Arms::portable],
             Backend::Sweep => &[Arms::asked_for_sweeps],
         }
     }
@@ -114,6 +115,22 @@ impl Arms {
         match tier {
             Ok(tier) => Ok((Tier::Inotify(tier.clone()), "inotify, a watch a directory".to_owned())),
             Err(error) => Err(format!("{NO_INOTIFY}{error}")),
+        }
+    }
+
+    /// The portable watcher, whose silence means nothing.
+    fn portable(&self, state: &mut State, _: &Site<'_>) -> Tried {
+        let tier = state.portable.get_or_insert_with(|| {
+            let tier = PortableTier::new(self.pending.clone(), self.resolver(), self.share.now());
+            tier.map(Arc::new).map_err(|error| error.to_string())
+        });
+        match tier {
+            Ok(tier) => Ok((
+                Tier::Portable(tier.clone()),
+                "the portable watcher, which may lose events in silence: swept as well, and at every settle"
+                    .to_owned(),
+            )),
+            Err(error) => Err(format!("notify: {error}")),
         }
     }
 
