@@ -100,7 +100,7 @@ impl Index {
     }
 
     /// An index over a store of the tests' own making.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn over(store: Database, settings: Settings) -> Index {
         Index { store: Store::Write(Box::new(store)), path: PathBuf::new(), settings, writer: Mutex::new(()) }
     }
@@ -229,7 +229,7 @@ impl Index {
         Ok(())
     }
 
-    fn check_format(&self) -> Result<(), OpenError> {
+    pub(crate) fn check_format(&self) -> Result<(), OpenError> {
         let read = || -> Result<Option<u64>, IndexError> {
             let meta = self.begin_read()?.open_table(META)?;
             Ok(meta.get(META_FORMAT)?.map(|value| value.value()))
@@ -284,7 +284,7 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
 
 /// Runs a part of opening in which the store may panic: it trusts some numbers in the header and in pages
 /// before it has checked their sums, and a damaged file must be an error here, which names the file.
-fn guarded<T>(path: &Path, open: impl FnOnce() -> T) -> Result<T, OpenError> {
+pub(crate) fn guarded<T>(path: &Path, open: impl FnOnce() -> T) -> Result<T, OpenError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
@@ -292,11 +292,11 @@ fn guarded<T>(path: &Path, open: impl FnOnce() -> T) -> Result<T, OpenError> {
     })
 }
 
-fn damaged(path: &Path, error: IndexError) -> OpenError {
+pub(crate) fn damaged(path: &Path, error: IndexError) -> OpenError {
     OpenError::Damaged { path: path.into(), why: error.to_string() }
 }
 
-fn open_error(path: &Path, error: DatabaseError) -> OpenError {
+pub(crate) fn open_error(path: &Path, error: DatabaseError) -> OpenError {
     let path = path.to_path_buf();
     match error {
         DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path),

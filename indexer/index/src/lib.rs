@@ -13,6 +13,8 @@ mod roots;
 mod row_code;
 mod seed;
 mod tables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use check::{Check, Fault, Sizes};
 pub use commit::{Edits, Message};

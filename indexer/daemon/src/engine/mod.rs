@@ -21,6 +21,8 @@ mod round;
 mod seed;
 mod seeding;
 mod shared;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod status;
 mod sweep;
 mod sweeping;
@@ -31,6 +33,7 @@ mod writing;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -136,24 +139,39 @@ pub(crate) fn scan(
 fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<Shared>, EngineError> {
     let path = state.index_path();
     let index = Index::create(&path, Settings { cache: config.cache_bytes, repair: config.repair })?;
-    let left_out = state.inodes();
-    let ground = Ground::real();
+    scan::raise_descriptor_limit();
+    let pending = Arc::new(watch::Pending::default());
+    let mut shared = share(Ground::real(), index, pending, config, state.path.clone(), state.inodes())?;
+    shared.one_pass = one_pass;
+    let shared = Arc::new(shared);
+    shared.arms.set_shared(&shared);
+    Ok(shared)
+}
+
+/// What an engine on `index` shares, before anything is watched or looked at.
+fn share(
+    ground: Ground,
+    index: Index,
+    pending: Arc<watch::Pending>,
+    config: &EngineConfig,
+    state_dir: PathBuf,
+    left_out: Vec<(u64, u64)>,
+) -> Result<Shared, EngineError> {
     let volumes = Volumes::new(Arc::clone(&ground.disk), index.read()?.volumes()?);
     let durable = tokio::sync::watch::Sender::new(index.read()?.seq()?.0);
-    let pending = Arc::new(watch::Pending::default());
+    let file = Shared::index_file(index.path());
     let share = tiering::Share::new(config.watches);
-    let index_file = Shared::index_file(&path);
-    let arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), index_file, share);
-    scan::raise_descriptor_limit();
-    let shared = Arc::new(Shared {
+    let mut arms = Arms::new(Arc::clone(&pending), config.backend, left_out.clone(), file, share);
+    arms.watch.clone_from(&ground.watch);
+    Ok(Shared {
         ground,
         index,
         pending,
         arms,
         volumes,
-        state_dir: state.path.clone(),
+        state_dir,
         left_out,
-        one_pass,
+        one_pass: false,
         started: Instant::now(),
         durable,
         stop: AtomicBool::new(false),
@@ -164,9 +182,7 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
         changed: Condvar::new(),
         requests: Mutex::new(VecDeque::new()),
         room: Condvar::new(),
-    });
-    shared.arms.set_shared(&shared);
-    Ok(shared)
+    })
 }
 
 impl Engine {

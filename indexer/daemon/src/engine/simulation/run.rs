@@ -1,0 +1,395 @@
+//! One simulated life of an index, from a seed: programs work on the disk, the queue tells of it in its manner,
+//! the daemon follows, sweeps, is killed, loses its power; at quiet moments all of it must agree.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use consumer::Replica;
+use index::testing::Store;
+use index::{Repair, Retention, Settings};
+use record::{EntryId, How, Record, Seq};
+use watch::Pending;
+
+use super::super::config::{Backend, EngineConfig, RootConfig};
+use super::super::core::Core;
+use super::super::error::EngineError;
+use super::super::ground::{Clock as _, Ground};
+use super::super::shared::Shared;
+use super::model::{Key, Making, Model};
+use super::oracle;
+use super::queue::{Manners, Queue};
+use super::rng::Rng;
+use super::world::{POINT, World};
+
+/// What came of a life.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Report {
+    pub(super) checks: u64,
+    pub(super) records: u64,
+    pub(super) power_losses: u64,
+    pub(super) overflows: u64,
+}
+
+struct Simulation {
+    rng: Rng,
+    world: Arc<World>,
+    store: Store,
+    settings: Settings,
+    config: EngineConfig,
+    capacity: usize,
+    state_dir: tempfile::TempDir,
+    daemon: Option<(Core, Arc<Shared>)>,
+    /// What a follower of the journal has read.
+    journal: Vec<Record>,
+    /// What it knows, since it began.
+    replica: Option<Replica>,
+    busy: u64,
+    report: Report,
+}
+
+/// Why a call of the engine did not end well.
+struct PowerLoss;
+
+type Done<T> = Result<T, PowerLoss>;
+
+/// Lives one life. Panics where a promise is broken. `log`: what the disk did is kept, and printed then.
+pub(super) fn live(seed: u64, log: bool) -> Report {
+    let mut simulation = Simulation::new(seed, log);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
+    if let Err(panic) = result {
+        let lines = simulation.world.lock().model.log.take().unwrap_or_default();
+        for line in lines {
+            eprintln!("{line}");
+        }
+        std::panic::resume_unwind(panic);
+    }
+    simulation.report
+}
+
+impl Simulation {
+    fn new(seed: u64, log: bool) -> Simulation {
+        let mut rng = Rng::new(seed);
+        let how = rng.pick(&[How::Fanotify, How::Inotify]);
+        let making = Making {
+            tick: rng.pick(&[1, 4_000_000, 10_000_000]),
+            births: rng.chance(95),
+            numbers: rng.pick(&[4, 8, 16, 40]),
+            scattered: rng.chance(30),
+            counts_subdirectories: rng.chance(70),
+        };
+        let manners = Manners {
+            how,
+            merges: rng.chance(70),
+            resolves: rng.chance(30),
+            shuffles: rng.chance(30),
+            doubles: rng.pick(&[0, 0, 10, 50]),
+            capacity: rng.pick(&[8, 64, 4096, 4096]),
+        };
+        let mut model = Model::new(making, Queue::new(manners));
+        let names: &[&str] = rng.pick(&[&[""][..], &["/a"], &["/a", "/b"]]);
+        for name in names.iter().filter(|name| !name.is_empty()) {
+            let key = model.mkdir_at(model.top, &name.as_bytes()[1..], &mut rng).unwrap();
+            model.fixed.insert(key);
+        }
+        model.log = log.then(Vec::new);
+        let roots = names
+            .iter()
+            .map(|name| RootConfig { path: [POINT, name.as_bytes()].concat(), ..RootConfig::default() })
+            .collect();
+        let repair = rng.pick(&[Repair::Quick, Repair::Walk]);
+        let config = EngineConfig {
+            roots,
+            backend: Backend::Auto,
+            threads: 1,
+            cache_bytes: 1 << 20,
+            batch: rng.pick(&[1, 3, 20, 4096]),
+            seed_buffer: 1 << 16,
+            retention: Retention { age: Duration::from_secs(1 << 40), bytes: u64::MAX },
+            quiet: Duration::from_secs(2),
+            repair,
+            progress: Arc::new(|_, _| {}),
+        };
+        let world = World::new(model, Rng::new(rng.bits()));
+        Simulation {
+            world: Arc::new(world),
+            store: Store::default(),
+            settings: Settings { cache: 1 << 20, repair },
+            config,
+            capacity: rng.pick(&[4, 30, 1000]),
+            state_dir: tempfile::tempdir().unwrap(),
+            daemon: None,
+            journal: Vec::new(),
+            replica: None,
+            busy: rng.pick(&[0, 5, 20, 50]),
+            report: Report::default(),
+            rng,
+        }
+    }
+
+    fn run(&mut self) {
+        let work = self.rng.below(40);
+        self.world.lock().work(work);
+        self.restart();
+        for _ in 0..self.rng.below(6) + 1 {
+            self.chapter();
+            self.checkpoint();
+        }
+        let model = &self.world.lock().model;
+        self.report.overflows = model.queue.overflows;
+        self.report.records = self.journal.len() as u64;
+    }
+
+    fn note(&self, line: &str) {
+        self.world.lock().model.note(|_| format!("-- {line}"));
+    }
+
+    /// Calls the engine; `None` when the power went.
+    fn call<T>(&mut self, what: &str, call: impl FnOnce(&mut Core) -> Result<T, EngineError>) -> Done<T> {
+        self.note(what);
+        let (core, _) = self.daemon.as_mut().unwrap();
+        match call(core) {
+            Ok(value) => {
+                self.read_journal();
+                Ok(value)
+            }
+            Err(_) if self.store.is_off() => Err(PowerLoss),
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+
+    /// Starts a daemon on what is stored, until it is live. Again, if the power goes meanwhile.
+    fn restart(&mut self) {
+        loop {
+            self.note("start");
+            match self.start() {
+                Ok(()) => return,
+                Err(PowerLoss) => self.power_back(),
+            }
+        }
+    }
+
+    fn start(&mut self) -> Done<()> {
+        self.daemon = None;
+        self.world.lock().model.queue.close();
+        let index = match self.store.index(self.settings) {
+            Ok(index) => index,
+            Err(_) if self.store.is_off() => return Err(PowerLoss),
+            Err(error) => panic!("open: {error}"),
+        };
+        let pending = Arc::new(Pending::new(self.capacity));
+        {
+            let mut state = self.world.lock();
+            state.pending = Some(Arc::clone(&pending));
+            state.busy = self.busy;
+        }
+        let ground =
+            Ground { disk: self.world.clone(), clock: self.world.clone(), watch: Some(self.world.clone()) };
+        let path = self.state_dir.path().to_owned();
+        let shared = match super::super::share(ground, index, pending, &self.config, path, Vec::new()) {
+            Ok(shared) => Arc::new(shared),
+            Err(_) if self.store.is_off() => return Err(PowerLoss),
+            Err(error) => panic!("share: {error}"),
+        };
+        let core = Core::new(Arc::clone(&shared), self.config.clone());
+        self.daemon = Some((core, shared));
+        self.check_journal();
+        self.call("boot", Core::boot)?;
+        if self.replica.is_none() {
+            let (_, shared) = self.daemon.as_ref().unwrap();
+            let reader = shared.index.read().unwrap();
+            self.replica = Some(oracle::replica(&reader));
+        }
+        Ok(())
+    }
+
+    /// The power is back; what was not synced is lost in part.
+    fn power_back(&mut self) {
+        self.note("power back");
+        self.daemon = None;
+        self.report.power_losses += 1;
+        let rng = &mut self.rng;
+        self.store = self.store.after_power_loss(&mut |below| rng.below(below));
+    }
+
+    /// R7: what a follower has read is in the journal, at its number, and no number is missing or given twice.
+    fn check_journal(&mut self) {
+        let (_, shared) = self.daemon.as_ref().unwrap();
+        let journal = oracle::records(&shared.index, Seq(0));
+        for (nth, record) in journal.iter().enumerate() {
+            assert_eq!(record.seq.0, nth as u64 + 1, "R7: seqs are gapless");
+        }
+        assert!(journal.len() >= self.journal.len(), "R7: records are lost");
+        for (then, now) in self.journal.iter().zip(&journal) {
+            assert_eq!(then, now, "R7: a record that was read is another now");
+        }
+        assert_eq!(shared.index.read().unwrap().seq().unwrap().0, journal.len() as u64);
+        let faults = oracle::faults(&shared.index.read().unwrap());
+        // A first scan of a tree that moves leaves totals to be added up at the next start.
+        assert!(faults.is_empty() || self.replica.is_none(), "R7: after a start: {faults:#?}");
+        self.take(journal[self.journal.len()..].to_vec());
+    }
+
+    fn read_journal(&mut self) {
+        let (_, shared) = self.daemon.as_ref().unwrap();
+        let last = Seq(self.journal.len() as u64);
+        let new = oracle::records(&shared.index, last);
+        self.take(new);
+    }
+
+    fn take(&mut self, new: Vec<Record>) {
+        for record in new {
+            assert_eq!(record.seq.0, self.journal.len() as u64 + 1, "seqs are gapless");
+            if let Some(replica) = &mut self.replica {
+                replica.apply(&record);
+            }
+            self.journal.push(record);
+        }
+    }
+
+    /// A while in which anything may happen.
+    fn chapter(&mut self) {
+        self.world.lock().busy = self.busy;
+        for _ in 0..self.rng.below(25) {
+            if self.action().is_err() {
+                self.power_back();
+                self.restart();
+            }
+        }
+    }
+
+    fn action(&mut self) -> Done<()> {
+        match self.rng.below(100) {
+            0..35 => {
+                let count = self.rng.below(12);
+                self.world.lock().work(count);
+            }
+            35..50 => {
+                let count = self.rng.index(8);
+                self.world.lock().deliver(count);
+            }
+            50..78 => {
+                let now = self.world.instant();
+                self.call("step", |core| {
+                    core.due_writing(now, false);
+                    core.step()
+                })?;
+            }
+            78..82 => self.settle()?,
+            82..85 => self.world.lock().model.queue.overflow(),
+            85..87 => {
+                let mut state = self.world.lock();
+                let state = &mut *state;
+                state.model.queue.lose(&mut state.rng);
+            }
+            87..89 => self.sweep()?,
+            89..91 => {
+                let by = i128::from(self.rng.below(40_000_000_000));
+                let mut state = self.world.lock();
+                state.model.now += by - 20_000_000_000;
+                state.model.note(|model| format!("clock steps to {}", model.now));
+            }
+            91..93 => self.world.rest(Duration::from_secs(3)),
+            93..95 => {
+                self.note("kill");
+                let count = self.rng.below(20);
+                self.daemon = None;
+                let mut state = self.world.lock();
+                state.model.queue.close();
+                state.work(count);
+                drop(state);
+                self.start()?;
+            }
+            _ => {
+                let after = 1 + self.rng.below(60);
+                self.note("the power will go");
+                self.store.lose_power(after);
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Done<()> {
+        self.call("settle", |core| core.settle(Instant::now() + Duration::from_secs(60)).map(drop))
+    }
+
+    fn sweep(&mut self) -> Done<()> {
+        self.call("sweep", |core| {
+            core.sweep_trees(None, "simulated")?;
+            core.work_off(None)
+        })
+    }
+
+    /// Everything is quiet: the promises hold.
+    fn checkpoint(&mut self) {
+        self.note("checkpoint");
+        self.world.lock().busy = 0;
+        while self.quieten().is_err() {
+            self.power_back();
+            self.restart();
+            self.world.lock().busy = 0;
+        }
+        self.report.checks += 1;
+        self.check_exact("R1, after settle");
+        let reader = self.reader();
+        let faults = oracle::replica_differences(self.replica.as_ref().unwrap(), &reader);
+        assert!(faults.is_empty(), "R5: {faults:#?}");
+        assert!(reader.all_detached().unwrap().is_empty(), "something waits after settle");
+        let (core, shared) = self.daemon.as_ref().unwrap();
+        assert!(
+            core.held.is_empty() && core.todo.is_empty() && shared.pending.is_empty(),
+            "R9: work is left"
+        );
+        if self.rng.chance(40) {
+            self.check_idle();
+        }
+    }
+
+    fn quieten(&mut self) -> Done<()> {
+        if std::mem::take(&mut self.world.lock().model.queue.lied) {
+            self.sweep()?;
+        }
+        self.settle()
+    }
+
+    fn reader(&self) -> index::Reader {
+        self.daemon.as_ref().unwrap().1.index.read().unwrap()
+    }
+
+    fn check_exact(&self, what: &str) {
+        let (core, _) = self.daemon.as_ref().unwrap();
+        let state = self.world.lock();
+        let tops: Vec<(Key, EntryId)> = core
+            .trees
+            .iter()
+            .map(|tree| {
+                let below = tree.row.path.strip_prefix(POINT).unwrap();
+                let name = below.strip_prefix(b"/").unwrap_or_default();
+                let key = if name.is_empty() { state.model.top } else { state.model.child(0, name).unwrap() };
+                (key, tree.row.top)
+            })
+            .collect();
+        let found = oracle::differences(&state.model, &tops, &self.reader());
+        assert!(found.is_empty(), "{what}: {found:#?}");
+    }
+
+    /// R2: looking again at everything writes nothing.
+    fn check_idle(&mut self) {
+        // A sweep completes what was left unfinished by its writer: once.
+        self.world.rest(Duration::from_secs(10));
+        for _ in 0..2 {
+            if self.sweep().is_err() || self.settle().is_err() {
+                self.power_back();
+                self.restart();
+                self.world.lock().busy = 0;
+            }
+        }
+        let before = oracle::whole(&self.reader());
+        if self.sweep().is_ok() && self.settle().is_ok() {
+            assert_eq!(before, oracle::whole(&self.reader()), "R2: looking again writes nothing");
+            self.check_exact("R1, after a sweep");
+        } else {
+            self.power_back();
+            self.restart();
+        }
+    }
+}

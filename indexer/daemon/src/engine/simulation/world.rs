@@ -1,0 +1,343 @@
+//! The simulated disk as the engine sees it: descriptors, looks and listings, a clock and a watch. Between any two
+//! of its answers other programs work. Knows no index.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use record::{EntryId, How, Kind, Time};
+use rustix::fs::{MemfdFlags, memfd_create};
+use scan::{Disk, EachName, Errno, ListBuffer, Look, Mount, Seen, VolumeIdentity};
+use watch::{Handle, Pending};
+
+use super::super::ground::{Clock, Watch};
+use super::model::{Key, Model};
+use super::rng::Rng;
+
+/// Where the disk is mounted.
+pub(super) const POINT: &[u8] = b"/simulated";
+
+const MOUNT: u64 = 40;
+const DEVICE: u64 = 0x800;
+
+/// A disk under a lock. The engine works on one thread at a time, so what happens follows from the seed alone.
+pub(super) struct World(Mutex<State>);
+
+pub(super) struct State {
+    pub(super) model: Model,
+    pub(super) rng: Rng,
+    /// Percent of calls before which another program does something.
+    pub(super) busy: u64,
+    pub(super) mounted: bool,
+    pub(super) pending: Option<Arc<Pending>>,
+    /// Descriptors given out: their number, the name of the file that stands for them, what they have open.
+    descriptors: BTreeMap<i32, (u64, Key)>,
+    next: u64,
+    start: Instant,
+    elapsed: Duration,
+}
+
+impl World {
+    pub(super) fn new(model: Model, rng: Rng) -> World {
+        World(Mutex::new(State {
+            model,
+            rng,
+            busy: 0,
+            mounted: true,
+            pending: None,
+            descriptors: BTreeMap::new(),
+            next: 0,
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+        }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call of the engine: time passes, and others may be first.
+    fn call(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        let state_ref = &mut *state;
+        state_ref.model.now += 1 + i128::from(state_ref.rng.below(20_000));
+        if state_ref.rng.chance(state_ref.busy) {
+            state_ref.work(1);
+            if state_ref.rng.chance(30) {
+                state_ref.deliver(3);
+            }
+        }
+        state
+    }
+}
+
+impl State {
+    /// Programs do `count` things.
+    pub(super) fn work(&mut self, count: u64) {
+        self.forget_closed();
+        for _ in 0..count {
+            self.model.disturb(&mut self.rng);
+        }
+    }
+
+    /// The reader thread takes up to `count` events.
+    pub(super) fn deliver(&mut self, count: usize) {
+        let model = &mut self.model;
+        let named: Vec<bool> = (0..model.objects.len()).map(|key| model.is_named(key)).collect();
+        let hints = model.queue.read(count, &mut self.rng, |key| named[key]);
+        if let Some(pending) = &self.pending {
+            pending.add_all(hints);
+        }
+    }
+
+    /// Finds out which descriptors were closed: the inode behind an open one keeps its number.
+    fn forget_closed(&mut self) {
+        self.descriptors.retain(|fd, (file, _)| {
+            std::fs::read_link(format!("/proc/self/fd/{fd}"))
+                .is_ok_and(|to| to.to_string_lossy() == format!("/memfd:simulated-{file} (deleted)"))
+        });
+        self.model.held = self.descriptors.values().map(|(_, key)| *key).collect();
+    }
+
+    fn key(&self, fd: BorrowedFd<'_>) -> Key {
+        self.descriptors[&fd.as_raw_fd()].1
+    }
+
+    fn hand_out(&mut self, key: Key) -> OwnedFd {
+        self.next += 1;
+        let name = CString::new(format!("simulated-{}", self.next)).unwrap();
+        let fd = memfd_create(&*name, MemfdFlags::CLOEXEC).unwrap();
+        self.descriptors.insert(fd.as_raw_fd(), (self.next, key));
+        self.model.held.insert(key);
+        fd
+    }
+
+    fn seen(&self, key: Key) -> Seen {
+        Seen {
+            inode: self.model.get(key).number,
+            stat: self.model.stat(key),
+            device: DEVICE,
+            mount: MOUNT,
+            mount_root: key == self.model.top,
+            through: false,
+        }
+    }
+
+    /// The object called `name` in `dir`.
+    fn step(&self, dir: Key, name: &[u8]) -> Result<Key, Errno> {
+        if self.model.bad.contains(&dir) {
+            return Err(Errno::IO);
+        }
+        if !self.model.is_directory(dir) {
+            return Err(Errno::NOTDIR);
+        }
+        if self.model.get(dir).mode & 0o100 == 0 {
+            return Err(Errno::ACCESS);
+        }
+        self.model.child(dir, name).ok_or(Errno::NOENT)
+    }
+
+    fn open(&mut self, key: Key) -> Result<OwnedFd, Errno> {
+        match self.model.get(key) {
+            _ if self.model.bad.contains(&key) => Err(Errno::IO),
+            object if object.kind == Kind::Symlink => Err(Errno::LOOP),
+            object if object.kind != Kind::Directory => Err(Errno::NOTDIR),
+            object if object.mode & 0o400 == 0 => Err(Errno::ACCESS),
+            _ => Ok(self.hand_out(key)),
+        }
+    }
+
+    fn walk(&self, from: Key, components: &[&[u8]]) -> Result<Key, Errno> {
+        components.iter().try_fold(from, |at, name| self.step(at, name))
+    }
+
+    /// The path of a directory from the point, `None` when it has ended.
+    fn relative(&self, key: Key) -> Option<Vec<u8>> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut at = key;
+        while at != self.model.top {
+            let parent = self.model.get(at).parent?;
+            let (name, _) = self.model.get(parent).children.iter().find(|(_, child)| **child == at)?;
+            names.push(name);
+            at = parent;
+        }
+        names.reverse();
+        Some(names.join(&b'/'))
+    }
+}
+
+impl Disk for World {
+    fn open_root(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let mut state = self.call();
+        let below = path.strip_prefix(POINT).filter(|_| state.mounted).ok_or(Errno::NOENT)?;
+        let components: Vec<&[u8]> =
+            below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+        let key = state.walk(state.model.top, &components)?;
+        state.open(key)
+    }
+
+    fn open_dir(&self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+        self.open_below(parent, &[name])
+    }
+
+    fn open_below(&self, root: BorrowedFd<'_>, components: &[&[u8]]) -> Result<OwnedFd, Errno> {
+        let mut state = self.call();
+        let key = state.walk(state.key(root), components)?;
+        state.open(key)
+    }
+
+    fn open_path(&self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let mut state = self.call();
+        let key = state.step(state.key(parent), name)?;
+        Ok(state.hand_out(key))
+    }
+
+    fn look(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Look {
+        let state = self.call();
+        match state.step(state.key(dir), name) {
+            Ok(key) if state.model.bad.contains(&key) => Look::Failed(Errno::IO),
+            Ok(key) => Look::Present(state.seen(key)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Look::Absent,
+            Err(error) => Look::Failed(error),
+        }
+    }
+
+    fn look_self(&self, fd: BorrowedFd<'_>) -> Result<Seen, Errno> {
+        let state = self.call();
+        let key = state.key(fd);
+        if state.model.bad.contains(&key) { Err(Errno::IO) } else { Ok(state.seen(key)) }
+    }
+
+    fn device_at(&self, _: &[u8]) -> Option<u64> {
+        Some(DEVICE)
+    }
+
+    fn list(&self, dir: BorrowedFd<'_>, _: &mut ListBuffer, each: &mut EachName<'_>) -> Result<bool, Errno> {
+        let (key, mut names) = {
+            let mut state = self.call();
+            let key = state.key(dir);
+            if !state.model.is_named(key) {
+                return Err(Errno::NOENT);
+            }
+            let mut names: Vec<Vec<u8>> = state.model.get(key).children.keys().cloned().collect();
+            for at in (1..names.len()).rev() {
+                names.swap(at, state.rng.index(at + 1));
+            }
+            (key, names)
+        };
+        let mut given: Vec<Vec<u8>> = Vec::new();
+        while let Some(name) = names.pop() {
+            {
+                let mut state = self.call();
+                if state.model.bad.contains(&key) {
+                    return Err(Errno::IO);
+                }
+                let there = state.model.child(key, &name).is_some();
+                // What goes or comes during a listing may be in it or not.
+                if !there && state.rng.chance(50) {
+                    continue;
+                }
+                let now: Vec<Vec<u8>> = match state.model.is_named(key) {
+                    true => state.model.get(key).children.keys().cloned().collect(),
+                    false => Vec::new(),
+                };
+                let new =
+                    now.into_iter().find(|new| !names.contains(new) && !given.contains(new) && *new != name);
+                if let Some(new) = new.filter(|_| state.rng.chance(20)) {
+                    names.push(new);
+                }
+            }
+            let text = CString::new(name.clone()).unwrap();
+            given.push(name);
+            if each(&text, None) == ControlFlow::Break(()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn look_listed(&self, dir: BorrowedFd<'_>, name: &CStr) -> Look {
+        self.look(dir, name.to_bytes())
+    }
+
+    fn path_of(&self, fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+        let state = self.call();
+        let below = state.relative(state.key(fd)).ok_or(Errno::NOENT)?;
+        Ok(if below.is_empty() { POINT.to_vec() } else { [POINT, b"/", &below].concat() })
+    }
+
+    fn mounts(&self) -> io::Result<Vec<Mount>> {
+        let mounted = self.call().mounted;
+        Ok(Vec::from_iter(mounted.then(|| Mount {
+            id: MOUNT,
+            parent: 1,
+            device: DEVICE,
+            root: b"/".to_vec(),
+            point: POINT.to_vec(),
+            fs_type: "ext4".to_owned(),
+            source: b"/dev/simulated".to_vec(),
+        })))
+    }
+
+    fn identify(&self, _: BorrowedFd<'_>, _: u64, _: &[Mount]) -> Result<VolumeIdentity, Errno> {
+        let state = self.call();
+        Ok(VolumeIdentity {
+            fs_type: "ext4".to_owned(),
+            uuid: Some([7; 16]),
+            fsid: 1,
+            subvolume: 0,
+            source: b"/dev/simulated".to_vec(),
+            root_inode: 2,
+            root_created: Some(Time(state.model.get(state.model.top).birth)),
+        })
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Time {
+        let mut state = self.lock();
+        state.model.now += 1;
+        // As the kernel's own clock does: to the nanosecond, whatever the tick that stamps inodes.
+        Time(state.model.now)
+    }
+
+    fn instant(&self) -> Instant {
+        let mut state = self.lock();
+        state.elapsed += Duration::from_micros(10);
+        state.start + state.elapsed
+    }
+
+    fn rest(&self, time: Duration) {
+        let mut state = self.lock();
+        state.elapsed += time;
+        state.model.now += i128::try_from(time.as_nanos()).unwrap();
+    }
+}
+
+impl Watch for World {
+    fn how(&self) -> How {
+        self.lock().model.queue.manners.how
+    }
+
+    fn arm(&self, dir: EntryId, fd: BorrowedFd<'_>) {
+        let mut state = self.call();
+        let key = state.key(fd);
+        if state.model.is_named(key) {
+            state.model.queue.arm(key, dir);
+        }
+    }
+
+    fn barrier(&self) {
+        self.call().deliver(usize::MAX);
+    }
+
+    fn open(&self, handle: &Handle) -> Result<OwnedFd, Errno> {
+        let mut state = self.call();
+        let key = Key::from_ne_bytes(handle.bytes().try_into().unwrap());
+        if state.model.is_named(key) { state.open(key) } else { Err(Errno::STALE) }
+    }
+}
