@@ -207,7 +207,7 @@ impl Arms {
         self.get(dir.volume).is_some_and(|arm| match &arm.tier {
             Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
             Tier::Inotify(tier) => tier.vouches(dir),
-            Tier::Other(_) => true,
+            Tier::Other(watch) => watch.watches(dir),
             Tier::Portable(_) | Tier::Sweep => false,
         })
     }

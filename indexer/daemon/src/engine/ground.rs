@@ -46,6 +46,9 @@ pub(crate) trait Watch: Send + Sync {
     /// Watches a directory that is about to be listed.
     fn arm(&self, dir: EntryId, fd: BorrowedFd<'_>);
 
+    /// Whether events tell of every change in this directory.
+    fn watches(&self, dir: EntryId) -> bool;
+
     /// Makes hints of every event that is queued now.
     fn barrier(&self);
 
@@ -60,12 +63,15 @@ pub(crate) struct Ground {
     pub(crate) clock: Arc<dyn Clock>,
     /// `None`: the kernel's.
     pub(crate) watch: Option<Arc<dyn Watch>>,
+    /// Sweeps are made at once where they are ordered, and not on threads of their own: what happens then
+    /// follows from a seed alone.
+    pub(crate) in_step: bool,
 }
 
 impl Ground {
     /// This machine.
     pub(crate) fn real() -> Ground {
-        Ground { disk: Arc::new(Kernel), clock: Arc::new(RealClock), watch: None }
+        Ground { disk: Arc::new(Kernel), clock: Arc::new(RealClock), watch: None, in_step: false }
     }
 
     /// Opens a directory by its handle, `mount` being any directory of its file system.

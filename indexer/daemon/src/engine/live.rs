@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use index::Message;
 use reconcile::{Held, Holds};
 use record::{How, Time, VolumeId};
+use rustc_hash::FxHashSet;
 use tracing::warn;
 use watch::Flags;
 
@@ -88,6 +89,7 @@ impl Core {
         let mut until = Instant::now();
         let mut extended = false;
         let mut tries = 0;
+        let mut repaired: FxHashSet<VolumeId> = FxHashSet::default();
         loop {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 return Err(EngineError::TimedOut(Duration::ZERO));
@@ -114,8 +116,12 @@ impl Core {
                 until = Instant::now();
                 continue;
             }
-            if let Some(volume) = self.repairs.keys().next().copied() {
+            let owed = self.repairs.keys().find(|volume| deadline.is_some() || !repaired.contains(volume));
+            if let Some(volume) = owed.copied() {
                 self.repair_now(volume)?;
+                // What is lost again meanwhile, and again, must not hold up who gives no deadline: that repair
+                // comes when it is due.
+                repaired.insert(volume);
                 continue;
             }
             if !self.astray.is_empty() && self.held.is_empty() && (deadline.is_some() || tries < MOST_TRIES) {

@@ -114,6 +114,14 @@ impl Queue {
         }
     }
 
+    pub(super) fn watches(&self, dir: EntryId) -> bool {
+        !self.overflowed
+            && match self.manners.how {
+                How::Inotify => self.watches.values().any(|watched| *watched == dir),
+                _ => self.volume == Some(dir.volume),
+            }
+    }
+
     /// What is queued is lost, and that is told.
     pub(super) fn overflow(&mut self) {
         self.overflowed = true;

@@ -92,6 +92,8 @@ impl Simulation {
             model.fixed.insert(key);
         }
         model.log = log.then(Vec::new);
+        let line = format!("{:?} {:?} roots {names:?}", model.making, model.queue.manners);
+        model.note(|_| line);
         let roots = names
             .iter()
             .map(|name| RootConfig { path: [POINT, name.as_bytes()].concat(), ..RootConfig::default() })
@@ -177,10 +179,11 @@ impl Simulation {
             Err(error) => panic!("open: {error}"),
         };
         let pending = Arc::new(Pending::new(self.capacity));
+        let left = self.rng.below(100);
         {
             let mut state = self.world.lock();
             state.pending = Some(Arc::clone(&pending));
-            state.busy = self.busy;
+            (state.busy, state.left) = (self.busy, left);
         }
         let ground =
             Ground { disk: self.world.clone(), clock: self.world.clone(), watch: Some(self.world.clone()) };
@@ -248,7 +251,11 @@ impl Simulation {
 
     /// A while in which anything may happen.
     fn chapter(&mut self) {
-        self.world.lock().busy = self.busy;
+        let left = self.rng.below(200);
+        {
+            let mut state = self.world.lock();
+            (state.busy, state.left) = (self.busy, left);
+        }
         for _ in 0..self.rng.below(25) {
             if self.action().is_err() {
                 self.power_back();
@@ -275,8 +282,12 @@ impl Simulation {
                 })?;
             }
             78..82 => self.settle()?,
-            82..85 => self.world.lock().model.queue.overflow(),
+            82..85 => {
+                self.note("overflow");
+                self.world.lock().model.queue.overflow();
+            }
             85..87 => {
+                self.note("some events are lost");
                 let mut state = self.world.lock();
                 let state = &mut *state;
                 state.model.queue.lose(&mut state.rng);
@@ -322,11 +333,11 @@ impl Simulation {
     /// Everything is quiet: the promises hold.
     fn checkpoint(&mut self) {
         self.note("checkpoint");
-        self.world.lock().busy = 0;
+        self.world.lock().left = 0;
         while self.quieten().is_err() {
             self.power_back();
             self.restart();
-            self.world.lock().busy = 0;
+            self.world.lock().left = 0;
         }
         self.report.checks += 1;
         self.check_exact("R1, after settle");
@@ -380,7 +391,7 @@ impl Simulation {
             if self.sweep().is_err() || self.settle().is_err() {
                 self.power_back();
                 self.restart();
-                self.world.lock().busy = 0;
+                self.world.lock().left = 0;
             }
         }
         let before = oracle::whole(&self.reader());

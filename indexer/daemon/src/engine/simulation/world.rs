@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) rng: Rng,
     /// Percent of calls before which another program does something.
     pub(super) busy: u64,
+    /// How often that may still happen: a disk that never rests cannot be settled.
+    pub(super) left: u64,
     pub(super) mounted: bool,
     pub(super) pending: Option<Arc<Pending>>,
     /// Descriptors given out: their number, the name of the file that stands for them, what they have open.
@@ -47,6 +49,7 @@ impl World {
             model,
             rng,
             busy: 0,
+            left: 0,
             mounted: true,
             pending: None,
             descriptors: BTreeMap::new(),
@@ -65,7 +68,8 @@ impl World {
         let mut state = self.lock();
         let state_ref = &mut *state;
         state_ref.model.now += 1 + i128::from(state_ref.rng.below(20_000));
-        if state_ref.rng.chance(state_ref.busy) {
+        if state_ref.left > 0 && state_ref.rng.chance(state_ref.busy) {
+            state_ref.left -= 1;
             state_ref.work(1);
             if state_ref.rng.chance(30) {
                 state_ref.deliver(3);
@@ -89,6 +93,11 @@ impl State {
         let model = &mut self.model;
         let named: Vec<bool> = (0..model.objects.len()).map(|key| model.is_named(key)).collect();
         let hints = model.queue.read(count, &mut self.rng, |key| named[key]);
+        for hint in &hints {
+            model.note(|_| {
+                format!("  hint {:?} {:?} handle {}", hint.what, hint.flags, hint.handle.is_some())
+            });
+        }
         if let Some(pending) = &self.pending {
             pending.add_all(hints);
         }
@@ -329,6 +338,10 @@ impl Watch for World {
         if state.model.is_named(key) {
             state.model.queue.arm(key, dir);
         }
+    }
+
+    fn watches(&self, dir: EntryId) -> bool {
+        self.lock().model.queue.watches(dir)
     }
 
     fn barrier(&self) {

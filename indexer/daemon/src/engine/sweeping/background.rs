@@ -100,7 +100,8 @@ struct Running {
     number: u64,
     order: Order,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    /// None: it was made at once.
+    thread: Option<JoinHandle<()>>,
     began: Instant,
 }
 
@@ -174,7 +175,7 @@ impl Sweeps {
         self.running = running;
         for other in cancelled {
             other.stop.store(true, Ordering::Relaxed);
-            self.cancelled.push(other.thread);
+            self.cancelled.extend(other.thread);
             order.absorb(other.order);
         }
         if self.is_busy(&order) {
@@ -224,10 +225,13 @@ impl Sweeps {
             let _ = done.send((number, result));
             shared.pending.wake();
         };
-        let thread = std::thread::Builder::new()
-            .name("sweep".to_owned())
-            .spawn(run)
-            .map_err(|error| EngineError::Failed(format!("cannot start a thread: {error}")))?;
+        let thread = if self.shared.ground.in_step {
+            run();
+            None
+        } else {
+            let thread = std::thread::Builder::new().name("sweep".to_owned()).spawn(run);
+            Some(thread.map_err(|error| EngineError::Failed(format!("cannot start a thread: {error}")))?)
+        };
         self.shared.set_view(|shown| shown.sweeps.push(view));
         self.running.push(Running { number, order, stop, thread, began: Instant::now() });
         Ok(())
@@ -240,7 +244,9 @@ impl Sweeps {
             self.shared.set_view(|shown| shown.sweeps.retain(|sweep| sweep.number != number));
             let Some(at) = self.running.iter().position(|running| running.number == number) else { continue };
             let Running { order, thread, began, .. } = self.running.swap_remove(at);
-            let _ = thread.join();
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
             let outcome = result?;
             for _ in 0..self.waiting.len() {
                 let Some(next) = self.waiting.pop_front() else { break };
@@ -279,7 +285,7 @@ impl Sweeps {
         self.running = kept;
         for running in ended {
             running.stop.store(true, Ordering::Relaxed);
-            self.cancelled.push(running.thread);
+            self.cancelled.extend(running.thread);
         }
     }
 
@@ -289,7 +295,7 @@ impl Sweeps {
         for running in &self.running {
             running.stop.store(true, Ordering::Relaxed);
         }
-        for thread in self.running.drain(..).map(|running| running.thread).chain(self.cancelled.drain(..)) {
+        for thread in self.running.drain(..).filter_map(|running| running.thread).chain(self.cancelled.drain(..)) {
             let _ = thread.join();
         }
         self.askers.clear();
