@@ -100,6 +100,11 @@ impl Reader {
         for id in order {
             self.check_total(id, &directories[&id].1, &mut check)?;
         }
+        self.each_total(|id| {
+            if !directories.contains_key(&id) {
+                check.add(id, "it has totals and is no directory");
+            }
+        })?;
         Ok(check)
     }
 
@@ -238,6 +243,13 @@ impl Index {
         let tops: Vec<EntryId> = reader.roots()?.iter().map(|root| root.top).collect();
         let mut directories = reader.own_totals(&tops)?;
         add_up(&mut directories, |_| {});
+        // The walk added up a directory that ended under it; its number may be another's by now.
+        let mut strays = Vec::new();
+        reader.each_total(|id| {
+            if !directories.contains_key(&id) {
+                strays.push(id);
+            }
+        })?;
         drop(reader);
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = self.begin_write()?;
@@ -247,6 +259,9 @@ impl Index {
                 let mut bytes = Vec::new();
                 put_totals(&mut bytes, totals);
                 table.insert(key(*id), &bytes[..])?;
+            }
+            for id in strays {
+                table.remove(key(id))?;
             }
             transaction.open_table(META)?.insert(META_TORN, 0)?;
         }

@@ -150,6 +150,14 @@ impl Reader {
         Ok(())
     }
 
+    /// Calls `each` with every entry that has totals.
+    pub(crate) fn each_total(&self, mut each: impl FnMut(EntryId)) -> Result<(), IndexError> {
+        for item in self.totals.iter()? {
+            each(id(item?.0.value()));
+        }
+        Ok(())
+    }
+
     /// The configured trees.
     ///
     /// # Errors

@@ -102,7 +102,8 @@ impl<S: Stored> Batch<'_, S> {
             if !self.is_directory_after(id)? {
                 continue;
             }
-            let old = self.stored.totals(id)?;
+            // Totals stored under the number of what was no directory are another's, long gone.
+            let old = if self.was_directory(id)? { self.stored.totals(id)? } else { None };
             let new = delta.apply(&old.unwrap_or_default());
             if old != Some(new) {
                 plan.totals.push((id, Some(new)));
@@ -222,6 +223,13 @@ impl<S: Stored> Batch<'_, S> {
             }
         }
         Ok(dirs)
+    }
+
+    fn was_directory(&self, id: EntryId) -> Result<bool, S::Error> {
+        Ok(match self.touched.get(&id) {
+            Some(touched) => touched.before.as_ref().is_some_and(|node| node.row.stat.is_directory()),
+            None => self.stored.row(id)?.is_some_and(|row| row.stat.is_directory()),
+        })
     }
 
     fn is_directory_after(&mut self, id: EntryId) -> Result<bool, S::Error> {

@@ -15,6 +15,7 @@ use super::super::core::Core;
 use super::super::error::EngineError;
 use super::super::ground::{Clock as _, Ground};
 use super::super::shared::Shared;
+use super::super::sweeping::background::Why;
 use super::model::{Key, Making, Model};
 use super::oracle;
 use super::queue::{Manners, Queue};
@@ -108,6 +109,7 @@ impl Simulation {
             seed_buffer: 1 << 16,
             retention: Retention { age: Duration::from_secs(1 << 40), bytes: u64::MAX },
             quiet: Duration::from_secs(2),
+            audit: Duration::ZERO,
             repair,
             progress: Arc::new(|_, _| {}),
         };
@@ -117,7 +119,8 @@ impl Simulation {
             store: Store::default(),
             settings: Settings { cache: 1 << 20, repair },
             config,
-            capacity: rng.pick(&[4, 30, 1000]),
+            // A sweep in step cannot wait for room: half of it must hold all differences there can be.
+            capacity: rng.pick(&[600, 2000, 262_144]),
             state_dir: tempfile::tempdir().unwrap(),
             daemon: None,
             journal: Vec::new(),
@@ -186,7 +189,7 @@ impl Simulation {
             (state.busy, state.left) = (self.busy, left);
         }
         let ground =
-            Ground { disk: self.world.clone(), clock: self.world.clone(), watch: Some(self.world.clone()) };
+            Ground { disk: self.world.clone(), clock: self.world.clone(), watch: Some(self.world.clone()), in_step: true };
         let path = self.state_dir.path().to_owned();
         let shared = match super::super::share(ground, index, pending, &self.config, path, Vec::new()) {
             Ok(shared) => Arc::new(shared),
@@ -325,7 +328,9 @@ impl Simulation {
 
     fn sweep(&mut self) -> Done<()> {
         self.call("sweep", |core| {
-            core.sweep_trees(None, "simulated")?;
+            for at in 0..core.trees.len() {
+                core.sweep_tree(at, Why::Asked)?;
+            }
             core.work_off(None)
         })
     }
