@@ -110,6 +110,7 @@ impl Simulation {
             retention: Retention { age: Duration::from_secs(1 << 40), bytes: u64::MAX },
             quiet: Duration::from_secs(2),
             audit: Duration::ZERO,
+            watches: None,
             repair,
             progress: Arc::new(|_, _| {}),
         };
