@@ -23,7 +23,7 @@ pub use file::{FORMAT, Index, Repair, Settings};
 pub use journal::{Retention, Since};
 pub use reader::{Child, Reader};
 pub use roots::{Blind, RootRow, VolumeRow};
-pub use seed::{Seed, SeedRoot, SeedWorker};
+pub use seed::{Begun, Listing, Seed, SeedKey, SeedKeyRoot, SeedRoot, SeedWorker, Unlisted, Waiting, sum_of};
 
 /// Decoders on bytes from outside, for fuzzing.
 #[doc(hidden)]

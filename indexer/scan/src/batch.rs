@@ -42,8 +42,8 @@ impl<D> Batch<D> {
     }
 
     /// Opens the child called `name`: by its parent's descriptor, else by a path from the nearest directory
-    /// above that is open, which is `top` at the latest.
-    pub(crate) fn open(&self, disk: &dyn Disk, name: &CStr, top: &HeldFd) -> Result<OwnedFd, Errno> {
+    /// above that is open, which is the top of the walk at the latest.
+    pub(crate) fn open(&self, disk: &dyn Disk, name: &CStr) -> Result<OwnedFd, Errno> {
         if let Some(target) = &self.target {
             return disk.open_root(target);
         }
@@ -53,7 +53,7 @@ impl<D> Batch<D> {
         let mut components = vec![name.to_bytes()];
         let mut at = &*self.dir;
         loop {
-            if let Some(fd) = at.fd.upgrade() {
+            if let Some(fd) = at.fd() {
                 components.reverse();
                 return disk.open_below(fd.as_fd(), &components);
             }
@@ -65,8 +65,8 @@ impl<D> Batch<D> {
             components.push(at.name());
             at = parent;
         }
-        components.reverse();
-        disk.open_below(top.as_fd(), &components)
+        // The top holds its descriptor as long as it lives.
+        Err(Errno::BADF)
     }
 }
 

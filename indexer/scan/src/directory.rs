@@ -26,7 +26,9 @@ pub struct Directory<D> {
     root_length: usize,
     /// Where it really is, if it was entered through a link.
     pub(crate) target: Option<Box<[u8]>>,
-    pub(crate) fd: Weak<HeldFd>,
+    fd: Weak<HeldFd>,
+    /// The top of a walk stays open: what is below it is opened from it when no other descriptor is left.
+    held: Option<Arc<HeldFd>>,
     /// Its own listing and the directories in it that are not done.
     pub(crate) pending: AtomicU64,
 }
@@ -38,7 +40,7 @@ impl<D: Default> Directory<D> {
         standing: (u64, u64),
         path: Vec<u8>,
         root: usize,
-        fd: Weak<HeldFd>,
+        fd: Option<Arc<HeldFd>>,
     ) -> Directory<D> {
         Directory {
             id,
@@ -50,7 +52,8 @@ impl<D: Default> Directory<D> {
             name: path.into(),
             root_length: root,
             target: None,
-            fd,
+            fd: Weak::new(),
+            held: fd,
             pending: AtomicU64::new(1),
         }
     }
@@ -74,6 +77,7 @@ impl<D: Default> Directory<D> {
             root_length: 0,
             target,
             fd,
+            held: None,
             pending: AtomicU64::new(1),
         }
     }
@@ -84,6 +88,11 @@ impl<D> Directory<D> {
     #[must_use]
     pub fn parent(&self) -> Option<&Directory<D>> {
         self.parent.as_deref()
+    }
+
+    /// Its descriptor, while it is open.
+    pub(crate) fn fd(&self) -> Option<Arc<HeldFd>> {
+        self.held.clone().or_else(|| self.fd.upgrade())
     }
 
     pub(crate) fn parent_arc(&self) -> Option<Arc<Directory<D>>> {
@@ -231,7 +240,7 @@ mod tests {
     #[test]
     fn a_chain_of_a_hundred_thousand_drops_on_a_small_stack() {
         let id = EntryId::new(VolumeId(1), 1);
-        let top = Directory::<()>::top(id, 0, (1, 1), b"/top".to_vec(), 4, Weak::new());
+        let top = Directory::<()>::top(id, 0, (1, 1), b"/top".to_vec(), 4, None);
         let mut last = Arc::new(top);
         for _ in 0..100_000 {
             last = Arc::new(Directory::child(last, b"d", id, (1, 1), None, Weak::new()));
@@ -251,7 +260,7 @@ mod tests {
             ("/r", "/r/a/b", "a/b/d", "/r/a/b/d"),
             ("/", "/a", "a/d", "/a/d"),
         ] {
-            let dir = Directory::<()>::top(id, 0, (1, 1), top.into(), root.len(), Weak::new());
+            let dir = Directory::<()>::top(id, 0, (1, 1), top.into(), root.len(), None);
             let child = Directory::child(Arc::new(dir), b"d", id, (1, 1), None, Weak::new());
             assert_eq!(child.path(), absolute.as_bytes());
             assert_eq!(child.relative_path(), relative.as_bytes());

@@ -49,6 +49,16 @@ impl Start {
     }
 }
 
+/// A directory that was listed before, and directories in it that were not.
+pub struct Rest {
+    /// Its entry.
+    pub id: EntryId,
+    /// Its path from the root.
+    pub components: Vec<Name>,
+    /// Names in it of directories to walk, and what they were seen to be.
+    pub children: Vec<(Name, EntryId)>,
+}
+
 /// Why a walk did not go to its end. What fails inside the tree is told to the visitor instead.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {

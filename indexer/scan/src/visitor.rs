@@ -84,6 +84,8 @@ pub struct Progress {
     pub entries: AtomicU64,
     /// Directories listed, or tried in vain.
     pub directories: AtomicU64,
+    /// Directories that an earlier walk listed, with which this one goes on; set by whoever knows.
+    pub directories_before: AtomicU64,
     /// Directories found and not yet listed.
     pub directories_left: AtomicU64,
     /// Sum of sizes of the entries seen, in bytes; hard links count as often as they are seen.

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::ops::{ControlFlow, Range};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use record::{EntryId, Kind, Name};
@@ -64,7 +64,8 @@ struct Walk<'a, V: Visitor> {
     progress: &'a Progress,
     follow: bool,
     budget: Arc<Budget>,
-    top: Arc<HeldFd>,
+    /// Directories that the walk began at and that are not done.
+    tops: AtomicU64,
     /// What each thread needs, by its number. A list each, since a visitor may run other jobs inside a call.
     desks: Vec<Mutex<Vec<Desk<V::Worker>>>>,
 }
@@ -89,35 +90,20 @@ impl<'a, V: Visitor> Walk<'a, V> {
         follow: bool,
         budget: Budget,
     ) -> Result<(), WalkError> {
-        let threads = threads.max(1);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|number| format!("scan-{number}"))
-            .build()
-            .map_err(|error| WalkError::Threads { threads, why: error.to_string() })?;
+        let pool = pool(threads)?;
         let seen = scope.disk.look_self(start.fd.as_fd()).map_err(|source| WalkError::root(scope, source))?;
         let standing = (seen.device, seen.mount);
         let fd = HeldFd::new(start.fd);
         let (path, root) = (start.path, start.root_length);
-        let top = Directory::top(start.id, start.depth, standing, path, root, Arc::downgrade(&fd));
-        let top = Arc::new(top);
-        let walk = Walk {
-            scope,
-            disk: &*scope.disk,
-            visitor,
-            stop,
-            progress,
-            follow,
-            budget: Arc::new(budget),
-            top: Arc::clone(&fd),
-            desks: (0..threads).map(|_| Mutex::default()).collect(),
-        };
+        let top = Directory::top(start.id, start.depth, standing, path, root, Some(Arc::clone(&fd)));
+        let walk = Walk::new(scope, visitor, stop, progress, follow, budget, pool.current_num_threads());
+        walk.tops.store(1, Ordering::Relaxed);
         progress.directories_left.fetch_add(1, Ordering::Relaxed);
         pool.scope(|jobs| {
             let walk = &walk;
-            let top = Arc::clone(&top);
             jobs.spawn(move |jobs| {
                 let mut desk = walk.desk();
+                let top = Arc::new(top);
                 match walk.visitor.pass(&mut desk.worker, top.id) {
                     Some(children) => walk.passed(jobs, &mut desk, top, children),
                     None => walk.directory(jobs, &mut desk, top, fd, &seen),
@@ -125,13 +111,31 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 walk.give_back(desk);
             });
         });
-        for desk in walk.desks {
+        walk.finish()
+    }
+
+    fn new(
+        scope: &'a Scope,
+        visitor: &'a V,
+        stop: &'a AtomicBool,
+        progress: &'a Progress,
+        follow: bool,
+        budget: Budget,
+        threads: usize,
+    ) -> Walk<'a, V> {
+        let desks = (0..threads).map(|_| Mutex::default()).collect();
+        let (budget, tops) = (Arc::new(budget), AtomicU64::new(0));
+        Walk { scope, disk: &*scope.disk, visitor, stop, progress, follow, budget, tops, desks }
+    }
+
+    fn finish(self) -> Result<(), WalkError> {
+        for desk in self.desks {
             for desk in desk.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                visitor.finish(desk.worker);
+                self.visitor.finish(desk.worker);
             }
         }
         // Only a stop keeps something waiting; one that came after the last entry cut nothing off.
-        if top.pending.load(Ordering::Acquire) > 0 { Err(WalkError::Stopped) } else { Ok(()) }
+        if self.tops.into_inner() > 0 { Err(WalkError::Stopped) } else { Ok(()) }
     }
 
     fn desk(&self) -> Desk<V::Worker> {
@@ -185,7 +189,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             drop(batch);
             return self.passed(jobs, desk, Arc::new(dir), children);
         }
-        let opened = batch.open(self.disk, name, &self.top).and_then(|fd| {
+        let opened = batch.open(self.disk, name).and_then(|fd| {
             let seen = self.disk.look_self(fd.as_fd())?;
             // Another directory took the name since it was looked at; a hint or the next listing has it.
             if (seen.inode, seen.device) == (inode, batch.device) {
@@ -381,10 +385,22 @@ impl<'a, V: Visitor> Walk<'a, V> {
         // Acquire and release: who finds the count at 0 sees what all others did below.
         while at.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.visitor.done(&mut desk.worker, &at);
-            let Some(parent) = at.parent_arc() else { break };
+            let Some(parent) = at.parent_arc() else {
+                self.tops.fetch_sub(1, Ordering::AcqRel);
+                break;
+            };
             at = parent;
         }
     }
+}
+
+fn pool(threads: usize) -> Result<rayon::ThreadPool, WalkError> {
+    let threads = threads.max(1);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|number| format!("scan-{number}"))
+        .build()
+        .map_err(|error| WalkError::Threads { threads, why: error.to_string() })
 }
 
 /// The path of a directory from the root, with the slash that joins it to a name.
@@ -395,6 +411,10 @@ fn prefix_of<D>(dir: &Directory<D>) -> Vec<u8> {
     }
     path
 }
+
+mod rest;
+
+pub use rest::walk_rest;
 
 #[cfg(test)]
 mod tests;

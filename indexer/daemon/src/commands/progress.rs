@@ -90,13 +90,17 @@ impl State {
 }
 
 fn line(progress: &Progress, rate: u64) -> String {
-    format!(
+    let mut text = format!(
         "{} entries, {}/s, {}, {} directories left",
         count(progress.files_found),
         count(rate),
         bytes(progress.bytes_processed),
         count(progress.directories_left)
-    )
+    );
+    if progress.directories_before > 0 {
+        text.push_str(&format!(", {} were listed already", count(progress.directories_before)));
+    }
+    text
 }
 
 fn bar() -> ProgressBar {
@@ -125,6 +129,7 @@ mod tests {
             files_processed: 0,
             bytes_processed: 3 << 30,
             directories_left: 1234,
+            directories_before: 0,
         };
         assert_eq!(line(&progress, 410_000), "1,051,237 entries, 410,000/s, 3.0 GiB, 1,234 directories left");
         let shown = Shown::new(false);

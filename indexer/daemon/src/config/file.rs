@@ -46,6 +46,9 @@ pub(crate) struct File {
     /// How often a directory is compared with the disk to see whether events tell of everything; `"0s"` for never.
     #[serde(deserialize_with = "age")]
     pub(crate) audit: Option<Duration>,
+    /// How often a first scan is made safe against interruption, as `"5s"`.
+    #[serde(deserialize_with = "age")]
+    pub(crate) checkpoint: Option<Duration>,
     /// `"text"` or `"json"`.
     #[serde(deserialize_with = "word")]
     pub(crate) log: Option<LogFormat>,

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) quiet: Duration,
     /// Between two audits; zero for none.
     pub(crate) audit: Duration,
+    /// How often a first scan is made safe.
+    pub(crate) checkpoint: Duration,
     /// What a crash costs at the next start.
     pub(crate) repair: Repair,
 }
@@ -110,6 +112,7 @@ impl Settings {
         let bytes = variable(env, "INDEXER_RETENTION_BYTES", crate::values::size)?.or(file.retention.bytes);
         let audit = variable(env, "INDEXER_AUDIT", crate::values::age)?.or(file.audit);
         let quiet = variable(env, "INDEXER_QUIET", crate::values::age)?.or(file.quiet);
+        let checkpoint = variable(env, "INDEXER_CHECKPOINT", crate::values::age)?.or(file.checkpoint);
         Ok(Settings {
             backend: backend_of(backend.unwrap_or(BackendArg::Auto)),
             watches,
@@ -123,6 +126,7 @@ impl Settings {
             },
             quiet: quiet.unwrap_or(Duration::from_secs(2)),
             audit: audit.unwrap_or(Duration::from_secs(10)),
+            checkpoint: checkpoint.unwrap_or(Duration::from_secs(5)),
             repair: index::Settings::default().repair,
         })
     }
@@ -140,6 +144,7 @@ impl Settings {
             retention: self.retention,
             quiet: self.quiet,
             audit: self.audit,
+            checkpoint: self.checkpoint,
             repair: self.repair,
             progress,
         }

@@ -11,6 +11,7 @@ use watch::Active;
 use super::config::{Backend, Level};
 use super::core::{Core, READING_NS};
 use super::error::EngineError;
+use super::roots::Tree;
 use super::shared::Shared;
 use super::status::Progress;
 use super::sweeping::background::Why;
@@ -43,7 +44,9 @@ impl Core {
             (0..self.trees.len()).filter(|at| self.trees[*at].row.seeded.is_none()).collect();
         let known: Vec<usize> =
             (0..self.trees.len()).filter(|at| !new.contains(at) && self.trees[*at].present).collect();
-        if !new.is_empty() {
+        if new.is_empty() {
+            self.forget_seed()?;
+        } else {
             self.shared.set_view(|view| view.state = "seeding");
             self.seed(&new)?;
         }
@@ -58,14 +61,27 @@ impl Core {
         }
         self.work_off(None)?;
         let now = Time::now().minus_ns(READING_NS);
-        for tree in self.trees.iter_mut().filter(|tree| tree.present) {
+        if self.shared.one_pass {
+            self.wait_for_resumed(None)?;
+            self.work_off(None)?;
+        }
+        let unverified = std::mem::take(&mut self.unverified);
+        let verified =
+            |tree: &Tree| tree.present && unverified.iter().all(|resumed| resumed.root != tree.row.id);
+        for tree in self.trees.iter_mut().filter(|tree| verified(tree)) {
             tree.row.verified = now;
         }
+        self.followed = self.trees.iter().filter(|tree| verified(tree)).map(|tree| tree.row.id).collect();
+        self.unverified = unverified;
         self.store_roots()?;
         self.drained = now;
         self.noted = *self.shared.durable.borrow();
-        self.followed = self.trees.iter().filter(|tree| tree.present).map(|tree| tree.row.id).collect();
         self.show_roots("live");
+        for resumed in &self.unverified {
+            if let Some(at) = self.trees.iter().position(|tree| tree.row.id == resumed.root) {
+                self.show_root(at, "sweeping");
+            }
+        }
         self.shared.set_view(|view| {
             view.state = "live";
             view.progress = None;
@@ -121,7 +137,8 @@ fn progress_of(walked: &scan::Progress, phase: &str) -> Progress {
     let left = walked.directories_left.load(Ordering::Relaxed);
     let found = walked.entries.load(Ordering::Relaxed);
     // Directories left grow while the walk finds more of them: an estimate, and never 100 before the end.
-    let part = directories as f64 / (directories + left).max(1) as f64;
+    let before = walked.directories_before.load(Ordering::Relaxed);
+    let part = (before + directories) as f64 / (before + directories + left).max(1) as f64;
     let percent = if phase == "loading" { 80.0 } else { part * 80.0 };
     Progress {
         percent,
@@ -129,6 +146,7 @@ fn progress_of(walked: &scan::Progress, phase: &str) -> Progress {
         files_processed: 0,
         bytes_processed: walked.bytes.load(Ordering::Relaxed),
         directories_left: left,
+        directories_before: before,
     }
 }
 

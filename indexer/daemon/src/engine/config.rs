@@ -134,6 +134,8 @@ pub(crate) struct EngineConfig {
     pub(crate) batch: usize,
     /// Bytes of a sort buffer of the seed.
     pub(crate) seed_buffer: usize,
+    /// How long a first scan runs before it is made safe, and between two times of that.
+    pub(crate) checkpoint: Duration,
     /// How much of the journal is kept.
     pub(crate) retention: index::Retention,
     /// How long a file must be quiet to be called complete without a close.

@@ -84,6 +84,8 @@ pub(crate) struct Core {
     pub(crate) noted: u64,
     /// Roots that were followed up to now: what a sweep finds in others happened while nobody looked.
     pub(crate) followed: Vec<RootId>,
+    /// Roots whose first scan was gone on with and that were not swept since.
+    pub(crate) unverified: Vec<super::seeding::Unverified>,
     /// inotify events since the last full look that no look could find the cause of.
     pub(crate) unseen: u64,
     pub(crate) last_unseen: Instant,
@@ -125,6 +127,7 @@ impl Core {
             drained: Time::now(),
             noted: 0,
             followed: Vec::new(),
+            unverified: Vec::new(),
             unseen: 0,
             last_unseen: now,
             swept: super::status::SweepReport::default(),
@@ -226,6 +229,7 @@ impl Core {
     }
 
     fn timers(&mut self) -> Result<(), EngineError> {
+        self.verify_resumed()?;
         let now = Instant::now();
         self.due_writing(self.shared.ground.clock.instant(), false);
         let due: Vec<VolumeId> =

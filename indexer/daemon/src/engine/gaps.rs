@@ -48,6 +48,9 @@ impl Core {
         self.noted = seq;
         let known = self.drained;
         for tree in self.trees.iter_mut().filter(|tree| tree.present && tree.row.seeded.is_some()) {
+            if self.unverified.iter().any(|resumed| resumed.root == tree.row.id) {
+                continue;
+            }
             tree.row.verified = tree.row.verified.max(known);
         }
         self.store_roots()

@@ -153,6 +153,7 @@ impl Core {
 
     fn settle_now(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
         let start = Instant::now();
+        self.wait_for_resumed(Some(deadline))?;
         let known = Time::now();
         self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;

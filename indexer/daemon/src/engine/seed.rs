@@ -2,9 +2,9 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use index::{Blind, IndexError, Seed, SeedWorker};
+use index::{Blind, IndexError, Listing, Seed, SeedWorker};
 use record::{EntryId, Name, RootId, Time, Totals};
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
@@ -17,6 +17,8 @@ use super::ground::Clock;
 pub(crate) struct SeedVisitor<'a> {
     pub(crate) root: RootId,
     pub(crate) seed: &'a Seed,
+    /// It goes on with an earlier scan: what that one listed is not listed again, and sums are left to the load.
+    pub(crate) goes_on: bool,
     pub(crate) arms: Option<&'a Arms>,
     /// What could not be looked at: a directory, and the name in it unless it is the directory itself.
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
@@ -39,6 +41,8 @@ pub(crate) struct Sums {
     allocated: AtomicU64,
     /// Nanoseconds, saturated: what lies outside 1677 to 2262 says so by the bound.
     newest: AtomicI64,
+    /// Where in the seed it is listed.
+    listing: OnceLock<Listing>,
 }
 
 impl Sums {
@@ -76,14 +80,20 @@ pub(crate) struct Worker {
     sums: Totals,
     /// The watch of the directory in work.
     watch: Option<watch::WatchId>,
+    /// What keeps the directory in work from being listed wholly.
+    blind: Option<Blind>,
 }
 
 impl SeedVisitor<'_> {
     /// Ends the walk on the first error of a run file: it would be the disk's.
-    fn check(&self, result: Result<(), IndexError>) {
-        if let Err(error) = result {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            self.stop.store(true, Ordering::Relaxed);
+    fn check<T>(&self, result: Result<T, IndexError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                self.stop.store(true, Ordering::Relaxed);
+                None
+            }
         }
     }
 }
@@ -93,7 +103,13 @@ impl Visitor for SeedVisitor<'_> {
     type Data = Sums;
 
     fn worker(&self) -> Worker {
-        Worker { seed: self.seed.worker(), at: self.clock.now(), sums: Totals::default(), watch: None }
+        Worker {
+            seed: self.seed.worker(),
+            at: self.clock.now(),
+            sums: Totals::default(),
+            watch: None,
+            blind: None,
+        }
     }
 
     fn finish(&self, worker: Worker) {
@@ -105,8 +121,17 @@ impl Visitor for SeedVisitor<'_> {
             let active = watch::Active::Since(seen.stat.modified);
             arms.arm(dir.id, seen.device, fd, active, &|| dir.path()).watch
         });
+        // It moved since it was listed; the sweep after the scan looks at what is in it.
+        if self.goes_on && self.check(self.seed.is_listed(dir.id)) != Some(false) {
+            return false;
+        }
+        let above = dir.parent().and_then(|parent| parent.data.listing.get().copied());
+        if let Some(listing) = self.check(worker.seed.begin(above)) {
+            let _ = dir.data.listing.set(listing);
+        }
         worker.at = self.clock.now();
         worker.sums = Totals::default();
+        worker.blind = None;
         if dir.parent().is_none() {
             self.check(worker.seed.entry(self.root, dir.id, &seen.stat, None, worker.at));
             dir.data.add(&Totals::of(&seen.stat));
@@ -116,7 +141,7 @@ impl Visitor for SeedVisitor<'_> {
 
     fn entry(&self, worker: &mut Worker, dir: &Directory<Sums>, name: &[u8], id: EntryId, seen: &Seen) {
         self.check(worker.seed.entry(self.root, id, &seen.stat, Some((dir.id, name)), worker.at));
-        if SeedWorker::counts(&seen.stat) {
+        if SeedWorker::counts(&seen.stat) && !self.goes_on {
             let one = Totals::of(&seen.stat);
             worker.sums.add(&one);
             if one.directories > 0 {
@@ -144,6 +169,9 @@ impl Visitor for SeedVisitor<'_> {
         };
         tracing::warn!(path = %String::from_utf8_lossy(&path), error = %error, doing, "cannot look here");
         let blind = Blind { since: worker.at, why: format!("{doing}: {error}") };
+        if doing != "open" {
+            worker.blind.get_or_insert_with(|| blind.clone());
+        }
         self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
     }
 
@@ -153,9 +181,13 @@ impl Visitor for SeedVisitor<'_> {
         }
         dir.data.add(&worker.sums);
         worker.sums = Totals::default();
+        self.check(worker.seed.listed(dir.id, worker.blind.take().as_ref()));
     }
 
     fn done(&self, worker: &mut Worker, dir: &Directory<Sums>) {
+        if self.goes_on {
+            return;
+        }
         let sums = dir.data.get();
         if let Some(parent) = dir.parent() {
             let mut whole = sums;

@@ -112,6 +112,7 @@ impl SweepView {
             files_processed: found,
             bytes_processed: self.walked.bytes.load(Ordering::Relaxed),
             directories_left: self.walked.directories_left.load(Ordering::Relaxed),
+            directories_before: 0,
         }
     }
 }

@@ -99,6 +99,9 @@ pub(crate) struct Progress {
     pub(crate) bytes_processed: u64,
     /// Directories found and not yet listed.
     pub(crate) directories_left: u64,
+    /// Directories that were listed before the first scan was interrupted, and are not listed again.
+    #[serde(default)]
+    pub(crate) directories_before: u64,
 }
 
 /// One configured tree.

@@ -50,7 +50,8 @@ pub(crate) fn made(root: &[u8], leaves: &[Leaf<'_>]) -> Made {
 pub(crate) fn of_stats(root: &[u8], top: Stat, inode: u64, leaves: &[(&[u8], u64, Stat)]) -> Made {
     let temp = tempfile::tempdir().expect("a folder");
     let index = Index::create(&temp.path().join("index.redb"), Settings::default()).expect("an index");
-    let seed = Seed::begin(temp.path().join("seed"), 1 << 16).expect("a seed");
+    let key = index::SeedKey::default();
+    let (seed, _) = Seed::begin(temp.path().join("seed"), 1 << 16, key, Time(0)).expect("a seed");
     let mut worker = seed.worker();
     let at = Time(0);
     worker.entry(RootId(1), id(inode), &top, None, at).expect("written");

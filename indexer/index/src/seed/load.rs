@@ -1,12 +1,15 @@
 //! From sorted runs to tables, in one transaction.
 
 use std::ops::Bound;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
+use reconcile::same_entry;
 use record::{Body, EntryId, How, Place, Record, RootId, Row, Seeded, Seq, Time, Totals, VolumeId};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use rustc_hash::FxHashMap;
 
+use super::keep::Keep;
+use super::manifest::SUMS;
 use super::sort::{Merge, Runs, Sorter};
 use super::{COUNTED, Kinds, RunResult, Seed, SeedWorker};
 use crate::commit::{Edits, Message, apply};
@@ -14,13 +17,21 @@ use crate::error::IndexError;
 use crate::file::{Index, META_TORN};
 use crate::roots::RootRow;
 use crate::row_code::{put_row, put_totals, row, totals};
-use crate::tables::{ENTRIES, LINKS, META, NAMES, TOTALS, dir_prefix, key, link_key, split_name_key};
+use crate::tables::{
+    ENTRIES, LINKS, META, NAMES, TOTALS, dir_prefix, key, link_key, name_key, split_name_key, target,
+};
 
 /// Sums held back before they are written up the tree: about 8 MB.
 const MOST_SUMS: usize = 1 << 16;
 
+/// Most levels of a tree whose sums are added up the way; more is a circle.
+const MOST_LEVELS: usize = 1 << 17;
+
 /// Bytes of the buffer that sorts what entries with several links add to directories.
 const SUMS_BUFFER: usize = 4 << 20;
+
+/// The same where it sorts what every entry adds.
+const ALL_SUMS_BUFFER: usize = 16 << 20;
 
 /// A root that a seed fills; its row is written, with the `seeded` record, in the seed's transaction.
 pub struct SeedRoot {
@@ -40,6 +51,18 @@ struct Loaded<'t> {
     links: Table<'t, &'static [u8], ()>,
     /// The tree moved under the walk: something was seen twice, and what the walk added up counts it twice.
     torn: bool,
+    /// Nothing was added up by the walk: it was one of several.
+    sum_all: bool,
+    /// Names that turned out to be another entry's, which had the same number before or after.
+    strange: Vec<(Place, EntryId)>,
+}
+
+/// What the load of the entries gave.
+struct Outcome {
+    rows: FxHashMap<RootId, u64>,
+    sums: Runs,
+    torn: bool,
+    strange: Vec<(Place, EntryId)>,
 }
 
 impl Index {
@@ -55,19 +78,26 @@ impl Index {
         mut edits: Edits,
     ) -> Result<Vec<Record>, IndexError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kinds { entries, names, totals } =
-            std::mem::take(&mut *seed.runs.lock().unwrap_or_else(PoisonError::into_inner));
+        let Kinds { entries, names, totals } = seed.take_runs();
+        let keep = &seed.keep;
+        let sum_all = seed.resumed.is_some();
         let transaction = self.begin_write()?;
-        let (rows, sums, torn) = std::thread::scope(|scope| {
+        let mut loaded = std::thread::scope(|scope| {
             let transaction = &transaction;
-            let names = scope.spawn(move || load_names(transaction, names));
-            let sums = Sorter::new(seed.dir.clone(), "sums", SUMS_BUFFER);
-            let loaded = load_entries(transaction, entries, sums)?;
+            let names = scope.spawn(move || load_names(transaction, keep, names));
+            let buffer = if sum_all { ALL_SUMS_BUFFER } else { SUMS_BUFFER };
+            let sums = Sorter::new(Arc::clone(keep), SUMS, buffer);
+            let loaded = load_entries(transaction, keep, entries, sums, sum_all)?;
             names.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok::<_, IndexError>(loaded)
         })?;
-        load_totals(&transaction, totals)?;
-        add_sums(&transaction, sums)?;
+        leave_strange(&transaction, &loaded.strange)?;
+        if !sum_all {
+            load_totals(&transaction, keep, totals)?;
+        }
+        // A circle of directories has no sum that the way up could give.
+        loaded.torn |= !add_sums(&transaction, keep, std::mem::take(&mut loaded.sums))?;
+        let Outcome { rows, torn, .. } = loaded;
 
         let before = self.read()?.seq()?.0 + edits.plan.records.len() as u64 + edits.messages.len() as u64;
         for (nth, SeedRoot { mut row, seen }) in roots.into_iter().enumerate() {
@@ -82,14 +112,16 @@ impl Index {
             transaction.open_table(META)?.insert(META_TORN, 1)?;
         }
         transaction.commit()?;
+        // Not before: until now it is all that is left of the scan.
+        let _ = seed.keep.remove();
         drop(writer);
         self.mend_totals()?;
         Ok(records)
     }
 }
 
-fn load_names(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
-    let mut merge = Merge::new(runs)?;
+fn load_names(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(keep, runs)?;
     let mut table = transaction.open_table(NAMES)?;
     if table.is_empty()? {
         let mut cursor = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
@@ -120,13 +152,21 @@ fn name_value(value: &[u8]) -> (u32, u64) {
 
 fn load_entries(
     transaction: &WriteTransaction,
+    keep: &Keep,
     runs: Runs,
     sums: Sorter,
-) -> RunResult<(FxHashMap<RootId, u64>, Runs, bool)> {
-    let mut merge = Merge::new(runs)?;
+    sum_all: bool,
+) -> RunResult<Outcome> {
+    let mut merge = Merge::new(keep, runs)?;
     let mut table = transaction.open_table(ENTRIES)?;
-    let mut loaded =
-        Loaded { rows: FxHashMap::default(), sums, links: transaction.open_table(LINKS)?, torn: false };
+    let mut loaded = Loaded {
+        rows: FxHashMap::default(),
+        sums,
+        links: transaction.open_table(LINKS)?,
+        torn: false,
+        sum_all,
+        strange: Vec::new(),
+    };
     let mut group = Group::default();
     if table.is_empty()? {
         let mut cursor = table.upper_bound_mut(Bound::<(u32, u64)>::Unbounded)?;
@@ -164,7 +204,7 @@ fn load_entries(
     }
     let mut sums = Runs::new();
     loaded.sums.finish(&mut sums);
-    Ok((loaded.rows, sums, loaded.torn))
+    Ok(Outcome { rows: loaded.rows, sums, torn: loaded.torn, strange: loaded.strange })
 }
 
 /// The records of one entry: one for each name the walk found it by.
@@ -239,10 +279,12 @@ impl Group {
         *loaded.rows.entry(root).or_default() += 1;
         if self.more.is_empty() && self.old.is_none() {
             let bytes = bytes.to_vec();
-            if !counted {
+            if !counted || loaded.sum_all {
                 // One name of several links: the others lie outside, and it counts here.
                 let found = decode_row(id, &bytes)?;
-                if let Some(place) = &found.place {
+                if found.stat.is_directory() {
+                    add(&mut loaded.sums, id, &found)?;
+                } else if let Some(place) = &found.place {
                     add(&mut loaded.sums, place.dir, &found)?;
                 }
             }
@@ -255,11 +297,20 @@ impl Group {
             found.push((root, decode_row(id, bytes)?));
         }
         // The newest look has the say; looks at the same entry differ when it changed between them.
+        // But a directory has it over what is none: there are rows below it.
         let mut newest = found
             .iter()
-            .max_by_key(|(_, row)| row.looked_at)
+            .max_by_key(|(_, row)| (row.stat.is_directory(), row.looked_at))
             .map(|(_, row)| row.clone())
             .unwrap_or_else(|| found[0].1.clone());
+        let mut strange = Vec::new();
+        found.retain(|(_, row)| {
+            let same = same_entry(row, &newest.stat);
+            if !same {
+                strange.extend(row.place.clone().map(|place| (place, id)));
+            }
+            same
+        });
         let mut least: FxHashMap<RootId, Place> = FxHashMap::default();
         let mut names: Vec<Place> = self.stored.clone();
         for (root, row) in &found {
@@ -272,12 +323,16 @@ impl Group {
         }
         names.sort();
         names.dedup();
+        strange.retain(|(place, _)| names.binary_search(place).is_err());
+        loaded.strange.append(&mut strange);
         // Only hard links of one file are found under several names of a tree that stands still.
-        loaded.torn |= found.iter().any(|(_, row)| {
-            SeedWorker::counts(&row.stat)
-                || row.stat.links != newest.stat.links
-                || row.stat.created != newest.stat.created
-        });
+        // Sums that are added up from the rows as they are stored are right whatever moved.
+        let strangers = found.len() < self.more.len() + 1;
+        loaded.torn |= !loaded.sum_all
+            && (strangers
+                || found
+                    .iter()
+                    .any(|(_, row)| SeedWorker::counts(&row.stat) || row.stat.links != newest.stat.links));
         let uncounted = !SeedWorker::counts(&newest.stat);
         if let Some(old) = self.old.take() {
             if old.stat.kind == newest.stat.kind && old.stat.created == newest.stat.created {
@@ -289,7 +344,9 @@ impl Group {
         }
         newest.many_names = names.len() > 1;
         newest.place = names.first().cloned();
-        if uncounted {
+        if loaded.sum_all && newest.stat.is_directory() {
+            add(&mut loaded.sums, id, &newest)?;
+        } else if uncounted || loaded.sum_all {
             for place in least.into_values() {
                 add(&mut loaded.sums, place.dir, &newest)?;
             }
@@ -315,7 +372,7 @@ fn add(sums: &mut Sorter, dir: EntryId, row: &Row) -> RunResult<()> {
 }
 
 /// A run record's root, whether the walk counted the entry, and its row.
-fn split_root(value: &[u8]) -> (RootId, bool, &[u8]) {
+pub(super) fn split_root(value: &[u8]) -> (RootId, bool, &[u8]) {
     match value.split_first_chunk::<4>() {
         Some((root, rest)) => {
             let root = u32::from_be_bytes(*root);
@@ -325,8 +382,25 @@ fn split_root(value: &[u8]) -> (RootId, bool, &[u8]) {
     }
 }
 
-fn load_totals(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
-    let mut merge = Merge::new(runs)?;
+/// Takes names away that lead to another entry than they were seen to stand for: that one had the same number before or
+/// after. What is there now is for the next look at the name to find.
+fn leave_strange(transaction: &WriteTransaction, strange: &[(Place, EntryId)]) -> RunResult<()> {
+    if strange.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(NAMES)?;
+    for (place, id) in strange {
+        let key = name_key(place.dir, &place.name);
+        let stands = table.get(&key[..])?.is_some_and(|value| target(value.value()).id == *id);
+        if stands {
+            table.remove(&key[..])?;
+        }
+    }
+    Ok(())
+}
+
+fn load_totals(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(keep, runs)?;
     let mut table = transaction.open_table(TOTALS)?;
     while let Some((record, value)) = merge.next()? {
         if let Some((dir, _)) = split_name_key(record) {
@@ -336,39 +410,75 @@ fn load_totals(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
     Ok(())
 }
 
-/// Adds sums to the totals of their directories and all above.
-fn add_sums(transaction: &WriteTransaction, runs: Runs) -> RunResult<()> {
-    let mut merge = Merge::new(runs)?;
-    let entries = transaction.open_table(ENTRIES)?;
+/// Adds sums to the totals of their directories and all above. False: some way up runs in a circle.
+fn add_sums(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunResult<bool> {
+    let mut merge = Merge::new(keep, runs)?;
+    let mut ways = Ways {
+        entries: transaction.open_table(ENTRIES)?,
+        parents: FxHashMap::default(),
+        all: FxHashMap::default(),
+        straight: true,
+    };
     let mut table = transaction.open_table(TOTALS)?;
-    let mut parents: FxHashMap<EntryId, Option<EntryId>> = FxHashMap::default();
-    let mut all: FxHashMap<EntryId, Totals> = FxHashMap::default();
+    let mut held: Option<(EntryId, Totals)> = None;
     while let Some((record, value)) = merge.next()? {
         let Some((dir, _)) = split_name_key(record) else { continue };
         let sum = decode_totals(dir, value)?;
+        match &mut held {
+            Some((at, all)) if *at == dir => all.add(&sum),
+            _ => {
+                if let Some((dir, sum)) = held.replace((dir, sum)) {
+                    ways.up(dir, &sum)?;
+                }
+            }
+        }
+        if ways.all.len() > MOST_SUMS {
+            write_sums(&mut table, &mut ways.all)?;
+            ways.parents.clear();
+        }
+    }
+    if let Some((dir, sum)) = held {
+        ways.up(dir, &sum)?;
+    }
+    write_sums(&mut table, &mut ways.all)?;
+    Ok(ways.straight)
+}
+
+/// The ways up from directories, by the rows.
+struct Ways<'t> {
+    entries: Table<'t, (u32, u64), &'static [u8]>,
+    parents: FxHashMap<EntryId, Option<EntryId>>,
+    all: FxHashMap<EntryId, Totals>,
+    straight: bool,
+}
+
+impl Ways<'_> {
+    fn up(&mut self, dir: EntryId, sum: &Totals) -> RunResult<()> {
         let mut at = Some(dir);
+        let mut levels = 0;
         while let Some(id) = at {
-            all.entry(id).or_default().add(&sum);
-            at = match parents.get(&id) {
+            self.all.entry(id).or_default().add(sum);
+            levels += 1;
+            if levels > MOST_LEVELS {
+                self.straight = false;
+                return Ok(());
+            }
+            at = match self.parents.get(&id) {
                 Some(parent) => *parent,
                 None => {
-                    let value = entries.get(key(id))?;
+                    let value = self.entries.get(key(id))?;
                     let place = match &value {
                         Some(value) => decode_row(id, value.value())?.place,
                         None => None,
                     };
                     let parent = place.map(|place| place.dir);
-                    parents.insert(id, parent);
+                    self.parents.insert(id, parent);
                     parent
                 }
             };
         }
-        if all.len() > MOST_SUMS {
-            write_sums(&mut table, &mut all)?;
-            parents.clear();
-        }
+        Ok(())
     }
-    write_sums(&mut table, &mut all)
 }
 
 fn write_sums(
@@ -388,7 +498,7 @@ fn write_sums(
     Ok(())
 }
 
-fn decode_row(id: EntryId, bytes: &[u8]) -> RunResult<Row> {
+pub(super) fn decode_row(id: EntryId, bytes: &[u8]) -> RunResult<Row> {
     row(id, bytes).map_err(|error| IndexError::damaged(format!("row {id}"), error))
 }
 

@@ -5,18 +5,40 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+use std::sync::Arc;
 
+use super::keep::Keep;
+use super::sum::Summed;
 use super::{RunResult, run_error};
+use crate::error::{Corrupt, IndexError};
 
 /// Bytes read from or written to a run at a time.
 const RUN_BUFFER: usize = 128 << 10;
 
+/// Runs merged at once; more are first merged into fewer, so that descriptors and buffers are bounded.
+const MOST_AT_ONCE: usize = 256;
+
 /// Bytes before key and value in a run: their lengths.
-const HEAD: usize = 6;
+pub(crate) const HEAD: usize = 6;
+
+/// Longest value in a run: a row with its name is far below.
+const LONGEST: usize = 1 << 20;
 
 /// The sorted runs of one table.
 pub(crate) type Runs = Vec<Run>;
+
+/// A run in a file, and what it must read as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunFile {
+    /// Its place in [`super::manifest::KINDS`].
+    pub(crate) kind: u8,
+    /// What it is called by.
+    pub(crate) number: u64,
+    /// Bytes.
+    pub(crate) length: u64,
+    /// Of those bytes, see [`super::sum`].
+    pub(crate) sum: u64,
+}
 
 /// One sorted run.
 pub(crate) enum Run {
@@ -36,11 +58,22 @@ struct Slot {
 
 /// Sorts the records of one thread and one table.
 pub(crate) struct Sorter {
-    dir: PathBuf,
-    kind: &'static str,
+    keep: Arc<Keep>,
+    kind: u8,
     limit: usize,
     sorted: Sorted,
-    files: Vec<PathBuf>,
+    /// Written, and not taken yet.
+    files: Vec<RunFile>,
+    /// Runs written so far.
+    spills: u64,
+}
+
+/// How far a sorter is, to go back to.
+#[derive(Clone, Copy)]
+pub(crate) struct Position {
+    bytes: usize,
+    slots: usize,
+    spills: u64,
 }
 
 /// Records and their order.
@@ -50,35 +83,56 @@ pub(crate) struct Sorted {
     slots: Vec<Slot>,
 }
 
-/// Distinguishes the run files of one process.
-static RUN_NUMBER: AtomicU64 = AtomicU64::new(0);
-
 impl Sorter {
-    /// A sorter that writes a run to `dir` whenever it holds `limit` bytes.
-    pub(crate) fn new(dir: PathBuf, kind: &'static str, limit: usize) -> Sorter {
+    /// A sorter that writes a run whenever it holds `limit` bytes.
+    pub(crate) fn new(keep: Arc<Keep>, kind: u8, limit: usize) -> Sorter {
         Sorter {
-            dir,
+            keep,
             kind,
             limit: limit.clamp(1 << 12, 1 << 30),
             sorted: Sorted::default(),
             files: Vec::new(),
+            spills: 0,
         }
     }
 
     /// Adds a record whose key is `prefix` and `rest`.
     pub(crate) fn push(&mut self, prefix: &[u8; 12], rest: &[u8], value: &[u8]) -> RunResult<()> {
         let length = HEAD + prefix.len() + rest.len() + value.len();
-        let used = self.sorted.bytes.len() + self.sorted.slots.len() * size_of::<Slot>();
-        if used + length > self.limit && !self.sorted.slots.is_empty() {
+        if self.used() + length > self.limit {
             self.spill()?;
         }
         self.sorted.push(prefix, rest, value);
         Ok(())
     }
 
+    fn used(&self) -> usize {
+        self.sorted.bytes.len() + self.sorted.slots.len() * size_of::<Slot>()
+    }
+
+    /// Whether an eighth of the buffer is left at most.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.used() > self.limit / 8 * 7
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        Position { bytes: self.sorted.bytes.len(), slots: self.sorted.slots.len(), spills: self.spills }
+    }
+
+    /// Drops what came after `position`; false where some of that is in a run already.
+    pub(crate) fn go_back(&mut self, position: Position) -> bool {
+        if self.spills != position.spills {
+            return false;
+        }
+        self.sorted.bytes.truncate(position.bytes);
+        self.sorted.slots.truncate(position.slots);
+        true
+    }
+
     /// Hands over all runs.
     pub(crate) fn finish(mut self, runs: &mut Runs) {
-        runs.extend(self.files.drain(..).map(Run::File));
+        let files = self.take_files();
+        runs.extend(files.iter().map(|file| Run::File(self.keep.path(file))));
         if !self.sorted.slots.is_empty() {
             self.sorted.sort();
             self.sorted.bytes.shrink_to_fit();
@@ -86,21 +140,69 @@ impl Sorter {
         }
     }
 
-    fn spill(&mut self) -> RunResult<()> {
-        self.sorted.sort();
-        let number = RUN_NUMBER.fetch_add(1, Atomic::Relaxed);
-        let path = self.dir.join(format!("{}-{number}.run", self.kind));
-        let file = File::create_new(&path).map_err(run_error("make", &path))?;
-        let mut out = BufWriter::with_capacity(RUN_BUFFER, file);
-        for slot in &self.sorted.slots {
-            out.write_all(self.sorted.record(*slot)).map_err(run_error("write", &path))?;
+    /// The runs written since this was last asked.
+    pub(crate) fn take_files(&mut self) -> Vec<RunFile> {
+        std::mem::take(&mut self.files)
+    }
+
+    /// Writes what the buffer holds as a run.
+    pub(crate) fn spill(&mut self) -> RunResult<()> {
+        if self.sorted.slots.is_empty() {
+            return Ok(());
         }
-        out.flush().map_err(run_error("write", &path))?;
+        self.sorted.sort();
+        let mut out = RunWriter::new(&self.keep, self.kind)?;
+        for slot in &self.sorted.slots {
+            out.write(self.sorted.record(*slot))?;
+        }
+        self.files.push(out.finish()?);
+        self.spills += 1;
         self.sorted.bytes.clear();
         self.sorted.slots.clear();
-        self.files.push(path);
         Ok(())
     }
+}
+
+/// A run being written.
+pub(crate) struct RunWriter {
+    path: PathBuf,
+    kind: u8,
+    number: u64,
+    out: BufWriter<Summed<File>>,
+}
+
+impl RunWriter {
+    pub(crate) fn new(keep: &Keep, kind: u8) -> RunResult<RunWriter> {
+        let number = keep.next_run();
+        let path = keep.path_of(kind, number);
+        let file = File::create_new(&path).map_err(run_error("make", &path))?;
+        Ok(RunWriter { path, kind, number, out: BufWriter::with_capacity(RUN_BUFFER, Summed::new(file)) })
+    }
+
+    /// Adds a record as it stands in a run.
+    pub(crate) fn write(&mut self, record: &[u8]) -> RunResult<()> {
+        self.out.write_all(record).map_err(run_error("write", &self.path))
+    }
+
+    /// Adds a record; keys must come in order.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> RunResult<()> {
+        self.write(&head(key, value))?;
+        self.write(key)?;
+        self.write(value)
+    }
+
+    pub(crate) fn finish(self) -> RunResult<RunFile> {
+        let RunWriter { path, kind, number, out } = self;
+        let summed = out.into_inner().map_err(|error| run_error("write", &path)(error.into_error()))?;
+        let (length, sum) = summed.finish();
+        Ok(RunFile { kind, number, length, sum })
+    }
+}
+
+fn head(key: &[u8], value: &[u8]) -> [u8; HEAD] {
+    let key = u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let value = u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes();
+    [key[0], key[1], value[0], value[1], value[2], value[3]]
 }
 
 impl Sorted {
@@ -146,7 +248,7 @@ fn split(bytes: &[u8], slot: Slot) -> (&[u8], &[u8]) {
     (&bytes[start..start + key], &bytes[start + key..start + key + value])
 }
 
-fn lengths(head: &[u8]) -> (usize, usize) {
+pub(crate) fn lengths(head: &[u8]) -> (usize, usize) {
     let key = u16::from_le_bytes([head[0], head[1]]);
     let value = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
     (usize::from(key), value as usize)
@@ -181,6 +283,9 @@ impl Source {
                     Err(error) => return Err(run_error("read", path)(error)),
                 }
                 let (key_length, value_length) = lengths(&head);
+                if value_length > LONGEST {
+                    return Err(IndexError::damaged(path.display(), Corrupt("record too long")));
+                }
                 record.resize(key_length + value_length, 0);
                 *key = key_length;
                 file.read_exact(record).map_err(run_error("read", path))?;
@@ -198,7 +303,23 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    pub(crate) fn new(runs: Runs) -> RunResult<Merge> {
+    pub(crate) fn new(keep: &Keep, runs: Runs) -> RunResult<Merge> {
+        let mut runs = runs;
+        while runs.len() > MOST_AT_ONCE {
+            let rest = runs.split_off(MOST_AT_ONCE);
+            let mut merge = Merge::of(runs)?;
+            let mut out = RunWriter::new(keep, super::manifest::MERGED)?;
+            while let Some((key, value)) = merge.next()? {
+                out.put(key, value)?;
+            }
+            // The oldest are merged first, and what was merged comes last: none is merged more often than another.
+            runs = rest;
+            runs.push(Run::File(keep.path(&out.finish()?)));
+        }
+        Merge::of(runs)
+    }
+
+    fn of(runs: Runs) -> RunResult<Merge> {
         let mut merge = Merge { heap: Vec::with_capacity(runs.len()), started: false };
         for run in runs {
             let mut source = match run {
@@ -208,8 +329,6 @@ impl Merge {
                 }
                 Run::File(path) => {
                     let file = File::open(&path).map_err(run_error("open", &path))?;
-                    // The file lives on as long as it is open, and is gone with it.
-                    std::fs::remove_file(&path).map_err(run_error("remove", &path))?;
                     let file = BufReader::with_capacity(RUN_BUFFER, file);
                     Source::File { path, file, record: Vec::new(), key: 0 }
                 }

@@ -7,7 +7,7 @@ use reconcile::{Batch, Found, Holds, Look, Root, Stored};
 use record::{Body, EntryId, How, Kind, Place, RootId, Row, Seq, Stat, Time, Totals};
 
 use super::make::{id, plain, root_row};
-use crate::{Edits, Index, IndexError, Seed, SeedRoot, SeedWorker, Settings};
+use crate::{Begun, Edits, Index, IndexError, Seed, SeedKey, SeedRoot, SeedWorker, Settings};
 
 /// One thing to make: a directory or a file somewhere, or another name for a file.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,7 @@ impl Tree {
 
     /// Loads the given roots as one seed, with `workers` of small buffers.
     fn seed(&self, index: &Index, folder: &std::path::Path, roots: &[u64], workers: usize) {
-        let seed = Seed::begin(folder.join("runs"), 1).unwrap();
+        let seed = fresh(folder.join("runs"), 1);
         let mut crew: Vec<SeedWorker> = (0..workers).map(|_| seed.worker()).collect();
         let number = |root: u64| RootId(u32::try_from(root).unwrap());
         for root in roots {
@@ -214,6 +214,13 @@ fn make() -> impl Strategy<Value = Make> {
     ]
 }
 
+/// A seed with nothing to go on with.
+fn fresh(dir: std::path::PathBuf, buffer: usize) -> Seed {
+    let (seed, begun) = Seed::begin(dir, buffer, SeedKey::default(), Time(1)).unwrap();
+    assert_eq!(begun, Begun::Anew);
+    seed
+}
+
 fn index(folder: &std::path::Path, name: &str) -> Index {
     Index::create(&folder.join(name), Settings::default()).unwrap()
 }
@@ -249,7 +256,7 @@ proptest! {
 fn totals_hold_when_the_tree_changed_under_the_walk() {
     let folder = tempfile::tempdir().unwrap();
     let index = index(folder.path(), "index");
-    let seed = Seed::begin(folder.path().join("runs"), 1 << 20).unwrap();
+    let seed = fresh(folder.path().join("runs"), 1 << 20);
     let mut worker = seed.worker();
     let root = RootId(1);
     let dir = plain(Kind::Directory, 2, 0, 1);
@@ -300,7 +307,7 @@ fn second_seed(file: Stat) {
     let index = index(folder.path(), "index");
     let changed = Stat { size: 9000, allocated: 9216, modified: Time(7), changed: Time(7), links: 2, ..file };
     for (top, stat) in [(1, file), (2, changed)] {
-        let seed = Seed::begin(folder.path().join("runs"), 1 << 20).unwrap();
+        let seed = fresh(folder.path().join("runs"), 1 << 20);
         let mut worker = seed.worker();
         let root = RootId(u32::try_from(top).unwrap());
         worker.entry(root, id(top), &plain(Kind::Directory, 2, 0, 1), None, Time(0)).unwrap();
@@ -327,7 +334,7 @@ fn second_seed(file: Stat) {
 fn an_abandoned_seed_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path().join("runs");
-    let seed = Seed::begin(runs.clone(), 1).unwrap();
+    let seed = fresh(runs.clone(), 1);
     let mut worker = seed.worker();
     for inode in 0..1000 {
         worker

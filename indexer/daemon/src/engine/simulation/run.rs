@@ -110,6 +110,7 @@ impl Simulation {
             retention: Retention { age: Duration::from_secs(1 << 40), bytes: u64::MAX },
             quiet: Duration::from_secs(2),
             audit: Duration::ZERO,
+            checkpoint: Duration::from_secs(5),
             watches: None,
             repair,
             progress: Arc::new(|_, _| {}),
@@ -189,8 +190,12 @@ impl Simulation {
             state.pending = Some(Arc::clone(&pending));
             (state.busy, state.left) = (self.busy, left);
         }
-        let ground =
-            Ground { disk: self.world.clone(), clock: self.world.clone(), watch: Some(self.world.clone()), in_step: true };
+        let ground = Ground {
+            disk: self.world.clone(),
+            clock: self.world.clone(),
+            watch: Some(self.world.clone()),
+            in_step: true,
+        };
         let path = self.state_dir.path().to_owned();
         let shared = match super::super::share(ground, index, pending, &self.config, path, Vec::new()) {
             Ok(shared) => Arc::new(shared),

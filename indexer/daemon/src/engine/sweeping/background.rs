@@ -28,6 +28,8 @@ pub(crate) enum Why {
     Start,
     /// Somebody asked for it.
     Asked,
+    /// What a first scan listed before it was interrupted may have changed since.
+    Resumed,
     /// Hints were lost.
     Repair,
     /// A settle needs it: a part has no watch.
@@ -41,6 +43,7 @@ impl Why {
         match self {
             Why::Start => "start",
             Why::Asked => "asked",
+            Why::Resumed => "resumed",
             Why::Repair => "repair",
             Why::Settle => "settle",
             Why::Due => "due",
@@ -295,7 +298,9 @@ impl Sweeps {
         for running in &self.running {
             running.stop.store(true, Ordering::Relaxed);
         }
-        for thread in self.running.drain(..).filter_map(|running| running.thread).chain(self.cancelled.drain(..)) {
+        for thread in
+            self.running.drain(..).filter_map(|running| running.thread).chain(self.cancelled.drain(..))
+        {
             let _ = thread.join();
         }
         self.askers.clear();

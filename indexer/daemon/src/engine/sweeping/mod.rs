@@ -42,7 +42,7 @@ impl Core {
         self.sweeps.submit(order, self.config.threads)
     }
 
-    fn order_of(
+    pub(crate) fn order_of(
         &self,
         at: usize,
         path: Option<&[u8]>,
