@@ -7,4 +7,5 @@ mod format;
 mod journal;
 mod make;
 mod opening;
+mod resume;
 mod seed;

@@ -11,7 +11,7 @@ use crate::{Begun, Edits, Index, IndexError, Seed, SeedKey, SeedRoot, SeedWorker
 
 /// One thing to make: a directory or a file somewhere, or another name for a file.
 #[derive(Clone, Copy, Debug)]
-enum Make {
+pub(super) enum Make {
     Directory { dir: u8 },
     File { dir: u8, size: u16 },
     Link { file: u8, dir: u8 },
@@ -19,14 +19,14 @@ enum Make {
 
 /// A tree in two roots, directories 1 and 2.
 #[derive(Default)]
-struct Tree {
-    stats: BTreeMap<EntryId, Stat>,
-    places: Vec<(Place, EntryId)>,
+pub(super) struct Tree {
+    pub(super) stats: BTreeMap<EntryId, Stat>,
+    pub(super) places: Vec<(Place, EntryId)>,
 }
 
-const TOPS: [u64; 2] = [1, 2];
+pub(super) const TOPS: [u64; 2] = [1, 2];
 
-fn tree(made: &[Make]) -> Tree {
+pub(super) fn tree(made: &[Make]) -> Tree {
     let mut tree = Tree::default();
     for top in TOPS {
         tree.stats.insert(id(top), plain(Kind::Directory, 2, 0, 5));
@@ -61,7 +61,7 @@ fn tree(made: &[Make]) -> Tree {
 
 impl Tree {
     /// Which root a directory lies in.
-    fn root(&self, dir: EntryId) -> u64 {
+    pub(super) fn root(&self, dir: EntryId) -> u64 {
         let mut at = dir;
         while !TOPS.contains(&at.inode) {
             at = self.places.iter().find(|(_, found)| *found == at).unwrap().0.dir;
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// What the walk adds up: all but entries with several links.
-    fn totals(&self) -> BTreeMap<EntryId, Totals> {
+    pub(super) fn totals(&self) -> BTreeMap<EntryId, Totals> {
         let mut all: BTreeMap<EntryId, Totals> = BTreeMap::new();
         let mut add = |start: EntryId, stat: &Stat| {
             let mut at = Some(start);
@@ -134,7 +134,7 @@ impl Tree {
     }
 
     /// The same by looks and plans.
-    fn commit(&self, index: &Index) {
+    pub(super) fn commit(&self, index: &Index) {
         let mut edits = Edits {
             roots: TOPS.map(|top| root_row(u32::try_from(top).unwrap(), id(top))).into(),
             ..Edits::default()
@@ -176,7 +176,7 @@ type Whole = (EntryId, Row, Vec<Place>, Option<Totals>);
 type Named = (Place, EntryId, bool);
 
 /// Everything but the journal.
-fn content(index: &Index) -> (Vec<Whole>, Vec<Named>) {
+pub(super) fn content(index: &Index) -> (Vec<Whole>, Vec<Named>) {
     let reader = index.read().unwrap();
     let mut rows = Vec::new();
     reader
@@ -197,7 +197,7 @@ fn content(index: &Index) -> (Vec<Whole>, Vec<Named>) {
     (rows, names)
 }
 
-fn same(one: &Index, other: &Index) {
+pub(super) fn same(one: &Index, other: &Index) {
     let ((rows, names), (other_rows, other_names)) = (content(one), content(other));
     assert_eq!(names, other_names);
     for (row, other) in rows.iter().zip(&other_rows) {
@@ -206,7 +206,7 @@ fn same(one: &Index, other: &Index) {
     assert_eq!(rows.len(), other_rows.len());
 }
 
-fn make() -> impl Strategy<Value = Make> {
+pub(super) fn make() -> impl Strategy<Value = Make> {
     prop_oneof![
         2 => any::<u8>().prop_map(|dir| Make::Directory { dir }),
         5 => (any::<u8>(), any::<u16>()).prop_map(|(dir, size)| Make::File { dir, size }),
@@ -215,13 +215,13 @@ fn make() -> impl Strategy<Value = Make> {
 }
 
 /// A seed with nothing to go on with.
-fn fresh(dir: std::path::PathBuf, buffer: usize) -> Seed {
+pub(super) fn fresh(dir: std::path::PathBuf, buffer: usize) -> Seed {
     let (seed, begun) = Seed::begin(dir, buffer, SeedKey::default(), Time(1)).unwrap();
     assert_eq!(begun, Begun::Anew);
     seed
 }
 
-fn index(folder: &std::path::Path, name: &str) -> Index {
+pub(super) fn index(folder: &std::path::Path, name: &str) -> Index {
     Index::create(&folder.join(name), Settings::default()).unwrap()
 }
 
