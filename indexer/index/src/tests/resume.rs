@@ -233,7 +233,8 @@ proptest! {
 /// A seed of anything else does not go on with it, and says why.
 #[test]
 fn another_tree_is_begun_anew() {
-    let change: [(&str, fn(&mut SeedKey)); 6] = [
+    type Change = fn(&mut SeedKey);
+    let changes: [(&str, Change); 6] = [
         ("another index", |key| key.epoch = 8),
         ("rules", |key| key.roots[0].rules = "none".into()),
         ("another directory", |key| key.roots[1].created = Some(Time(2))),
@@ -241,7 +242,7 @@ fn another_tree_is_begun_anew() {
         ("not to be scanned", |key| key.roots.truncate(1)),
         ("another number", |key| key.roots[0].id = RootId(9)),
     ];
-    for (word, change) in change {
+    for (word, change) in changes {
         let folder = tempfile::tempdir().unwrap();
         session(&tree(&[]), folder.path(), End::Stopped(1), &mut Dice(1));
         let mut other = key();
