@@ -1,12 +1,15 @@
 //! `doctor`: is the index whole, and does the machine give what watching needs? Says what to type.
 
+mod limits;
+
 use std::os::fd::AsFd as _;
 
 use index::Index;
 use record::VolumeId;
-use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use watch::{FanotifyGroup, InotifyLimits};
+
+use self::limits::{Limit, Needs};
 
 use crate::commands::{Context, Source};
 use crate::failure::{Failure, Outcome};
@@ -16,8 +19,6 @@ use crate::render::{Align, Out, Table, bytes, count, quoted};
 /// Bits of `CapEff`.
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_ADMIN: u32 = 21;
-/// Descriptors that a walk and a daemon are comfortable with.
-const DESCRIPTORS: u64 = 4096;
 
 /// All that was found; one object of `--json`.
 #[derive(Debug, Default, Serialize)]
@@ -40,6 +41,8 @@ struct Report {
     inotify_queued_events: usize,
     /// Soft limit of open files; null is none.
     open_files: Option<u64>,
+    /// Each limit of the host that matters, what is needed of it, and the line that raises it.
+    limits: Vec<Limit>,
     /// The roots.
     roots: Vec<RootReport>,
     /// What to do, in sentences.
@@ -141,7 +144,12 @@ fn look_at_machine(report: &mut Report) {
     report.inotify_watches = limits.watches;
     report.inotify_instances = limits.instances;
     report.inotify_queued_events = limits.queued_events;
-    report.open_files = getrlimit(Resource::Nofile).current;
+    let unmarked = report.roots.iter().filter(|root| root.fanotify != "yes");
+    let needs =
+        Needs { roots: report.roots.len() as u64, directories: unmarked.map(|root| root.directories).sum() };
+    report.limits = limits::look(needs);
+    report.open_files =
+        report.limits.iter().find(|limit| limit.name == "RLIMIT_NOFILE").and_then(|limit| limit.allowed);
 }
 
 fn advise(report: &mut Report) {
@@ -160,20 +168,7 @@ fn advise(report: &mut Report) {
                 .to_owned(),
         );
     }
-    let watches: u64 = report.roots.iter().filter(|root| !marked(root)).map(|root| root.directories).sum();
-    let limits = InotifyLimits::read();
-    if usize::try_from(watches).unwrap_or(usize::MAX) > limits.share() {
-        let enough = (watches * 3 / 2).next_power_of_two().max(524_288);
-        advice.push(format!(
-            "{} directories need a watch each and {} may be used: `echo fs.inotify.max_user_watches={enough} | sudo \
-             tee /etc/sysctl.d/90-indexer.conf && sudo sysctl --system`",
-            count(watches),
-            count(limits.share() as u64)
-        ));
-    }
-    if let Some(files) = report.open_files.filter(|files| *files < DESCRIPTORS) {
-        advice.push(format!("only {files} files may be open at once; `ulimit -n {DESCRIPTORS}` raises that"));
-    }
+    advice.extend(report.limits.iter().filter_map(Limit::advice));
     for root in report.roots.iter().filter(|root| root.remote) {
         advice.push(format!(
             "{} is on {}: what other machines change there is found by sweeps alone",
@@ -228,14 +223,14 @@ fn text(report: &Report, width: Option<usize>) -> String {
         yes(report.cap_sys_admin),
         yes(report.cap_dac_read_search)
     ));
-    text.push_str(&format!(
-        "inotify: {} watches, {} instances, {} events a queue\n",
-        count(report.inotify_watches as u64),
-        count(report.inotify_instances as u64),
-        count(report.inotify_queued_events as u64)
-    ));
-    let files = report.open_files.map_or("any number of".to_owned(), count);
-    text.push_str(&format!("limits: {files} open files\n"));
+    let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Left]);
+    for limit in &report.limits {
+        let allowed = limit.allowed.map_or("no limit".to_owned(), count);
+        let verdict = if limit.enough { "enough" } else { "too few" };
+        table.row([limit.name.to_owned(), allowed, count(limit.needed), verdict.to_owned()]);
+    }
+    text.push_str("limits: allowed, needed\n");
+    text.push_str(&table.text(width));
     for root in &report.roots {
         text.push_str(&format!(
             "root {}: {}, {} directories, fanotify: {}\n",
@@ -258,7 +253,7 @@ mod tests {
     #[test]
     fn advice_says_what_to_type() {
         let mut report = Report {
-            open_files: Some(256),
+            limits: limits::look(Needs { roots: 1, directories: 1 << 60 }),
             roots: vec![RootReport {
                 path: "/nas".into(),
                 file_system: "nfs4".into(),
@@ -270,10 +265,13 @@ mod tests {
         };
         advise(&mut report);
         let said = report.advice.join("\n");
-        for word in ["setcap", "fs.inotify.max_user_watches=", "ulimit -n", "sweeps alone"] {
+        for word in ["setcap", "fs.inotify.max_user_watches=", "90-indexer.conf", "sweeps alone"] {
             assert!(said.contains(word), "{word}: {said}");
         }
-        assert!(text(&report, Some(80)).contains("advice: "));
+        let shown = text(&report, Some(200));
+        for word in ["advice: ", "fs.fanotify.max_user_marks", "RLIMIT_NOFILE", "too few"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
         let mut fine = Report { cap_sys_admin: true, ..Report::default() };
         advise(&mut fine);
         assert!(fine.advice.is_empty(), "{:?}", fine.advice);
@@ -283,7 +281,7 @@ mod tests {
     fn this_machine_can_be_looked_at() {
         let mut report = Report { kernel: kernel(), ..Report::default() };
         look_at_machine(&mut report);
-        assert!(!report.kernel.is_empty() && report.inotify_watches > 0);
+        assert!(!report.kernel.is_empty() && report.inotify_watches > 0 && report.limits.len() == 6);
         let root = look_at_root(b"/", 1);
         assert!(!root.file_system.is_empty() && !root.fanotify.is_empty());
     }

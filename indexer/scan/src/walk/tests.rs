@@ -1,9 +1,11 @@
 //! What the walk does at its limits: no descriptors to spare, and a stop in the middle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
 use record::{RootId, VolumeId};
 
@@ -11,7 +13,12 @@ use super::*;
 
 /// Writes down the paths of directories; nothing may fail.
 #[derive(Default)]
-struct Paths(Mutex<BTreeSet<Vec<u8>>>);
+struct Paths {
+    entered: Mutex<BTreeSet<Vec<u8>>>,
+    done: AtomicUsize,
+    /// Directories to go past, by inode, with those in them.
+    passed: BTreeMap<u64, Vec<(Name, u64)>>,
+}
 
 impl Visitor for Paths {
     type Worker = ();
@@ -22,7 +29,11 @@ impl Visitor for Paths {
     fn finish(&self, (): ()) {}
 
     fn enter(&self, (): &mut (), dir: &Directory<()>, _: BorrowedFd<'_>, _: &Seen) -> bool {
-        self.0.lock().unwrap().insert(dir.relative_path())
+        self.entered.lock().unwrap().insert(dir.relative_path())
+    }
+
+    fn pass(&self, (): &mut (), dir: EntryId) -> Option<Vec<(Name, u64)>> {
+        self.passed.get(&dir.inode).cloned()
     }
 
     fn entry(&self, (): &mut (), _: &Directory<()>, _: &[u8], _: EntryId, _: &Seen) {}
@@ -33,16 +44,23 @@ impl Visitor for Paths {
 
     fn listed(&self, (): &mut (), _: &Directory<()>, _: &Seen, _: bool) {}
 
-    fn done(&self, (): &mut (), _: &Directory<()>) {}
+    fn done(&self, (): &mut (), _: &Directory<()>) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn directories(root: &Path, budget: i64) -> BTreeSet<Vec<u8>> {
+    walked(root, budget, Paths::default()).entered.into_inner().unwrap()
+}
+
+fn walked(root: &Path, budget: i64, paths: Paths) -> Paths {
     let binder = Box::new(|_: &crate::VolumeIdentity, _| VolumeId(1));
     let scope = Scope::new(RootId(1), root.as_os_str().as_bytes().to_vec(), binder);
-    let (stop, progress, paths) = (AtomicBool::new(false), Progress::default(), Paths::default());
+    let (stop, progress) = (AtomicBool::new(false), Progress::default());
     let start = Start::root(&scope).unwrap();
     Walk::run(&scope, start, 2, &paths, &stop, &progress, false, Budget::new(budget)).unwrap();
-    paths.0.into_inner().unwrap()
+    assert_eq!(progress.directories_left.load(Ordering::Relaxed), 0);
+    paths
 }
 
 /// Whatever the budget of descriptors, all is found: without one, children are opened by path from the nearest
@@ -75,5 +93,33 @@ fn more_directories_than_a_batch_are_all_walked() {
     }
     for budget in [0, 4096] {
         assert_eq!(directories(temp.path(), budget).len(), 1_501);
+    }
+}
+
+/// Directories that are gone past are not opened, the first of the walk and deep ones too, and what is stored in them
+/// is walked; more of those than a batch holds.
+#[test]
+fn what_is_gone_past_is_not_entered_and_what_is_below_is() {
+    let temp = tempfile::tempdir().unwrap();
+    for number in 0..600 {
+        std::fs::create_dir_all(temp.path().join(format!("a/b/dir{number}/below"))).unwrap();
+    }
+    let inode = |path: &str| std::fs::symlink_metadata(temp.path().join(path)).unwrap().ino();
+    let child = |path: &str| (Name::from(path.rsplit('/').next().unwrap().as_bytes()), inode(path));
+    let passed = || {
+        let many = (0..600).map(|number| child(&format!("a/b/dir{number}"))).collect();
+        BTreeMap::from([
+            (inode("."), vec![child("a")]),
+            (inode("a"), vec![child("a/b")]),
+            (inode("a/b"), many),
+            (inode("a/b/dir7"), vec![child("a/b/dir7/below")]),
+        ])
+    };
+    for budget in [0, 4096] {
+        let shown = walked(temp.path(), budget, Paths { passed: passed(), ..Paths::default() });
+        let entered = shown.entered.into_inner().unwrap();
+        assert_eq!(entered.len(), 599 + 600);
+        assert!(entered.contains(&b"a/b/dir7/below"[..]) && !entered.contains(&b"a/b/dir7"[..]));
+        assert_eq!(shown.done.into_inner(), entered.len() + 4, "each is done, entered or not");
     }
 }
