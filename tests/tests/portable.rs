@@ -1,6 +1,5 @@
 //! The portable tier: its events make changes known by themselves, and sweeps make the index exact whatever it lost. It could
 //! break by believing its silence: it loses what happens in new directories and does not say so.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::time::Duration;

@@ -170,9 +170,9 @@ impl Model {
     }
 
     pub(super) fn note(&mut self, line: impl FnOnce(&Model) -> String) {
-        if self.log.is_some() {
-            let line = line(self);
-            self.log.as_mut().unwrap().push(line);
+        if let Some(mut log) = self.log.take() {
+            log.push(line(self));
+            self.log = Some(log);
         }
     }
 
