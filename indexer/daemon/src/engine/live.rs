@@ -1,5 +1,6 @@
 //! Following the hints: rounds, holds, repairs, and the barrier that `settle` is.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use index::Message;
@@ -81,7 +82,21 @@ impl Core {
         if self.shared.pending.is_empty() && self.todo.is_empty() && self.held.is_empty() {
             self.find_astray()?;
         }
+        self.sure_again();
         Ok(())
+    }
+
+    /// After a sweep: once all that was queued during it has been looked at, no directory can have passed it by.
+    fn sure_again(&mut self) {
+        let quiet = |core: &Core| core.shared.pending.is_empty() && core.todo.is_empty();
+        if self.shared.unsure.load(Ordering::Relaxed)
+            && !self.sweeps.is_running()
+            && self.astray.is_empty()
+            && quiet(self)
+        {
+            let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
+            self.shared.unsure.store(!quiet(self), Ordering::Relaxed);
+        }
     }
 
     /// Works until nothing is left that was there when it began (`until`: nothing older than that).

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) known: AtomicI64,
     /// What audits found, and how fast changes were known.
     pub(crate) window: Mutex<Window>,
+    /// Events of the time of a sweep may not have been looked at yet: directories may have moved past it.
+    pub(crate) unsure: AtomicBool,
     pub(crate) view: Mutex<View>,
     pub(crate) changed: Condvar,
     pub(crate) requests: Mutex<VecDeque<Request>>,

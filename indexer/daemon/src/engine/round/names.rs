@@ -1,6 +1,7 @@
 //! One look at one name, and what it means for the batch: the entry there, gone, elsewhere, or out of scope.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use reconcile::{Decision, Found, Look, Stored as _, same_entry};
 use record::{EntryId, How, Kind, Place};
@@ -144,8 +145,17 @@ impl Round<'_> {
         let may_see = directory && flags.has(Flags::META) && self.reader.is_blind(id)?;
         if directory && (!known || made || may_see) {
             self.list_later(id, look.how);
+        } else if directory && decision != Decision::Refresh && self.was_passed_by(id) {
+            self.left.todo.push_back(Todo::List(id, true, look.how));
         }
         Ok(())
+    }
+
+    /// Whether a sweep may have missed a directory that moved: from where it had not been yet to where it had. What
+    /// changed below it before is not known then, and nothing may watch it.
+    fn was_passed_by(&self, id: EntryId) -> bool {
+        let followed = self.shared.arms.get(id.volume).is_some_and(|arm| arm.how() != How::Sweep);
+        followed && (self.shared.unsure.load(Ordering::Relaxed) || !self.shared.arms.is_watched(id))
     }
 
     /// A name at which another file system begins, or did. What is stored stays until a person or a mount

@@ -220,6 +220,7 @@ impl Sweeps {
             walked,
             expected: order.expected,
         };
+        self.shared.unsure.store(true, Ordering::Relaxed);
         let (shared, done) = (Arc::clone(&self.shared), self.done.0.clone());
         let run = move || {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| compare::sweep(&work)));
