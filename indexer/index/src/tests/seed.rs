@@ -292,6 +292,29 @@ fn totals_hold_when_the_tree_changed_under_the_walk() {
     assert_eq!((totals.files, totals.directories, totals.bytes), (2, 3, 20));
 }
 
+/// A directory ended under the walk and a file got its number: what the walk added up for the directory must not
+/// be there for the next directory of that number, which would begin with another's sum.
+#[test]
+fn totals_of_a_directory_that_ended_under_the_walk_are_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = index(folder.path(), "index");
+    let seed = Seed::begin(folder.path().join("runs"), 1 << 20).unwrap();
+    let mut worker = seed.worker();
+    let root = RootId(1);
+    let dir = plain(Kind::Directory, 2, 0, 1);
+    worker.entry(root, id(1), &dir, None, Time(0)).unwrap();
+    worker.entry(root, id(9), &dir, Some((id(1), b"was")), Time(0)).unwrap();
+    worker.entry(root, id(9), &plain(Kind::File, 1, 10, 2), Some((id(1), b"is")), Time(5_000_000)).unwrap();
+    worker.totals(id(9), &Totals { directories: 1, newest: Time(1), ..Totals::default() }).unwrap();
+    worker.totals(id(1), &Totals { directories: 2, newest: Time(1), ..Totals::default() }).unwrap();
+    seed.finish(worker);
+    let roots = vec![SeedRoot { row: root_row(1, id(1)), seen: Time(9) }];
+    index.load(seed, roots, Edits::default()).unwrap();
+    let reader = index.read().unwrap();
+    assert_eq!(reader.row(id(9)).unwrap().map(|row| row.stat.kind), Some(Kind::File));
+    assert_eq!(reader.totals(id(9)).unwrap(), None);
+}
+
 /// A file in the first root, changed since its row was written, is found again by the seed of the second:
 /// the row stays as it is, for the look that will tell of the change.
 #[test]
