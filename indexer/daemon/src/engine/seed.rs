@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use index::{Blind, IndexError, Listing, Seed, SeedWorker};
-use record::{EntryId, Name, RootId, Time, Totals};
+use record::{EntryId, Name, RootId, Stat, Time, Totals};
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
@@ -22,7 +22,7 @@ pub(crate) struct SeedVisitor<'a> {
     pub(crate) arms: Option<&'a Arms>,
     /// What could not be looked at: a directory, and the name in it unless it is the directory itself.
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
-    /// Directories that were seen and then could not be entered: moved, gone, or refused.
+    /// Directories that were seen and then could not be entered (moved, gone, or refused), or had changed by then.
     pub(crate) unlisted: Mutex<Vec<EntryId>>,
     pub(crate) failed: Mutex<Option<IndexError>>,
     pub(crate) stop: &'a std::sync::atomic::AtomicBool,
@@ -34,7 +34,7 @@ pub(crate) struct SeedVisitor<'a> {
 pub(crate) struct Sums {
     /// What the directories in it take themselves, as looked at from here: their rows have that very look,
     /// and totals must add up to the rows.
-    own: Mutex<FxHashMap<EntryId, Totals>>,
+    own: Mutex<FxHashMap<EntryId, Stat>>,
     files: AtomicU64,
     directories: AtomicU64,
     bytes: AtomicU64,
@@ -54,7 +54,7 @@ impl Sums {
         self.newest.fetch_max(narrow(totals.newest), Ordering::Relaxed);
     }
 
-    fn own(&self) -> MutexGuard<'_, FxHashMap<EntryId, Totals>> {
+    fn own(&self) -> MutexGuard<'_, FxHashMap<EntryId, Stat>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,7 +146,7 @@ impl Visitor for SeedVisitor<'_> {
             worker.sums.add(&one);
             if one.directories > 0 {
                 // Jobs for it may begin before this listing ends.
-                dir.data.own().insert(id, one);
+                dir.data.own().insert(id, seen.stat);
             }
         }
     }
@@ -175,9 +175,14 @@ impl Visitor for SeedVisitor<'_> {
         self.blind.lock().unwrap_or_else(PoisonError::into_inner).push((dir.id, name.map(Name::from), blind));
     }
 
-    fn listed(&self, worker: &mut Worker, dir: &Directory<Sums>, _seen: &Seen, complete: bool) {
+    fn listed(&self, worker: &mut Worker, dir: &Directory<Sums>, seen: &Seen, complete: bool) {
         if let (Some(arms), Some(watch), true) = (self.arms, worker.watch.take(), complete) {
             arms.compared(dir.id, watch);
+        }
+        // Its row has the look from the directory above, before its own watch: what changed in between has no event.
+        let looked = dir.parent().and_then(|parent| parent.data.own().get(&dir.id).copied());
+        if looked.is_some_and(|stat| !stat.same(&seen.stat)) {
+            self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).push(dir.id);
         }
         dir.data.add(&worker.sums);
         worker.sums = Totals::default();
@@ -192,7 +197,7 @@ impl Visitor for SeedVisitor<'_> {
         if let Some(parent) = dir.parent() {
             let mut whole = sums;
             if let Some(own) = parent.data.own().remove(&dir.id) {
-                whole.add(&own);
+                whole.add(&Totals::of(&own));
             }
             // The parent has this directory's own part from its listing.
             parent.data.add(&sums);
@@ -202,7 +207,7 @@ impl Visitor for SeedVisitor<'_> {
         }
         // Directories that could not be entered hold nothing but themselves.
         for (id, own) in dir.data.own().drain() {
-            self.check(worker.seed.totals(id, &own));
+            self.check(worker.seed.totals(id, &Totals::of(&own)));
             self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         }
     }
