@@ -1,6 +1,6 @@
 //! Following the hints: rounds, holds, repairs, and the barrier that `settle` is.
 
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use index::Message;
@@ -89,13 +89,12 @@ impl Core {
     /// After a sweep: once all that was queued during it has been looked at, no directory can have passed it by.
     fn sure_again(&mut self) {
         let quiet = |core: &Core| core.shared.pending.is_empty() && core.todo.is_empty();
-        if self.shared.unsure.load(Ordering::Relaxed)
-            && !self.sweeps.is_running()
-            && self.astray.is_empty()
-            && quiet(self)
-        {
+        let unsure = || self.shared.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsure().is_some() && !self.sweeps.is_running() && self.astray.is_empty() && quiet(self) {
             let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
-            self.shared.unsure.store(!quiet(self), Ordering::Relaxed);
+            if quiet(self) {
+                *unsure() = None;
+            }
         }
     }
 

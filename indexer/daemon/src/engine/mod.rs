@@ -178,7 +178,7 @@ fn share(
         busy: AtomicBool::new(true),
         known: AtomicI64::new(0),
         window: Mutex::default(),
-        unsure: AtomicBool::new(false),
+        unsure: Mutex::new(None),
         view: Mutex::new(View { state: "starting", ..View::default() }),
         changed: Condvar::new(),
         requests: Mutex::new(VecDeque::new()),

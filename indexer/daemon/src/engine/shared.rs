@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use index::Index;
-use record::{Seq, Time, VolumeId};
+use record::{EntryId, Seq, Time, VolumeId};
+use rustc_hash::FxHashSet;
 use watch::Pending;
 
 use super::arms::Arms;
@@ -46,7 +47,8 @@ pub(crate) struct Shared {
     /// What audits found, and how fast changes were known.
     pub(crate) window: Mutex<Window>,
     /// Events of the time of a sweep may not have been looked at yet: directories may have moved past it.
-    pub(crate) unsure: AtomicBool,
+    /// Those that moved and were listed because of that.
+    pub(crate) unsure: Mutex<Option<FxHashSet<EntryId>>>,
     pub(crate) view: Mutex<View>,
     pub(crate) changed: Condvar,
     pub(crate) requests: Mutex<VecDeque<Request>>,

@@ -1,7 +1,7 @@
 //! One look at one name, and what it means for the batch: the entry there, gone, elsewhere, or out of scope.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use reconcile::{Decision, Found, Look, Stored as _, same_entry};
 use record::{EntryId, How, Kind, Place};
@@ -155,7 +155,12 @@ impl Round<'_> {
     /// changed below it before is not known then, and nothing may watch it.
     fn was_passed_by(&self, id: EntryId) -> bool {
         let followed = self.shared.arms.get(id.volume).is_some_and(|arm| arm.how() != How::Sweep);
-        followed && (self.shared.unsure.load(Ordering::Relaxed) || !self.shared.arms.is_watched(id))
+        // Once is enough: after that listing it cannot have been passed by.
+        let first = match &mut *self.shared.unsure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(listed) => listed.insert(id),
+            None => !self.shared.arms.is_watched(id),
+        };
+        followed && first
     }
 
     /// A name at which another file system begins, or did. What is stored stays until a person or a mount

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use index::Blind;
 use record::{EntryId, How, Name, RootId, Time, VolumeId};
+use rustc_hash::FxHashSet;
 use scan::Scope;
 
 use super::compare::{self, Outcome};
@@ -220,7 +221,7 @@ impl Sweeps {
             walked,
             expected: order.expected,
         };
-        self.shared.unsure.store(true, Ordering::Relaxed);
+        *self.shared.unsure.lock().unwrap_or_else(PoisonError::into_inner) = Some(FxHashSet::default());
         let (shared, done) = (Arc::clone(&self.shared), self.done.0.clone());
         let run = move || {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| compare::sweep(&work)));
