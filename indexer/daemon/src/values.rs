@@ -70,6 +70,18 @@ pub(crate) fn age(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// How often something is done, as [`age`]; `off` for never. Not more often than ten times a second.
+pub(crate) fn pause(text: &str) -> Result<Option<Duration>, String> {
+    if text.trim() == "off" {
+        return Ok(None);
+    }
+    let every = age(text).map_err(|why| format!("{why}, or off"))?;
+    if every < Duration::from_millis(100) {
+        return Err(format!("{text:?} is too often; 100ms is the least"));
+    }
+    Ok(Some(every))
+}
+
 /// A point in time: `2026-11-20`, `2026-11-20T10:00:00` in `zone`, or with `Z` or an offset; `@SECONDS` since 1970.
 pub(crate) fn time(text: &str, zone: &TimeZone) -> Result<Time, String> {
     let bad = || {

@@ -49,6 +49,8 @@ pub(crate) struct File {
     /// How often a first scan is made safe against interruption, as `"5s"`.
     #[serde(deserialize_with = "age")]
     pub(crate) checkpoint: Option<Duration>,
+    /// How often everything is swept by itself.
+    pub(crate) sweep: Sweep,
     /// `"text"` or `"json"`.
     #[serde(deserialize_with = "word")]
     pub(crate) log: Option<LogFormat>,
@@ -64,6 +66,23 @@ pub(crate) struct Retention {
     /// Bytes of records kept at most.
     #[serde(deserialize_with = "size")]
     pub(crate) bytes: Option<u64>,
+}
+
+/// `sweep = { stat = "24h", names = "off", unwatched = "5m", rate = 20000 }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sweep {
+    /// Every entry of what is watched.
+    #[serde(deserialize_with = "pause")]
+    pub(crate) stat: Option<Option<Duration>>,
+    /// The directories of what is watched.
+    #[serde(deserialize_with = "pause")]
+    pub(crate) names: Option<Option<Duration>>,
+    /// What has no watch.
+    #[serde(deserialize_with = "pause")]
+    pub(crate) unwatched: Option<Option<Duration>>,
+    /// Entries a second; 0 for no limit.
+    pub(crate) rate: Option<u64>,
 }
 
 /// A root: a path alone, or a table.
@@ -213,4 +232,9 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
 fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     crate::values::age(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn pause<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Duration>>, D::Error> {
+    let text = String::deserialize(from)?;
+    crate::values::pause(&text).map(Some).map_err(D::Error::custom)
 }

@@ -10,7 +10,7 @@ use clap::ValueEnum as _;
 use index::{Repair, Retention};
 
 use crate::cli::{BackendArg, LogFormat, ProfileArg, Scan, Watch};
-use crate::engine::{Backend, EngineConfig, ProgressHook, RootConfig};
+use crate::engine::{Backend, EngineConfig, ProgressHook, RootConfig, Schedule};
 use crate::failure::Failure;
 use crate::paths;
 
@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) checkpoint: Duration,
     /// What a crash costs at the next start.
     pub(crate) repair: Repair,
+    /// How often everything is swept.
+    pub(crate) schedule: Schedule,
 }
 
 /// What a profile sets together.
@@ -113,7 +115,19 @@ impl Settings {
         let audit = variable(env, "INDEXER_AUDIT", crate::values::age)?.or(file.audit);
         let quiet = variable(env, "INDEXER_QUIET", crate::values::age)?.or(file.quiet);
         let checkpoint = variable(env, "INDEXER_CHECKPOINT", crate::values::age)?.or(file.checkpoint);
+        let usual = Schedule::default();
+        let pause = |name, of_file: Option<Option<Duration>>, usual| {
+            Ok::<_, Failure>(variable(env, name, crate::values::pause)?.or(of_file).unwrap_or(usual))
+        };
+        let rate = variable(env, "INDEXER_SWEEP_RATE", rate)?.or(file.sweep.rate).unwrap_or(0);
+        let schedule = Schedule {
+            stat: pause("INDEXER_SWEEP_STAT", file.sweep.stat, usual.stat)?,
+            names: pause("INDEXER_SWEEP_NAMES", file.sweep.names, usual.names)?,
+            unwatched: pause("INDEXER_SWEEP_UNWATCHED", file.sweep.unwatched, usual.unwatched)?,
+            rate: Some(rate).filter(|rate| *rate > 0),
+        };
         Ok(Settings {
+            schedule,
             backend: backend_of(backend.unwrap_or(BackendArg::Auto)),
             watches,
             threads,
@@ -146,6 +160,7 @@ impl Settings {
             audit: self.audit,
             checkpoint: self.checkpoint,
             repair: self.repair,
+            schedule: self.schedule,
             progress,
         }
     }
@@ -250,6 +265,10 @@ fn backend_of(argument: BackendArg) -> Backend {
 
 fn number(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number of entries a second; 0 is no limit"))
 }
 
 fn variable<T>(

@@ -12,6 +12,7 @@ cache = "32MiB"
 retention = { age = "7d", bytes = "1GiB" }
 quiet = "5s"
 audit = "0s"
+sweep = { stat = "12h", names = "1h", unwatched = "off", rate = 5000 }
 log = "json"
 "#;
 
@@ -38,18 +39,29 @@ fn a_file_sets_everything() {
     assert_eq!((settings.backend, settings.threads, settings.cache), (Backend::Inotify, 1, 32 << 20));
     assert_eq!(settings.retention, Retention { age: Duration::from_secs(7 * 86_400), bytes: 1 << 30 });
     assert_eq!((settings.quiet, settings.audit), (Duration::from_secs(5), Duration::ZERO));
+    let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+    let schedule = Schedule { stat: hours(12), names: hours(1), unwatched: None, rate: Some(5000) };
+    assert_eq!(settings.schedule, schedule);
+    let usual = Settings::resolve(&File::default(), &no_env, &Watch::default(), 8).unwrap();
+    assert_eq!(usual.schedule, Schedule::default());
 }
 
 #[test]
 fn flags_are_over_variables_and_those_over_the_file() {
     let file = parse(FILE).unwrap();
     let env = |name: &str| {
-        let pairs =
-            [("INDEXER_THREADS", "5"), ("INDEXER_BACKEND", "sweep"), ("INDEXER_PROFILE", "aggressive")];
+        let pairs = [
+            ("INDEXER_THREADS", "5"),
+            ("INDEXER_BACKEND", "sweep"),
+            ("INDEXER_PROFILE", "aggressive"),
+            ("INDEXER_SWEEP_STAT", "off"),
+            ("INDEXER_SWEEP_RATE", "0"),
+        ];
         pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
     };
     let settings = Settings::resolve(&file, &env, &Watch::default(), 8).unwrap();
     assert_eq!((settings.backend, settings.threads, settings.batch), (Backend::Sweep, 5, 16384));
+    assert_eq!((settings.schedule.stat, settings.schedule.rate), (None, None));
     let scan = Scan { threads: Some(2), ..Scan::default() };
     let flags = Watch { backend: Some(BackendArg::Fanotify), scan };
     let settings = Settings::resolve(&file, &env, &flags, 8).unwrap();
@@ -64,6 +76,9 @@ fn errors_name_key_file_and_line() {
         ("backend = \"magic\"", "expected auto, fanotify"),
         ("cache = \"many\"", "sizes look like"),
         ("quiet = \"soon\"", "no length of time"),
+        ("sweep = { stat = \"1ms\" }", "too often"),
+        ("sweep = { stat = \"never\" }", "or off"),
+        ("sweep = { hourly = true }", "unknown field `hourly`"),
         ("roots = [1]", "a path, or a table with a path"),
         ("roots = [", "line 1"),
     ] {

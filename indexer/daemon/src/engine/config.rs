@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::status::Progress;
+pub(crate) use super::sweeping::schedule::Schedule;
 
 /// Called while a seed or sweep runs, with the phase: `scanning`, `loading`, `sweeping`.
 pub(crate) type ProgressHook = Arc<dyn Fn(&Progress, &str) + Send + Sync>;
@@ -28,7 +29,7 @@ pub(crate) enum Backend {
 }
 
 /// How much a sweep looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Level {
     /// Directories whose own times moved.
     Names,
@@ -144,6 +145,8 @@ pub(crate) struct EngineConfig {
     pub(crate) audit: Duration,
     /// What a crash costs at the next start.
     pub(crate) repair: index::Repair,
+    /// How often everything is swept.
+    pub(crate) schedule: Schedule,
     /// Told of progress about five times a second.
     pub(crate) progress: ProgressHook,
 }

@@ -20,6 +20,7 @@ use super::roots::Tree;
 use super::round::Todo;
 use super::shared::{Request, RootView, Shared};
 use super::sweeping::background::{Sweeps, Why};
+use super::sweeping::schedule::Timetable;
 use super::tiering::REFIT_EVERY;
 use super::writing::Writing;
 
@@ -31,9 +32,6 @@ const LOOK_FOR_LOST_EVERY: Duration = Duration::from_secs(5);
 
 /// How often roots are looked at for being there still: an unmount has no event of its own.
 const PRESENCE_EVERY: Duration = Duration::from_secs(30);
-
-/// How often what has no watch is swept.
-const SWEEP_EVERY: Duration = Duration::from_secs(300);
 
 /// How often, at most, everything small is looked at for what inotify could not name.
 const UNSEEN_EVERY: Duration = Duration::from_secs(10);
@@ -94,7 +92,7 @@ pub(crate) struct Core {
     last_trim: Instant,
     last_noted: Instant,
     last_presence: Instant,
-    last_sweep: Instant,
+    pub(crate) timetable: Timetable,
     last_refit: Instant,
     /// The last round had many hints.
     pub(crate) flooded: bool,
@@ -106,6 +104,8 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, config: EngineConfig) -> Core {
         let now = Instant::now();
+        // A random number of this index.
+        let seed = shared.index.epoch().map_or(0, |epoch| epoch as u64);
         let last_round = shared.ground.clock.instant();
         Core {
             sweeps: Sweeps::new(Arc::clone(&shared)),
@@ -135,7 +135,7 @@ impl Core {
             last_trim: now.checked_sub(TRIM_EVERY).unwrap_or(now),
             last_noted: now,
             last_presence: now,
-            last_sweep: now,
+            timetable: Timetable::new(seed),
             last_refit: now,
             flooded: false,
             settling: false,
@@ -176,7 +176,8 @@ impl Core {
                 self.drained = Time::now().minus_ns(READING_NS);
             }
             self.shared.note_busy(false, self.drained);
-            self.shared.pending.wait(self.until_next());
+            let next = self.until_next();
+            self.shared.pending.wait(next);
         }
     }
 
@@ -188,7 +189,7 @@ impl Core {
     }
 
     /// How long there is nothing to do but wait for hints and requests.
-    fn until_next(&self) -> Option<Duration> {
+    fn until_next(&mut self) -> Option<Duration> {
         let now = Instant::now();
         let mut next = self.writing.next(self.config.quiet);
         let mut consider = |due: Instant| next = Some(next.map_or(due, |next| next.min(due)));
@@ -205,8 +206,8 @@ impl Core {
         if *self.shared.durable.borrow() != self.noted {
             consider(self.last_noted + NOTE_EVERY);
         }
-        if self.needs_sweeps() {
-            consider(self.last_sweep + SWEEP_EVERY);
+        if let Some(due) = self.next_sweep() {
+            consider(due);
         }
         if self.shared.arms.wants_inotify() {
             consider(self.last_refit + REFIT_EVERY);
@@ -222,10 +223,6 @@ impl Core {
 
     fn presence_every(&self) -> Duration {
         if self.trees.iter().all(|tree| tree.present) { PRESENCE_EVERY } else { LOOK_FOR_LOST_EVERY }
-    }
-
-    fn needs_sweeps(&self) -> bool {
-        self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep())
     }
 
     fn timers(&mut self) -> Result<(), EngineError> {
@@ -261,11 +258,7 @@ impl Core {
             self.last_unseen = now;
             self.look_for_unseen(Why::Due)?;
         }
-        if (self.needs_sweeps() || self.unseen > 0) && now.duration_since(self.last_sweep) >= SWEEP_EVERY {
-            self.last_sweep = now;
-            self.sweep_unwatched(Why::Due, self.unseen > 0)?;
-            self.unseen = 0;
-        }
+        self.sweep_what_is_due()?;
         Ok(())
     }
 

@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 use index::{Index, Settings};
 use record::Seq;
 
-pub(crate) use config::{Backend, EngineConfig, Level, ProgressHook, RootConfig, StoredRules};
+pub(crate) use config::{Backend, EngineConfig, Level, ProgressHook, RootConfig, Schedule, StoredRules};
 pub(crate) use error::EngineError;
 
 use self::arms::Arms;

@@ -16,6 +16,7 @@ use watch::{Active, Flags, Hint, Pending, WatchId, What};
 use super::arms::Arms;
 use super::ground::Clock;
 use super::shared::Shared;
+use super::sweeping::schedule::Pace;
 
 /// How old a write must be before a sweep calls a file complete that no close was seen of.
 const QUIET_NS: i128 = 2_000_000_000;
@@ -38,19 +39,37 @@ const VIEW: Duration = Duration::from_secs(1);
 /// Hints of names that went which wait for the end of the sweep; one more is pending at once.
 const MOST_LATER: usize = watch::DEFAULT_CAPACITY / 2;
 
+/// Entries between two questions whether to rest: a tenth of a second at the lowest rate worth having.
+const BEAT: u64 = 64;
+
 /// Where a sweep's hints go. Names that are there are pending at once. Names that an entry lost wait for the end:
 /// the sweep may yet find where it is now, and then that is a rename and not an end and a beginning.
 pub(crate) struct Hints<'a> {
     pending: &'a Pending,
+    clock: &'a dyn Clock,
     stop: &'a AtomicBool,
+    pace: &'a Pace,
     how: How,
     differences: AtomicU64,
     later: Mutex<Vec<Hint>>,
 }
 
 impl<'a> Hints<'a> {
-    pub(crate) fn new(pending: &'a Pending, stop: &'a AtomicBool, how: How) -> Hints<'a> {
-        Hints { pending, stop, how, differences: AtomicU64::new(0), later: Mutex::default() }
+    pub(crate) fn new(shared: &'a Shared, stop: &'a AtomicBool, pace: &'a Pace, how: How) -> Hints<'a> {
+        let (pending, clock) = (&*shared.pending, &*shared.ground.clock);
+        let (differences, later) = (AtomicU64::new(0), Mutex::default());
+        Hints { pending, clock, stop, pace, how, differences, later }
+    }
+
+    /// So many more were looked at: rests where the sweep is held to a rate.
+    pub(crate) fn looked(&self, entries: u64) {
+        let mut more = entries;
+        while let Some(rest) = self.pace.rest(more)
+            && !self.stop.load(Ordering::Relaxed)
+        {
+            self.clock.rest(rest);
+            more = 0;
+        }
     }
 
     pub(crate) fn hint(&self, dir: EntryId, what: What, flags: Flags) -> Hint {
@@ -134,6 +153,8 @@ pub(crate) struct Worker {
     differs: bool,
     /// The watch of the directory in work, if it has one.
     watch: Option<WatchId>,
+    /// Entries looked at since the rate was last asked.
+    looked: u64,
     hints: Vec<Hint>,
 }
 
@@ -201,11 +222,13 @@ impl Visitor for SweepVisitor<'_> {
             matched: 0,
             differs: false,
             watch: None,
+            looked: 0,
             hints: Vec::new(),
         }
     }
 
     fn finish(&self, mut worker: Worker) {
+        self.hints.looked(worker.looked);
         self.hints.add(&mut worker.hints);
     }
 
@@ -254,6 +277,10 @@ impl Visitor for SweepVisitor<'_> {
     }
 
     fn entry(&self, worker: &mut Worker, dir: &Directory<()>, name: &[u8], id: EntryId, seen: &Seen) {
+        worker.looked += 1;
+        if worker.looked >= BEAT {
+            self.hints.looked(std::mem::take(&mut worker.looked));
+        }
         if !worker.known {
             return;
         }

@@ -15,6 +15,7 @@ use rustc_hash::FxHashSet;
 use scan::Scope;
 
 use super::compare::{self, Outcome};
+use super::schedule::Pace;
 use crate::engine::arms::{Arm, Counting};
 use crate::engine::config::Level;
 use crate::engine::error::EngineError;
@@ -109,6 +110,14 @@ struct Running {
     began: Instant,
 }
 
+/// How fast sweeps may go.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) threads: usize,
+    /// Entries a second, for those that nobody waits for.
+    pub(crate) rate: Option<u64>,
+}
+
 /// One that has ended by itself.
 pub(crate) struct Done {
     pub(crate) order: Order,
@@ -136,6 +145,7 @@ pub(crate) struct Sweeps {
     cancelled: Vec<JoinHandle<()>>,
     /// Bound by the actions that the socket lets in at once.
     pub(crate) askers: Vec<Asker>,
+    limits: Limits,
     next: u64,
     done: (Sender<Ended>, Receiver<Ended>),
 }
@@ -151,6 +161,7 @@ impl Sweeps {
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
             askers: Vec::new(),
+            limits: Limits { threads: 1, rate: None },
             next: 0,
             done: channel(),
         }
@@ -158,7 +169,8 @@ impl Sweeps {
 
     /// Has a tree swept, at once or after the sweep of it that is under way. Must be called on the engine's
     /// thread between rounds (see [`compare`]).
-    pub(crate) fn submit(&mut self, mut order: Order, threads: usize) -> Result<Ticket, EngineError> {
+    pub(crate) fn submit(&mut self, mut order: Order, limits: Limits) -> Result<Ticket, EngineError> {
+        self.limits = limits;
         self.next += 1;
         let ticket = Ticket(self.next);
         order.tickets.push(ticket);
@@ -185,7 +197,7 @@ impl Sweeps {
         if self.is_busy(&order) {
             self.waiting.push_back(order);
         } else {
-            self.start(order, threads)?;
+            self.start(order)?;
         }
         Ok(ticket)
     }
@@ -196,7 +208,7 @@ impl Sweeps {
         })
     }
 
-    fn start(&mut self, order: Order, threads: usize) -> Result<(), EngineError> {
+    fn start(&mut self, order: Order) -> Result<(), EngineError> {
         self.next += 1;
         let number = self.next;
         let stop = Arc::new(AtomicBool::new(false));
@@ -208,7 +220,8 @@ impl Sweeps {
             level: order.level,
             how: order.how,
             pass: order.pass,
-            threads,
+            threads: self.limits.threads,
+            pace: Pace::new(self.limits.rate.filter(|_| order.why == Why::Due)),
             stop: Arc::clone(&stop),
             walked: Arc::clone(&walked),
         };
@@ -243,7 +256,7 @@ impl Sweeps {
     }
 
     /// One that has ended, if any has; begins those that waited for it.
-    pub(crate) fn ended(&mut self, threads: usize) -> Result<Option<Done>, EngineError> {
+    pub(crate) fn ended(&mut self) -> Result<Option<Done>, EngineError> {
         self.cancelled.retain(|thread| !thread.is_finished());
         while let Ok((number, result)) = self.done.1.try_recv() {
             self.shared.set_view(|shown| shown.sweeps.retain(|sweep| sweep.number != number));
@@ -258,7 +271,7 @@ impl Sweeps {
                 if self.is_busy(&next) {
                     self.waiting.push_back(next);
                 } else {
-                    self.start(next, threads)?;
+                    self.start(next)?;
                 }
             }
             return Ok(Some(Done { order, outcome, took: began.elapsed() }));

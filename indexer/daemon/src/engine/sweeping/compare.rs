@@ -18,6 +18,7 @@ use tracing::warn;
 use watch::WatchId;
 
 use super::background::{Unseen, taken};
+use super::schedule::Pace;
 use super::{names, outside};
 use crate::engine::config::Level;
 use crate::engine::error::EngineError;
@@ -35,6 +36,7 @@ pub(crate) struct Work {
     pub(crate) how: How,
     pub(crate) pass: Pass,
     pub(crate) threads: usize,
+    pub(crate) pace: Pace,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) walked: Arc<scan::Progress>,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Outcome {
 /// Sweeps, and returns when every difference is a hint.
 pub(crate) fn sweep(work: &Work) -> Result<Outcome, EngineError> {
     let shared = &*work.shared;
-    let hints = Hints::new(&shared.pending, &work.stop, work.how);
+    let hints = Hints::new(shared, &work.stop, &work.pace, work.how);
     let mut outcome = match work.level {
         Level::Stat => walk(work, &hints)?,
         Level::Names => names::look(work, &hints)?,

@@ -4,6 +4,7 @@
 pub(crate) mod background;
 mod compare;
 mod names;
+pub(crate) mod schedule;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use reconcile::Stored as _;
 use record::{EntryId, How, Name, Time, VolumeId};
 use tracing::info;
 
-use self::background::{Asker, Done, Order, Ticket, Why};
+use self::background::{Asker, Done, Limits, Order, Ticket, Why};
+use self::schedule::Turn;
 use super::arms::{Arm, Counting};
 use super::config::Level;
 use super::core::Core;
@@ -39,7 +41,12 @@ impl Core {
         why: Why,
     ) -> Result<Ticket, EngineError> {
         let order = self.order_of(at, path, level, how, why)?;
-        self.sweeps.submit(order, self.config.threads)
+        self.submit(order)
+    }
+
+    fn submit(&mut self, order: Order) -> Result<Ticket, EngineError> {
+        let limits = Limits { threads: self.config.threads, rate: self.config.schedule.rate };
+        self.sweeps.submit(order, limits)
     }
 
     pub(crate) fn order_of(
@@ -142,7 +149,7 @@ impl Core {
 
     /// What has to come after the sweeps that have ended.
     pub(crate) fn take_swept(&mut self) -> Result<(), EngineError> {
-        while let Some(done) = self.sweeps.ended(self.config.threads)? {
+        while let Some(done) = self.sweeps.ended()? {
             self.swept(done)?;
         }
         Ok(())
@@ -177,6 +184,11 @@ impl Core {
         );
         let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
         if outcome.trouble.is_none() {
+            if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
+                for turn in Turn::ALL {
+                    self.timetable.swept(order.root, turn, Instant::now());
+                }
+            }
             for (arm, counting) in &order.unwatched {
                 arm.counted(counting, report.partial == 0);
             }
@@ -259,8 +271,6 @@ impl Core {
     /// a small one all of it is looked at, since that takes no time, for changes through a name that is gone from a
     /// directory that is not watched. They have no event. `all`: in a large one too.
     pub(crate) fn sweep_unwatched(&mut self, why: Why, all: bool) -> Result<Vec<Ticket>, EngineError> {
-        let small = self.shared.index.read()?.entries()? <= MOST_LOOKED_FOR;
-        let pass = if all || small { Pass::Marked } else { Pass::Watched };
         let mut trees: Vec<usize> = Vec::new();
         for (volume, arm) in self.shared.arms.all() {
             if arm.needs_sweep() || (self.unseen > 0 && arm.how() == How::Inotify) {
@@ -272,13 +282,83 @@ impl Core {
         let mut tickets = Vec::new();
         for at in trees {
             if self.trees[at].present {
-                let mut order = self.order_of(at, None, Level::Stat, How::Sweep, why)?;
-                // Which links are followed decides what is below a directory, and the index does not say.
-                order.pass = if order.scope.follow_symlinks { Pass::Nothing } else { pass };
-                tickets.push(self.sweeps.submit(order, self.config.threads)?);
+                tickets.push(self.order_unwatched(at, why, all)?);
             }
         }
         Ok(tickets)
+    }
+
+    /// How often a tree has such a turn by itself.
+    fn turns_every(&self, at: usize, turn: Turn) -> Option<Duration> {
+        let schedule = &self.config.schedule;
+        let lacks = |volume| {
+            self.shared
+                .arms
+                .get(volume)
+                .is_some_and(|arm| arm.needs_sweep() || self.unseen > 0 && arm.how() == How::Inotify)
+        };
+        match turn {
+            Turn::Unwatched => {
+                let volumes = self.trees[at].scope.volumes();
+                schedule.unwatched.filter(|_| volumes.iter().any(|(_, volume, _)| lacks(*volume)))
+            }
+            Turn::Stat => schedule.stat,
+            Turn::Names => schedule.names,
+        }
+    }
+
+    /// What is due by itself, and when.
+    fn due_sweeps(&mut self) -> Vec<(usize, Turn, Instant)> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for at in (0..self.trees.len()).filter(|at| self.trees[*at].present) {
+            for turn in Turn::ALL {
+                let Some(every) = self.turns_every(at, turn) else { continue };
+                due.push((at, turn, self.timetable.due(self.trees[at].row.id, turn, every, now)));
+            }
+        }
+        due
+    }
+
+    /// When the next sweep is due by itself.
+    pub(crate) fn next_sweep(&mut self) -> Option<Instant> {
+        self.due_sweeps().into_iter().map(|(_, _, due)| due).min()
+    }
+
+    /// Orders the sweeps whose time has come.
+    pub(crate) fn sweep_what_is_due(&mut self) -> Result<(), EngineError> {
+        let now = Instant::now();
+        for (at, turn, due) in self.due_sweeps() {
+            if due > now {
+                continue;
+            }
+            self.timetable.swept(self.trees[at].row.id, turn, now);
+            match turn {
+                Turn::Unwatched => {
+                    self.order_unwatched(at, Why::Due, self.unseen > 0)?;
+                    if self.how(self.trees[at].row.top.volume) == How::Inotify {
+                        self.unseen = 0;
+                    }
+                }
+                Turn::Stat => {
+                    self.order(at, None, Level::Stat, How::Sweep, Why::Due)?;
+                }
+                Turn::Names => {
+                    self.order(at, None, Level::Names, How::Sweep, Why::Due)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has what is not watched of a tree swept; `all`: what is watched one by one as well.
+    fn order_unwatched(&mut self, at: usize, why: Why, all: bool) -> Result<Ticket, EngineError> {
+        let small = self.shared.index.read()?.entries()? <= MOST_LOOKED_FOR;
+        let pass = if all || small { Pass::Marked } else { Pass::Watched };
+        let mut order = self.order_of(at, None, Level::Stat, How::Sweep, why)?;
+        // Which links are followed decides what is below a directory, and the index does not say.
+        order.pass = if order.scope.follow_symlinks { Pass::Nothing } else { pass };
+        self.submit(order)
     }
 
     /// Has what a loss on a volume may have been about swept, and the gap said after it.
@@ -294,7 +374,7 @@ impl Core {
                 let mut order = self.order_of(at, None, Level::Stat, How::Sweep, Why::Repair)?;
                 order.repairs.push(volume);
                 order.gaps.push((from, why.to_owned()));
-                self.sweeps.submit(order, self.config.threads)?;
+                self.submit(order)?;
             }
         }
         Ok(())

@@ -67,6 +67,7 @@ pub(crate) fn look(work: &Work, hints: &Hints<'_>) -> Result<Outcome, EngineErro
                     return Ok(part.partial);
                 }
                 part.directory(id, start.fd(), hints)?;
+                hints.looked(1);
             }
         }
     };
