@@ -4,6 +4,7 @@
 mod bytes;
 mod check;
 mod commit;
+mod compare;
 mod error;
 mod file;
 mod journal;
@@ -18,6 +19,7 @@ pub mod testing;
 
 pub use check::{Check, Fault, Sizes};
 pub use commit::{Edits, Message};
+pub use compare::Sighting;
 pub use error::{Corrupt, IndexError, OpenError};
 pub use file::{FORMAT, Index, Repair, Settings};
 pub use journal::{Retention, Since};

@@ -26,7 +26,7 @@ pub struct Child {
 
 /// An open view. It keeps freed pages of later commits in the file while it lives.
 pub struct Reader {
-    entries: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) entries: ReadOnlyTable<(u32, u64), &'static [u8]>,
     names: ReadOnlyTable<&'static [u8], (u32, u64)>,
     links: ReadOnlyTable<&'static [u8], ()>,
     totals: ReadOnlyTable<(u32, u64), &'static [u8]>,
@@ -35,7 +35,7 @@ pub struct Reader {
     cursors: ReadOnlyTable<&'static str, u64>,
     volumes: ReadOnlyTable<u32, &'static [u8]>,
     roots: ReadOnlyTable<u32, &'static [u8]>,
-    coverage: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) coverage: ReadOnlyTable<(u32, u64), &'static [u8]>,
     pub(crate) meta: ReadOnlyTable<&'static str, u64>,
 }
 
@@ -289,7 +289,7 @@ impl Reader {
         Ok(Some(path))
     }
 
-    fn name_range(
+    pub(crate) fn name_range(
         &self,
         dir: EntryId,
         after: Option<&[u8]>,

@@ -80,6 +80,24 @@ pub(crate) fn row(id: EntryId, bytes: &[u8]) -> Result<Row, Corrupt> {
     Ok(Row { stat, place, many_names, looked_at, writing: flags & WRITING != 0, digest })
 }
 
+/// Whether the bytes are the row of `id` with these fields (but the access time), first named `name` in `dir`, with
+/// a last record that was complete. Allocates nothing.
+pub(crate) fn is_row_of(
+    id: EntryId,
+    bytes: &[u8],
+    seen: &Stat,
+    dir: EntryId,
+    name: &[u8],
+) -> Result<bool, Corrupt> {
+    let mut from = Cursor::new(bytes);
+    let flags = from.byte()?;
+    if flags & (HAS_PLACE | WRITING) != HAS_PLACE || !stat(&mut from)?.0.same(seen) {
+        return Ok(false);
+    }
+    from.signed()?;
+    Ok(near(&mut from, id)? == dir && from.bytes()? == name)
+}
+
 /// Appends a stat: kind, two flags of the caller (bits 3 and 4), then the fields. Times stand as the
 /// difference to the change time, which most of them equal.
 pub(crate) fn put_stat(out: &mut Vec<u8>, stat: &Stat, flags: u8) {

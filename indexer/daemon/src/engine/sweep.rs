@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use index::{Blind, Index, IndexError, Reader};
+use index::{Blind, Index, IndexError, Reader, Sighting};
 use reconcile::{Stored, same_entry};
-use record::{EntryId, How, Kind, Name, Row, Time};
+use record::{EntryId, How, Kind, Name, Row, Stat, Time};
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
 use watch::{Active, Flags, Hint, Pending, WatchId, What};
@@ -38,6 +38,9 @@ const VIEW: Duration = Duration::from_secs(1);
 
 /// Hints of names that went which wait for the end of the sweep; one more is pending at once.
 const MOST_LATER: usize = watch::DEFAULT_CAPACITY / 2;
+
+/// Entries of a directory that are compared at once: enough for their rows to lie together, and some 300 KiB.
+const MOST_SEEN: usize = 1024;
 
 /// Entries between two questions whether to rest: a tenth of a second at the lowest rate worth having.
 const BEAT: u64 = 64;
@@ -147,12 +150,19 @@ pub(crate) struct Worker {
     /// The directory in work has a row. One that is new is listed when its name is looked at; it is walked all the
     /// same, since directories that are known may have moved into it, and only a sweep sees what changed in those.
     known: bool,
+    /// The row of the directory in work.
+    row: Option<Row>,
     /// Names of the directory in work that the index has too.
     matched: u64,
     /// Something in the directory in work was not as stored.
     differs: bool,
     /// The watch of the directory in work, if it has one.
     watch: Option<WatchId>,
+    /// What was seen in it and is not compared yet: entry, where its name ends in `names`, fields.
+    seen: Vec<(EntryId, usize, Stat)>,
+    names: Vec<u8>,
+    /// Some directory cannot be vouched for.
+    any_blind: bool,
     /// Entries looked at since the rate was last asked.
     looked: u64,
     hints: Vec<Hint>,
@@ -192,15 +202,71 @@ impl<'a> SweepVisitor<'a> {
         }
     }
 
-    /// The stored row behind a name, if the name stands for `id` still.
-    fn stored(&self, worker: &Worker, dir: EntryId, name: &[u8], id: EntryId) -> Option<(bool, Option<Row>)> {
-        let reader = worker.reader.as_ref()?;
-        let target = self.check(reader.lookup(dir, name))?;
-        match target {
-            None => Some((false, None)),
-            Some(target) if target.id == id => Some((true, self.check(reader.row(id))?)),
-            Some(_) => Some((true, None)),
+    /// Opens the view anew, if it is old. Only between directories: what is compared in one is of one moment.
+    fn refresh(&self, worker: &mut Worker) {
+        if worker.reader.is_none() || worker.opened.elapsed() >= VIEW {
+            worker.reader = self.check(self.index.read());
+            worker.opened = Instant::now();
+            let blind = worker.reader.as_ref().map(Reader::has_blind);
+            worker.any_blind = blind.and_then(|blind| self.check(blind)).unwrap_or(true);
         }
+    }
+
+    /// Compares what was seen in the directory in work with its rows.
+    fn compare(&self, worker: &mut Worker, dir: EntryId) {
+        let Some(reader) = &worker.reader else { return };
+        let mut start = 0;
+        let mut sightings: Vec<Sighting<'_>> = Vec::with_capacity(worker.seen.len());
+        for (id, end, stat) in &worker.seen {
+            sightings.push(Sighting { id: *id, name: &worker.names[start..*end], stat });
+            start = *end;
+        }
+        let mut others = Vec::new();
+        let equal = reader.each_other(dir, &mut sightings, |other| others.push(*other));
+        worker.matched += self.check(equal).unwrap_or(0);
+        for other in others {
+            let differs = self.other(reader, worker.at, dir, &other, &mut worker.matched, &mut worker.hints);
+            worker.differs |= differs;
+        }
+        worker.seen.clear();
+        worker.names.clear();
+    }
+
+    /// One that is not plainly as stored: by its name, and then by its row. Whether it differs.
+    fn other(
+        &self,
+        reader: &Reader,
+        at: Time,
+        dir: EntryId,
+        seen: &Sighting<'_>,
+        matched: &mut u64,
+        hints: &mut Vec<Hint>,
+    ) -> bool {
+        let Some(target) = self.check(reader.lookup(dir, seen.name)) else { return false };
+        let row = match target {
+            Some(target) if target.id == seen.id => {
+                let Some(row) = self.check(reader.row(seen.id)) else { return false };
+                row
+            }
+            _ => None,
+        };
+        *matched += u64::from(target.is_some());
+        let flags = match &row {
+            Some(row) if completes(row, at) => Flags::CLOSED,
+            Some(row) if same_entry(row, seen.stat) && row.stat.same(seen.stat) => return false,
+            // A directory's own times are looked at once more after its listing.
+            Some(row) if seen.stat.kind == Kind::Directory && same_entry(row, seen.stat) => return false,
+            _ => Flags::NONE,
+        };
+        self.hints.found();
+        let hint = self.hints.hint(dir, What::Entry { dir: dir.inode, name: seen.name.into() }, flags);
+        if target.is_some() && row.is_none() {
+            // It stood for another entry, which may be found under another name.
+            self.hints.later(hint);
+        } else {
+            hints.push(hint);
+        }
+        true
     }
 }
 
@@ -215,13 +281,17 @@ impl Visitor for SweepVisitor<'_> {
 
     fn worker(&self) -> Worker {
         Worker {
-            reader: self.check(self.index.read()),
+            reader: None,
             opened: Instant::now(),
             at: self.clock.now(),
             known: false,
+            row: None,
             matched: 0,
             differs: false,
             watch: None,
+            seen: Vec::new(),
+            names: Vec::new(),
+            any_blind: true,
             looked: 0,
             hints: Vec::new(),
         }
@@ -242,6 +312,7 @@ impl Visitor for SweepVisitor<'_> {
         if !passed {
             return None;
         }
+        self.refresh(worker);
         let mut children = Vec::new();
         let mut crosses = false;
         self.check(worker.reader.as_ref()?.each_child::<IndexError>(dir, |name, target| {
@@ -256,13 +327,13 @@ impl Visitor for SweepVisitor<'_> {
     }
 
     fn enter(&self, worker: &mut Worker, dir: &Directory<()>, fd: BorrowedFd<'_>, seen: &Seen) -> bool {
-        if worker.opened.elapsed() >= VIEW {
-            worker.reader = self.check(self.index.read());
-            worker.opened = Instant::now();
-        }
+        self.refresh(worker);
         let Some(reader) = &worker.reader else { return false };
         let Some(row) = self.check(reader.row(dir.id)) else { return false };
-        worker.known = row.is_some_and(|row| same_entry(&row, &seen.stat));
+        worker.known = row.as_ref().is_some_and(|row| same_entry(row, &seen.stat));
+        worker.row = row;
+        worker.seen.clear();
+        worker.names.clear();
         worker.differs = false;
         worker.watch = None;
         if worker.known
@@ -284,23 +355,10 @@ impl Visitor for SweepVisitor<'_> {
         if !worker.known {
             return;
         }
-        let Some((named, row)) = self.stored(worker, dir.id, name, id) else { return };
-        worker.matched += u64::from(named);
-        let flags = match &row {
-            Some(row) if completes(row, worker.at) => Flags::CLOSED,
-            Some(row) if same_entry(row, &seen.stat) && row.stat.same(&seen.stat) => return,
-            // A directory's own times are looked at once more after its listing.
-            Some(row) if seen.stat.kind == Kind::Directory && same_entry(row, &seen.stat) => return,
-            _ => Flags::NONE,
-        };
-        self.hints.found();
-        worker.differs = true;
-        let hint = self.hints.hint(dir.id, What::Entry { dir: dir.id.inode, name: name.into() }, flags);
-        if named && row.is_none() {
-            // It stood for another entry, which may be found under another name.
-            self.hints.later(hint);
-        } else {
-            worker.hints.push(hint);
+        worker.names.extend_from_slice(name);
+        worker.seen.push((id, worker.names.len(), seen.stat));
+        if worker.seen.len() >= MOST_SEEN {
+            self.compare(worker, dir.id);
         }
     }
 
@@ -337,20 +395,14 @@ impl Visitor for SweepVisitor<'_> {
     }
 
     fn listed(&self, worker: &mut Worker, dir: &Directory<()>, seen: &Seen, complete: bool) {
-        let Some(reader) = worker.reader.as_ref().filter(|_| worker.known) else { return };
-        let mut stored = 0;
-        if self
-            .check(reader.each_child::<IndexError>(dir.id, |_, _| {
-                stored += 1;
-                Ok(true)
-            }))
-            .is_none()
-        {
+        if !worker.known {
             return;
         }
-        let Some(row) = self.check(reader.row(dir.id)) else { return };
+        self.compare(worker, dir.id);
+        let Some(reader) = &worker.reader else { return };
+        let Some(stored) = self.check(reader.count_children(dir.id)) else { return };
         let listing = complete && stored != worker.matched;
-        let own = row.is_some_and(|row| !row.stat.same(&seen.stat));
+        let own = worker.row.as_ref().is_some_and(|row| !row.stat.same(&seen.stat));
         let wants_watch = worker.watch.is_none() && self.arms.is_some_and(|arms| arms.is_one_by_one(dir.id));
         if listing {
             self.hints.found();
@@ -363,7 +415,7 @@ impl Visitor for SweepVisitor<'_> {
             self.hints.found();
             worker.hints.push(self.hints.hint(dir.id, What::Inode(dir.id.inode), Flags::NONE));
         }
-        if complete && self.check(reader.is_blind(dir.id)).unwrap_or(false) {
+        if complete && worker.any_blind && self.check(reader.is_blind(dir.id)).unwrap_or(false) {
             self.seen_again.lock().unwrap_or_else(PoisonError::into_inner).push(dir.id);
         }
         if let (Some(watch), true) = (worker.watch, complete)

@@ -73,7 +73,9 @@ impl Core {
             (None, Level::Stat) => self.unwatched(at),
             _ => Vec::new(),
         };
-        info!(root = %tree.display(), why = why.word(), ?level, "sweep begins");
+        if why != Why::Due {
+            info!(root = %tree.display(), why = why.word(), ?level, "sweep begins");
+        }
         Ok(Order {
             root: tree.row.id,
             root_path: tree.row.path.clone(),
@@ -174,14 +176,17 @@ impl Core {
         }
         // What was not where it should be may have been found.
         self.astray.append(&mut self.put_aside);
-        info!(
-            root = %String::from_utf8_lossy(&order.root_path),
-            why = order.why.word(),
-            directories = report.directories,
-            differences = report.differences,
-            took_ms = took.as_millis(),
-            "swept"
-        );
+        // A sweep that is due and finds nothing is silent in the log as well.
+        if order.why != Why::Due || report.differences > 0 {
+            info!(
+                root = %String::from_utf8_lossy(&order.root_path),
+                why = order.why.word(),
+                directories = report.directories,
+                differences = report.differences,
+                took_ms = took.as_millis(),
+                "swept"
+            );
+        }
         let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
         if outcome.trouble.is_none() {
             if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
