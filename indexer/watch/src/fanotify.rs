@@ -1,15 +1,23 @@
-//! fanotify: one group marks one whole file system and reports names and file handles.
+//! fanotify: a group marks one whole file system, or single directories, and reports names and file handles.
 //! Knows the kernel's formats; knows no index and no path.
 
+mod directories;
 mod group;
 mod inode;
+mod limits;
+mod marks;
 pub mod parse;
+mod refusal;
+mod source;
 mod sys;
 #[cfg(test)]
 mod tests;
 mod translate;
 
-pub use group::{ArmError, ArmStep, FanotifyGroup, FanotifyReader};
+pub use directories::FanotifyDirectories;
+pub use group::{FanotifyGroup, FanotifyReader};
+pub use limits::{FanotifyLimits, MarkShare};
+pub use refusal::{ArmError, ArmStep};
 
 use crate::Handle;
 use rustix::fd::{BorrowedFd, OwnedFd};

@@ -76,7 +76,7 @@ pub struct WatchId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
     /// No more watches are to be had, and those there are are with directories no colder than this one.
-    #[error("no more inotify watches are to be had: {0}")]
+    #[error("no more watches are to be had: {0}")]
     Limit(Shortage),
     /// The directory went meanwhile, or is none.
     #[error("the directory is gone")]

@@ -25,7 +25,7 @@ pub use hint::{Flags, Handle, Hint, What};
 pub use pending::{DEFAULT_CAPACITY, Pending, Stats, Woken};
 
 #[cfg(not(loom))]
-pub use fanotify::{ArmError, FanotifyGroup};
+pub use fanotify::{ArmError, FanotifyDirectories, FanotifyGroup, FanotifyLimits, MarkShare};
 #[cfg(not(loom))]
 pub use inotify::{Active, AddError, InotifyTier, Shortage, WatchId};
 #[cfg(not(loom))]

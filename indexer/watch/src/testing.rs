@@ -74,6 +74,15 @@ impl Mounted {
 
     /// An overlay whose handles can be opened, over a tmpfs; `None`, said aloud, without the privilege.
     pub(crate) fn overlay(below: &Mounted) -> Option<Mounted> {
+        Mounted::overlay_with(below, ",nfs_export=on,index=on")
+    }
+
+    /// An overlay as most are, without handles.
+    pub(crate) fn plain_overlay(below: &Mounted) -> Option<Mounted> {
+        Mounted::overlay_with(below, "")
+    }
+
+    fn overlay_with(below: &Mounted, further: &str) -> Option<Mounted> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         for name in ["lower", "upper", "work"] {
@@ -81,16 +90,27 @@ impl Mounted {
         }
         let at = |name: &str| below.path.join(name).display().to_string();
         let (lower, upper, work) = (at("lower"), at("upper"), at("work"));
-        let options = format!("lowerdir={lower},upperdir={upper},workdir={work},nfs_export=on,index=on");
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}{further}");
         let options = std::ffi::CString::new(options).unwrap();
         match rustix::mount::mount("overlay", &path, "overlay", MountFlags::empty(), Some(options.as_c_str()))
         {
             Ok(()) => Some(Mounted { path, _folder: folder }),
             Err(errno) => {
-                eprintln!("SKIPPED: cannot mount an overlay with handles: {errno}");
+                eprintln!("SKIPPED: cannot mount an overlay with `{further}`: {errno}");
                 None
             }
         }
+    }
+
+    /// A folder of `below` seen through FUSE; `None`, said aloud, without bindfs.
+    pub(crate) fn bindfs(below: &Mounted) -> Option<Mounted> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        if !ran(Command::new("bindfs").arg(&below.path).arg(&path)) {
+            eprintln!("SKIPPED: bindfs is not here or failed");
+            return None;
+        }
+        Some(Mounted { path, _folder: folder })
     }
 }
 

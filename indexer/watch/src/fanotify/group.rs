@@ -1,17 +1,17 @@
 //! Arms a file system and feeds its events to a reader. Knows marks and handles, no paths.
 
-use super::inode::{InodeOf, decode};
-use super::parse::{FileId, METADATA, parse};
+use super::inode::decode;
+use super::parse::FileId;
+use super::refusal::{ArmError, ArmStep};
+use super::source::{Fanotify, lock};
 use super::sys;
 use super::translate::{self, Scope};
-use crate::reader::{Counts, Source, bump};
-use crate::{DEFAULT_WINDOW, Handle, Hint, Pending, Reader};
+use crate::{DEFAULT_WINDOW, Handle, Pending, Reader};
 use record::VolumeId;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A mark on one whole file system, with a queue of its own: an overflow does not say whose events went.
@@ -22,71 +22,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct FanotifyGroup {
     queue: Arc<OwnedFd>,
-    scope: Scope,
+    scope: Arc<Mutex<Scope>>,
     /// Only where handles do not decode.
     mount: Option<OwnedFd>,
     window: Duration,
-}
-
-/// What a group was doing when it failed to arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArmStep {
-    /// Making the group.
-    Init,
-    /// Marking the file system.
-    Mark,
-    /// Taking the handle of the mount point.
-    Handle,
-    /// Comparing what the handle says with what stat says.
-    Verify,
-    /// Starting the thread.
-    Start,
-}
-
-/// Why a file system cannot be watched by fanotify; another tier may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{step} failed: {why} ({errno})")]
-pub struct ArmError {
-    /// At which step.
-    pub step: ArmStep,
-    /// The kernel's error.
-    pub errno: Errno,
-    /// What it means, in plain words.
-    pub why: &'static str,
-}
-
-impl fmt::Display for ArmStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ArmStep::Init => "making a fanotify group",
-            ArmStep::Mark => "marking the file system",
-            ArmStep::Handle => "taking the mount point's file handle",
-            ArmStep::Verify => "checking the mount point's file handle",
-            ArmStep::Start => "starting the reader",
-        })
-    }
-}
-
-impl ArmError {
-    fn new(step: ArmStep, errno: Errno) -> ArmError {
-        let why = match (step, errno) {
-            (_, Errno::PERM) => "this needs CAP_SYS_ADMIN",
-            (ArmStep::Init, Errno::INVAL) => {
-                "the kernel is older than 5.17 and reports no names with handles"
-            }
-            (ArmStep::Init, Errno::NOSYS) => "the kernel has no fanotify",
-            (ArmStep::Init, Errno::MFILE) => "this user's limit of fanotify groups is reached",
-            (ArmStep::Mark, Errno::XDEV) => "a btrfs subvolume cannot be marked, only the top level",
-            (ArmStep::Mark, Errno::NODEV) => "the file system has no id (fsid), as on FUSE",
-            (_, Errno::OPNOTSUPP) => "the file system has no file handles, as on overlayfs",
-            (ArmStep::Mark, Errno::INVAL) => "the kernel does not know all events that are needed",
-            (ArmStep::Mark, Errno::NOSPC) => "this user's limit of fanotify marks is reached",
-            (_, Errno::NOMEM) => "the kernel is out of memory",
-            (_, Errno::STALE) => "the mount point's handle cannot be opened again",
-            _ => "the kernel refused",
-        };
-        ArmError { step, errno, why }
-    }
 }
 
 impl FanotifyGroup {
@@ -101,39 +40,31 @@ impl FanotifyGroup {
         mount_point: BorrowedFd<'_>,
         ignored_directories: Vec<u64>,
     ) -> Result<FanotifyGroup, ArmError> {
+        let mut group = FanotifyGroup::mark(mount_point)?;
+        let tree = match probe(mount_point)? {
+            Some(tree) => tree,
+            None => {
+                group.mount = Some(reopen(mount_point)?);
+                0
+            }
+        };
+        bind(&group.scope, tree, volume, ignored_directories);
+        Ok(group)
+    }
+
+    /// Marks the whole file system of `mount_point` likewise, and drops all its events: until volumes of it are bound.
+    /// For btrfs, whose mark takes the top level, which may be none of ours.
+    ///
+    /// # Errors
+    /// What the kernel refused, and why.
+    pub fn mark(mount_point: BorrowedFd<'_>) -> Result<FanotifyGroup, ArmError> {
         let at = |step| move |errno| ArmError::new(step, errno);
-        let queue = sys::init().map_err(at(ArmStep::Init))?;
+        let queue = sys::init(true).map_err(at(ArmStep::Init))?;
         let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM | libc::FAN_MARK_ONLYDIR;
         sys::mark(queue.as_fd(), flags, translate::MASK, mount_point, Some(c"."))
             .map_err(at(ArmStep::Mark))?;
-        let (tree, mount) = match probe(mount_point)? {
-            Some(tree) => (tree, None),
-            None => (0, Some(reopen(mount_point)?)),
-        };
-        let ignored = ignored_directories.into_iter().map(|inode| (volume, inode)).collect();
-        let scope = Scope { trees: vec![(tree, volume)], ignored };
-        Ok(FanotifyGroup { queue: Arc::new(queue), scope, mount, window: DEFAULT_WINDOW })
-    }
-
-    /// Binds the btrfs subvolume that `dir` lies in to a volume of its own: the mark sees all subvolumes of the
-    /// file system, each of which numbers its inodes from 256. Events of those that are not bound are counted
-    /// as foreign and dropped. Returns whether it made a difference: false where there are no subvolumes.
-    ///
-    /// # Errors
-    /// The handle of `dir` cannot be taken.
-    pub fn bind_subvolume(
-        &mut self,
-        volume: VolumeId,
-        dir: BorrowedFd<'_>,
-        ignored_directories: Vec<u64>,
-    ) -> Result<bool, ArmError> {
-        let Some(tree) = probe(dir)?.filter(|tree| *tree != 0) else { return Ok(false) };
-        match self.scope.trees.iter_mut().find(|(known, _)| *known == tree) {
-            Some((_, known)) => *known = volume,
-            None => self.scope.trees.push((tree, volume)),
-        }
-        self.scope.ignored.extend(ignored_directories.into_iter().map(|inode| (volume, inode)));
-        Ok(true)
+        let scope = Arc::new(Mutex::new(Scope { openable: true, ..Scope::default() }));
+        Ok(FanotifyGroup { queue: Arc::new(queue), scope, mount: None, window: DEFAULT_WINDOW })
     }
 
     /// How long the reader lets events gather after the first; zero reads at once (about 5 µs of its time
@@ -173,11 +104,11 @@ impl FanotifyGroup {
     /// No thread or descriptor is to be had.
     pub fn start(self, pending: Arc<Pending>) -> Result<FanotifyReader, ArmError> {
         let FanotifyGroup { queue, scope, mount, window } = self;
-        let source = Fanotify { queue: Arc::clone(&queue), scope, mount };
+        let source = Fanotify { queue: Arc::clone(&queue), scope: Arc::clone(&scope), mount, marks: None };
         let reader = Reader::start("fanotify", source, queue, pending, window).map_err(|error| {
             ArmError::new(ArmStep::Start, Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;
-        Ok(FanotifyReader { reader })
+        Ok(FanotifyReader { reader, scope })
     }
 }
 
@@ -185,9 +116,41 @@ impl FanotifyGroup {
 #[derive(Debug)]
 pub struct FanotifyReader {
     reader: Reader,
+    scope: Arc<Mutex<Scope>>,
 }
 
 impl FanotifyReader {
+    /// Binds the btrfs subvolume that `dir` lies in to a volume of its own: the mark sees all subvolumes of the
+    /// file system, each of which numbers its inodes from 256. Events of those that are not bound are counted
+    /// as foreign and dropped. Returns whether it made a difference: false where there are no subvolumes. Any thread
+    /// may call, before it lists `dir`.
+    ///
+    /// # Errors
+    /// The handle of `dir` cannot be taken.
+    pub fn bind_subvolume(
+        &self,
+        volume: VolumeId,
+        dir: BorrowedFd<'_>,
+        ignored_directories: Vec<u64>,
+    ) -> Result<bool, ArmError> {
+        let Some(tree) = probe(dir)?.filter(|tree| *tree != 0) else { return Ok(false) };
+        bind(&self.scope, tree, volume, ignored_directories);
+        Ok(true)
+    }
+
+    /// Makes events of `volume` nobody's again.
+    pub fn unbind(&self, volume: VolumeId) {
+        let mut scope = lock(&self.scope);
+        scope.trees.retain(|(_, bound)| *bound != volume);
+        scope.ignored.retain(|(bound, _)| *bound != volume);
+    }
+
+    /// The volumes whose events become hints, in no order; an overflow loses them all.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<VolumeId> {
+        lock(&self.scope).trees.iter().map(|(_, volume)| *volume).collect()
+    }
+
     /// See [`FanotifyGroup::ignore_inode`].
     ///
     /// # Errors
@@ -214,8 +177,18 @@ fn ignore_inode(queue: BorrowedFd<'_>, file: BorrowedFd<'_>) -> Result<(), Errno
     sys::mark(queue, flags, libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE, file, None)
 }
 
+fn bind(scope: &Mutex<Scope>, tree: u64, volume: VolumeId, ignored_directories: Vec<u64>) {
+    let mut scope = lock(scope);
+    match scope.trees.iter_mut().find(|(known, _)| *known == tree) {
+        Some((_, known)) => *known = volume,
+        None => scope.trees.push((tree, volume)),
+    }
+    scope.ignored.retain(|(bound, _)| *bound != volume);
+    scope.ignored.extend(ignored_directories.into_iter().map(|inode| (volume, inode)));
+}
+
 /// The tree of inode numbers `dir` lies in, if its handle decodes to the inode that stat tells.
-fn probe(dir: BorrowedFd<'_>) -> Result<Option<u64>, ArmError> {
+pub(super) fn probe(dir: BorrowedFd<'_>) -> Result<Option<u64>, ArmError> {
     let handle = sys::handle_of(dir).map_err(|errno| ArmError::new(ArmStep::Handle, errno))?;
     let stat = rustix::fs::fstat(dir).map_err(|errno| ArmError::new(ArmStep::Verify, errno))?;
     let id = FileId { fsid: [0; 2], kind: handle.kind(), handle: handle.bytes() };
@@ -231,70 +204,4 @@ fn reopen(mount_point: BorrowedFd<'_>) -> Result<OwnedFd, ArmError> {
     let handle = sys::handle_of(&mount).map_err(failed)?;
     sys::open_place(mount.as_fd(), &handle).map_err(failed)?;
     Ok(mount)
-}
-
-/// The group as the reader's thread has it.
-struct Fanotify {
-    queue: Arc<OwnedFd>,
-    scope: Scope,
-    mount: Option<OwnedFd>,
-}
-
-impl Source for Fanotify {
-    fn queue(&self) -> BorrowedFd<'_> {
-        self.queue.as_fd()
-    }
-
-    /// FIONREAD counts the fixed part of each event and none of its records.
-    fn take_in(&mut self, bytes: &[u8], counts: &Counts, hints: &mut Vec<Hint>) -> u64 {
-        let mut events = 0;
-        for event in parse(bytes) {
-            events += 1;
-            bump(&counts.events);
-            match event {
-                Ok(event) => {
-                    let mut failed = None;
-                    let inode_of = |id: FileId<'_>| inode_of(self.mount.as_ref(), id, &mut failed);
-                    translate::translate(&event, &self.scope, inode_of, counts, hints);
-                    if let Some(errno) = failed {
-                        let why = format!("a changed file could not be told by its handle: {errno}");
-                        translate::lost(&self.scope, &why, hints);
-                    }
-                }
-                Err(malformed) => {
-                    tracing::error!(%malformed, "unreadable fanotify event, its volume is lost");
-                    bump(&counts.malformed);
-                    translate::lost(&self.scope, &malformed.to_string(), hints);
-                }
-            }
-        }
-        events * METADATA as u64
-    }
-
-    fn lost(&self, why: &str, hints: &mut Vec<Hint>) {
-        translate::lost(&self.scope, why, hints);
-    }
-}
-
-/// The inode of `id`: read off the handle, or, where that did not hold at arming, asked of the kernel. `None`
-/// when it is gone; other failures are told in `failed`.
-fn inode_of(mount: Option<&OwnedFd>, id: FileId<'_>, failed: &mut Option<Errno>) -> Option<InodeOf> {
-    let Some(mount) = mount else {
-        let of = decode(id);
-        // An empty handle means that there is no such object; any other must decode.
-        if of.is_none() && !id.handle.is_empty() {
-            *failed = Some(Errno::BADMSG);
-        }
-        return of;
-    };
-    let handle = Handle::new(id.kind, id.handle);
-    let inode = sys::open_place(mount.as_fd(), &handle).and_then(rustix::fs::fstat);
-    match inode {
-        Ok(stat) => Some(InodeOf { inode: stat.st_ino, tree: 0 }),
-        Err(Errno::STALE) => None,
-        Err(errno) => {
-            *failed = Some(errno);
-            None
-        }
-    }
 }

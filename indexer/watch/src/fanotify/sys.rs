@@ -19,18 +19,16 @@ struct FileHandle {
 }
 
 /// What every group asks for: directory handle and name, and the object's own handle, also for create, delete
-/// and rename. Notifications only, an unlimited queue, no descriptors in the events.
-const GROUP: c_uint = libc::FAN_CLASS_NOTIF
-    | libc::FAN_CLOEXEC
-    | libc::FAN_NONBLOCK
-    | libc::FAN_UNLIMITED_QUEUE
-    | libc::FAN_REPORT_DFID_NAME_TARGET;
+/// and rename. Notifications only, no descriptors in the events.
+const GROUP: c_uint =
+    libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_REPORT_DFID_NAME_TARGET;
 
-/// A new group.
-pub(super) fn init() -> Result<OwnedFd, Errno> {
+/// A new group, with or without a bound on its queue; none takes CAP_SYS_ADMIN.
+pub(super) fn init(unlimited_queue: bool) -> Result<OwnedFd, Errno> {
+    let group = if unlimited_queue { GROUP | libc::FAN_UNLIMITED_QUEUE } else { GROUP };
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE).cast_unsigned();
     // SAFETY: takes two integers and returns a new descriptor or -1.
-    let fd = check(unsafe { libc::fanotify_init(GROUP, flags) })?;
+    let fd = check(unsafe { libc::fanotify_init(group, flags) })?;
     // SAFETY: the kernel just made it and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

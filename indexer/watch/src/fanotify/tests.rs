@@ -234,16 +234,26 @@ fn a_subvolume_is_refused_and_can_be_bound_at_the_top() {
     assert_eq!((error.step, error.errno), (ArmStep::Mark, Errno::XDEV));
 
     let other = VolumeId(8);
-    let mut group = FanotifyGroup::arm(VOLUME, open(&mounted.path).as_fd(), Vec::new()).unwrap();
-    assert!(group.bind_subvolume(other, open(&subvolume).as_fd(), Vec::new()).unwrap());
+    let group = FanotifyGroup::mark(open(&mounted.path).as_fd()).unwrap();
     let pending = Arc::new(Pending::default());
     let reader = group.start(Arc::clone(&pending)).unwrap();
+    fs::write(mounted.path.join("early"), "").unwrap();
+    reader.barrier(soon()).unwrap();
+    assert!(pending.is_empty() && reader.counters().foreign > 0, "events of nobody's volume");
+    // While it runs, as directories of further volumes are met.
+    assert!(reader.bind_subvolume(VOLUME, open(&mounted.path).as_fd(), Vec::new()).unwrap());
+    assert!(reader.bind_subvolume(other, open(&subvolume).as_fd(), Vec::new()).unwrap());
+    assert_eq!(reader.volumes(), [VOLUME, other]);
     fs::write(mounted.path.join("a"), "").unwrap();
     fs::write(subvolume.join("a"), "").unwrap();
     reader.barrier(soon()).unwrap();
     let got = pending.take(usize::MAX).directories;
     let got: Vec<_> = got.iter().map(|dir| (dir.volume, dir.inode, dir.names.len())).collect();
     assert_eq!(got, [(VOLUME, 256, 1), (other, 256, 1)]);
+    reader.unbind(VOLUME);
+    fs::write(mounted.path.join("b"), "").unwrap();
+    reader.barrier(soon()).unwrap();
+    assert!(pending.is_empty(), "{:?}", pending.take(usize::MAX));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use super::inode::InodeOf;
 use super::parse::{Event, FileId, Named};
 use crate::reader::{Counts, bump};
 use crate::{Flags, Handle, Hint, What};
-use libc::{FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_MODIFY, FAN_Q_OVERFLOW, FAN_RENAME};
+use libc::{
+    FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_DELETE_SELF, FAN_MODIFY, FAN_MOVE_SELF,
+    FAN_Q_OVERFLOW, FAN_RENAME,
+};
 use record::{How, VolumeId};
 
 /// What a group asks the kernel for.
@@ -16,6 +19,10 @@ use record::{How, VolumeId};
 pub(super) const MASK: u64 =
     FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | libc::FAN_ONDIR;
 
+/// What a mark on one directory asks for: also the ends of the directory itself, with which the mark ends, and moves
+/// of it, which a root's unwatched parent does not tell. Files have none of these events.
+pub(super) const DIRECTORY_MASK: u64 = MASK | libc::FAN_EVENT_ON_CHILD | FAN_DELETE_SELF | FAN_MOVE_SELF;
+
 /// Which events are whose.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
@@ -23,6 +30,8 @@ pub(super) struct Scope {
     pub(super) trees: Vec<(u64, VolumeId)>,
     /// Directories whose events are nobody's business: (volume, inode).
     pub(super) ignored: Vec<(VolumeId, u64)>,
+    /// Whether handles can be opened, so that hints should carry them.
+    pub(super) openable: bool,
 }
 
 impl Scope {
@@ -35,7 +44,7 @@ impl Scope {
 struct Place {
     volume: VolumeId,
     dir: u64,
-    handle: Handle,
+    handle: Option<Handle>,
 }
 
 /// Pushes the hints of `event`. `inode_of` tells which inode a file id means, `None` when it is gone.
@@ -96,7 +105,8 @@ pub(super) fn lost(scope: &Scope, why: &str, hints: &mut Vec<Hint>) {
 }
 
 fn flags(mask: u64) -> Flags {
-    const TABLE: [(u64, Flags); 5] = [
+    const TABLE: [(u64, Flags); 6] = [
+        (FAN_DELETE_SELF | FAN_MOVE_SELF, Flags::META),
         (FAN_MODIFY, Flags::WRITTEN),
         (FAN_CLOSE_WRITE, Flags::CLOSED),
         (FAN_ATTRIB, Flags::META),
@@ -136,7 +146,8 @@ fn place(
         bump(&counts.ignored);
         return None;
     }
-    Some(Place { volume, dir: of.inode, handle: Handle::new(named.dir.kind, named.dir.handle) })
+    let handle = scope.openable.then(|| Handle::new(named.dir.kind, named.dir.handle));
+    Some(Place { volume, dir: of.inode, handle })
 }
 
 fn entry(place: Place, named: Named<'_>, flags: Flags, hints: &mut Vec<Hint>) {
@@ -145,7 +156,7 @@ fn entry(place: Place, named: Named<'_>, flags: Flags, hints: &mut Vec<Hint>) {
         Some(name) => What::Entry { dir, name: name.into() },
         None => What::Listing(dir),
     };
-    hints.push(Hint { volume, what, flags, handle: Some(handle), how: How::Fanotify });
+    hints.push(Hint { volume, what, flags, handle, how: How::Fanotify });
 }
 
 fn inode(object: Option<InodeOf>, scope: &Scope, flags: Flags, counts: &Counts, hints: &mut Vec<Hint>) {
