@@ -132,14 +132,14 @@ impl TmpfsMount {
 
 /// A folder in a temporary folder, with or without something mounted on it.
 #[derive(Debug)]
-struct MountPoint {
+pub(crate) struct MountPoint {
     folder: TempDir,
-    path: PathBuf,
-    mounted: bool,
+    pub(crate) path: PathBuf,
+    pub(crate) mounted: bool,
 }
 
 impl MountPoint {
-    fn new() -> MountPoint {
+    pub(crate) fn new() -> MountPoint {
         let folder = tempfile::Builder::new().prefix("indexer-mount-").tempdir().expect("a temporary folder");
         // Resolved, since the index names entries by the path without symbolic links.
         let path = folder.path().canonicalize().expect("it was just made").join("mnt");
@@ -151,7 +151,7 @@ impl MountPoint {
         self.folder.path().join("image")
     }
 
-    fn mount(&mut self, options: &[&str], source: &Path) -> Result<(), Skipped> {
+    pub(crate) fn mount(&mut self, options: &[&str], source: &Path) -> Result<(), Skipped> {
         let mount = need_tool("mount", "mount")?;
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = Vec::new();
         for option in options {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::layers::{FuseMount, OverlayMount, SubvolumeMount, make_subvolume};
 use crate::mounts::{Fs, LoopMount, TmpfsMount};
 use crate::tools::{Skipped, is_root};
 
@@ -26,6 +27,18 @@ pub enum Place {
     Btrfs,
     /// A tmpfs of its own.
     Tmpfs,
+    /// A btrfs subvolume by its path below the mounted top level.
+    Subvolume,
+    /// A btrfs subvolume mounted with `-o subvol=`, while the top level is mounted elsewhere.
+    SubvolumeAndTop,
+    /// A btrfs subvolume mounted with `-o subvol=`, and nothing else of its file system.
+    SubvolumeAlone,
+    /// overlayfs as it comes, without file handles.
+    Overlay,
+    /// overlayfs with `nfs_export=on,index=on`.
+    OverlayWithHandles,
+    /// A FUSE file system (bindfs).
+    Fuse,
     /// Wherever temporary files are: needs no rights at all.
     Here,
 }
@@ -43,6 +56,9 @@ pub struct Ground {
 enum Mounted {
     Loop(#[expect(dead_code, reason = "held for its drop")] LoopMount),
     Tmpfs(#[expect(dead_code, reason = "held for its drop")] TmpfsMount),
+    Subvolume(#[expect(dead_code, reason = "held for its drop")] SubvolumeMount),
+    Overlay(#[expect(dead_code, reason = "held for its drop")] OverlayMount),
+    Fuse(#[expect(dead_code, reason = "held for its drop")] FuseMount),
     Nothing,
 }
 
@@ -60,31 +76,54 @@ impl Place {
         // Other users have to get to what is theirs below it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let path = folder.path().canonicalize().expect("it was just made");
-        let fs = match self {
-            Place::Ext4 => Some(Fs::Ext4),
-            Place::Xfs => Some(Fs::Xfs),
-            Place::Btrfs => Some(Fs::Btrfs),
-            Place::Tmpfs | Place::Here => None,
-        };
-        let (mount, top) = match (fs, self) {
-            (Some(fs), _) => {
-                let mount = LoopMount::new(fs, IMAGE_MIB)?;
-                let top = mount.path().to_owned();
-                (Mounted::Loop(mount), top)
-            }
-            (None, Place::Tmpfs) => {
-                let mount = TmpfsMount::new("mode=755")?;
-                let top = mount.path().to_owned();
-                (Mounted::Tmpfs(mount), top)
-            }
-            (None, _) => (Mounted::Nothing, path),
-        };
+        let (mount, top) = self.mount(path)?;
         if let Some(above) = top.parent().filter(|_| self != Place::Here) {
             fs::set_permissions(above, fs::Permissions::from_mode(0o755)).expect("it is ours");
         }
         let root = top.join("root");
         fs::create_dir(&root).expect("a fresh file system takes a folder");
         Ok(Ground { _mount: mount, folder, root })
+    }
+
+    /// The mount and where to work on it; `here` when there is none.
+    fn mount(self, here: PathBuf) -> Result<(Mounted, PathBuf), Skipped> {
+        let on = |fs| {
+            let mount = LoopMount::new(fs, IMAGE_MIB)?;
+            let top = mount.path().to_owned();
+            Ok((Mounted::Loop(mount), top))
+        };
+        match self {
+            Place::Ext4 => on(Fs::Ext4),
+            Place::Xfs => on(Fs::Xfs),
+            Place::Btrfs => on(Fs::Btrfs),
+            Place::Subvolume => {
+                let (mount, top) = on(Fs::Btrfs)?;
+                make_subvolume(&top.join("sub"))?;
+                Ok((mount, top.join("sub")))
+            }
+            Place::SubvolumeAndTop | Place::SubvolumeAlone => {
+                let mount = SubvolumeMount::new(IMAGE_MIB, self == Place::SubvolumeAndTop)?;
+                let top = mount.path().to_owned();
+                Ok((Mounted::Subvolume(mount), top))
+            }
+            Place::Overlay | Place::OverlayWithHandles => {
+                let options = if self == Place::Overlay { "" } else { "nfs_export=on,index=on" };
+                let mount = OverlayMount::new(options)?;
+                let top = mount.path().to_owned();
+                Ok((Mounted::Overlay(mount), top))
+            }
+            Place::Fuse => {
+                let mount = FuseMount::new()?;
+                let top = mount.path().to_owned();
+                Ok((Mounted::Fuse(mount), top))
+            }
+            Place::Tmpfs => {
+                let mount = TmpfsMount::new("mode=755")?;
+                let top = mount.path().to_owned();
+                Ok((Mounted::Tmpfs(mount), top))
+            }
+            Place::Here => Ok((Mounted::Nothing, here)),
+        }
     }
 }
 

@@ -35,8 +35,10 @@ fn write_back(root: &Path) {
     rustix::fs::syncfs(root).unwrap();
 }
 
-/// All the judgements there are, on a tree at rest, of a daemon that was live at `seq` when `find` said `then`.
-fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, how: &str) {
+/// All the judgements there are, on a tree at rest, of a daemon that was live at `seq` when `find` said `then` and watches
+/// by `backend`.
+fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, backend: &str) {
+    let how = backend.trim_end_matches("-dirs");
     daemon.assert_exact(root);
     let all = daemon.changes(0);
     assert!(all.len() > 1_000, "only {} records", all.len());
@@ -51,7 +53,9 @@ fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, how: &str) {
     assert!(others.is_empty(), "{} records did not come from {how}: {:#?}", others.len(), others.first());
     let status = daemon.status();
     assert_eq!(status["overflows"], 0, "{status}");
-    assert_eq!(status["roots"][0]["backend"], how, "{status}");
+    assert_eq!(status["roots"][0]["backend"], backend, "{status}");
+    let one_by_one = backend != "fanotify";
+    assert_eq!(status["roots"][0]["watches"].as_u64().unwrap() > 0, one_by_one, "{status}");
 }
 
 fn exact(place: Place, flags: &[&str], how: &str, seed: u64) {
@@ -75,7 +79,10 @@ fn exact(place: Place, flags: &[&str], how: &str, seed: u64) {
     });
     assert!(done.values().sum::<u64>() > 500);
     Workload { seed: seed + 1, threads: 3 }.run_operations(root, OPERATIONS);
-    if matches!(place, Place::Xfs | Place::Btrfs) {
+    if matches!(
+        place,
+        Place::Xfs | Place::Btrfs | Place::Subvolume | Place::SubvolumeAndTop | Place::SubvolumeAlone
+    ) {
         write_back(root);
     }
     daemon.settle();
@@ -100,9 +107,14 @@ exact! {
     r1_r5_btrfs_by_inotify: Place::Btrfs, &["--backend", "inotify"], "inotify", 60;
     r1_r5_tmpfs_by_fanotify: Place::Tmpfs, &[], "fanotify", 70;
     r1_r5_tmpfs_by_inotify: Place::Tmpfs, &["--backend", "inotify"], "inotify", 80;
+    r1_r5_subvolume_by_its_top_level: Place::Subvolume, &["--backend", "fanotify"], "fanotify", 110;
+    r1_r5_mounted_subvolume_by_its_top_level: Place::SubvolumeAndTop, &[], "fanotify", 120;
+    r1_r5_subvolume_alone_by_directories: Place::SubvolumeAlone, &[], "fanotify-dirs", 130;
+    r1_r5_overlay_by_inotify: Place::Overlay, &[], "inotify", 140;
+    r1_r5_overlay_with_handles_by_fanotify: Place::OverlayWithHandles, &[], "fanotify", 150;
 }
 
-/// Without rights there is no mark of a file system: inotify is chosen, and says why, and is as exact.
+/// Without rights there is no mark of a file system: marks on directories are chosen, and say why, and are as exact.
 fn unprivileged_on(place: Place) {
     let ground = match place.open() {
         Ok(ground) => ground,
@@ -125,16 +137,20 @@ fn unprivileged_on(place: Place) {
     assert!(during.wait().unwrap().success());
     assert!(worker("6", "2000").status().unwrap().success());
     daemon.settle();
-    judge(&daemon, root, seq, &then, "inotify");
+    judge(&daemon, root, seq, &then, "fanotify-dirs");
     let status = daemon.status();
     let reason = status["roots"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("fanotify"), "it does not say why not fanotify: {reason}");
-    assert!(status["roots"][0]["watches"].as_u64().unwrap() > 0);
+    assert!(reason.contains("CAP_SYS_ADMIN"), "it does not say why not one mark: {reason}");
 }
 
 #[test]
 fn r1_r5_unprivileged_on_ext4() {
     unprivileged_on(Place::Ext4);
+}
+
+#[test]
+fn r1_r5_unprivileged_on_xfs() {
+    unprivileged_on(Place::Xfs);
 }
 
 #[test]
@@ -144,11 +160,11 @@ fn r1_r5_unprivileged_on_tmpfs() {
 
 /// What anybody can run, on whatever file system the temporary folder is.
 #[test]
-fn r1_r5_inotify_needs_no_rights() {
+fn r1_r5_no_rights_are_needed() {
     if is_root() {
         unprivileged_on(Place::Here);
     } else {
-        exact(Place::Here, &[], "inotify", 90);
+        exact(Place::Here, &["--backend", "inotify"], "inotify", 90);
     }
 }
 

@@ -2,6 +2,7 @@
 //! `choose` finds out by trying.
 
 mod choose;
+mod top_level;
 
 use std::ffi::OsStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -12,10 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use record::{EntryId, How, VolumeId};
-use rustc_hash::FxHashMap;
-use tracing::info;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracing::{info, warn};
 use watch::fanotify::FanotifyReader;
-use watch::{Active, InotifyTier, Pending, PortableTier, Resolve, WatchId};
+use watch::{
+    Active, AddError, FanotifyDirectories, FanotifyLimits, Flags, Hint, InotifyTier, MarkShare, Pending,
+    PortableTier, Resolve, WatchId, What,
+};
 
 use self::choose::{NO_INOTIFY, Site};
 use super::config::Backend;
@@ -35,6 +39,8 @@ pub(crate) struct Arms {
     pub(crate) watch: Option<Arc<dyn Watch>>,
     /// How many inotify watches there may be, and what was last said of it.
     pub(super) share: Share,
+    /// Marks on single directories, of all volumes together.
+    marks: Arc<MarkShare>,
     /// The index, for the portable tier, whose events are paths. Set once, when there is one.
     shared: OnceLock<Weak<Shared>>,
     state: Mutex<State>,
@@ -43,6 +49,10 @@ pub(crate) struct Arms {
 #[derive(Default)]
 struct State {
     volumes: FxHashMap<VolumeId, Arc<Arm>>,
+    /// Marks that several volumes may share: those of btrfs, by the superblock's device.
+    by_superblock: FxHashMap<u64, Arc<FanotifyReader>>,
+    /// Volumes with more directories than there are marks.
+    too_large: FxHashSet<VolumeId>,
     inotify: Option<Result<Arc<InotifyTier>, String>>,
     portable: Option<Result<Arc<PortableTier>, String>>,
 }
@@ -62,7 +72,10 @@ pub(crate) struct Arm {
 }
 
 enum Tier {
-    Fanotify(FanotifyReader),
+    /// A mark on the file system, which may serve other volumes too.
+    Fanotify(Arc<FanotifyReader>),
+    /// Marks on single directories.
+    Directories(FanotifyDirectories),
     Inotify(Arc<InotifyTier>),
     /// Not the kernel's.
     Other(Arc<dyn Watch>),
@@ -76,10 +89,18 @@ impl Arm {
     pub(crate) fn how(&self) -> How {
         match &self.tier {
             Tier::Other(watch) => watch.how(),
-            Tier::Fanotify(_) => How::Fanotify,
+            Tier::Fanotify(_) | Tier::Directories(_) => How::Fanotify,
             Tier::Inotify(_) => How::Inotify,
             Tier::Portable(_) => How::Notify,
             Tier::Sweep => How::Sweep,
+        }
+    }
+
+    /// What people are told it is.
+    pub(crate) fn word(&self) -> &'static str {
+        match &self.tier {
+            Tier::Directories(_) => "fanotify-dirs",
+            _ => self.how().word(),
         }
     }
 
@@ -98,6 +119,7 @@ impl Arm {
     fn lacking(&self) -> u64 {
         match &self.tier {
             Tier::Inotify(tier) => tier.lacking(self.volume),
+            Tier::Directories(tier) => tier.lacking(),
             Tier::Fanotify(_) | Tier::Portable(_) | Tier::Other(_) | Tier::Sweep => 0,
         }
     }
@@ -134,6 +156,7 @@ impl Arms {
         index_file: Option<OwnedFd>,
         share: Share,
     ) -> Arms {
+        let marks = FanotifyLimits::read().share().min(share.most()).max(1);
         Arms {
             pending,
             backend,
@@ -141,6 +164,7 @@ impl Arms {
             index_file,
             watch: None,
             share,
+            marks: Arc::new(MarkShare::new(marks)),
             shared: OnceLock::new(),
             state: Mutex::default(),
         }
@@ -170,7 +194,17 @@ impl Arms {
         active: Active,
         point: &dyn Fn() -> Vec<u8>,
     ) -> Armed {
-        let arm = self.volume(dir.volume, device, fd, point);
+        let mut arm = self.volume(dir.volume, device, fd, point);
+        if let Tier::Directories(tier) = &arm.tier {
+            match tier.add(dir, fd) {
+                Ok(()) => {}
+                Err(AddError::Limit(_)) => {
+                    self.outgrown(dir.volume);
+                    arm = self.volume(dir.volume, device, fd, point);
+                }
+                Err(error) => self.share.refused(dir, &error),
+            }
+        }
         let watch = match &arm.tier {
             Tier::Inotify(tier) => {
                 tier.add(dir, fd, active).inspect_err(|error| self.share.refused(dir, error)).ok()
@@ -185,7 +219,7 @@ impl Arms {
                 }
                 None
             }
-            Tier::Fanotify(_) | Tier::Sweep => None,
+            Tier::Fanotify(_) | Tier::Directories(_) | Tier::Sweep => None,
         };
         Armed { arm, watch }
     }
@@ -206,6 +240,7 @@ impl Arms {
     pub(crate) fn is_watched(&self, dir: EntryId) -> bool {
         self.get(dir.volume).is_some_and(|arm| match &arm.tier {
             Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
+            Tier::Directories(tier) => tier.health() == watch::Health::Running && tier.watched(dir),
             Tier::Inotify(tier) => tier.vouches(dir),
             Tier::Other(watch) => watch.watches(dir),
             Tier::Portable(_) | Tier::Sweep => false,
@@ -254,7 +289,27 @@ impl Arms {
 
     /// Forgets how a volume is watched, so that it is armed anew: a mark ends with the mount it was made on.
     pub(crate) fn forget(&self, volume: VolumeId) {
-        self.lock().volumes.remove(&volume);
+        let mut state = self.lock();
+        let Some(arm) = state.volumes.remove(&volume) else { return };
+        state.too_large.remove(&volume);
+        if let Tier::Fanotify(reader) = &arm.tier {
+            reader.unbind(volume);
+            state.by_superblock.retain(|_, shared| !Arc::ptr_eq(shared, reader));
+        }
+    }
+
+    /// There are no marks for all directories of the volume: it is watched by the next tier, from the beginning. What
+    /// the marks so far would have told is lost.
+    fn outgrown(&self, volume: VolumeId) {
+        let mut state = self.lock();
+        if !state.too_large.insert(volume) {
+            return;
+        }
+        state.volumes.remove(&volume);
+        let why = "it has more directories than can be marked one by one".to_owned();
+        warn!(volume = volume.0, why, "the next tier is tried");
+        let what = What::Lost { why };
+        self.pending.add(Hint { volume, what, flags: Flags::NONE, handle: None, how: How::Fanotify });
     }
 
     /// All of them.
@@ -265,22 +320,31 @@ impl Arms {
     /// Watches in use.
     pub(crate) fn watches(&self) -> u64 {
         let state = self.lock();
-        match (&state.inotify, &state.portable) {
-            (Some(Ok(tier)), _) => tier.len() as u64,
-            (_, Some(Ok(tier))) => tier.len() as u64,
+        let others = match (&state.inotify, &state.portable) {
+            (Some(Ok(tier)), _) => tier.len(),
+            (_, Some(Ok(tier))) => tier.len(),
             _ => 0,
-        }
+        };
+        (others + self.marks.used()) as u64
     }
 
     /// Kernel events read, and times that a queue overflowed.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let state = self.lock();
         let mut sum = (0, 0);
+        let mut counted: Vec<&Arc<FanotifyReader>> = Vec::new();
         for arm in state.volumes.values() {
-            if let Tier::Fanotify(reader) = &arm.tier {
-                let counters = reader.counters();
-                sum = (sum.0 + counters.events, sum.1 + counters.overflows);
-            }
+            let counters = match &arm.tier {
+                // One of several volumes is counted once.
+                Tier::Fanotify(reader) if counted.iter().any(|other| Arc::ptr_eq(other, reader)) => continue,
+                Tier::Fanotify(reader) => {
+                    counted.push(reader);
+                    reader.counters()
+                }
+                Tier::Directories(tier) => tier.counters(),
+                _ => continue,
+            };
+            sum = (sum.0 + counters.events, sum.1 + counters.overflows);
         }
         let inotify = state.inotify.as_ref().and_then(|tier| tier.as_ref().ok()).map(|tier| tier.counters());
         let portable =
@@ -302,6 +366,9 @@ impl Arms {
         for arm in arms {
             if let Tier::Fanotify(reader) = &arm.tier {
                 reader.barrier(deadline)?;
+            }
+            if let Tier::Directories(tier) = &arm.tier {
+                tier.barrier(deadline)?;
             }
             if let Tier::Other(watch) = &arm.tier {
                 watch.barrier();
@@ -328,6 +395,7 @@ impl Arms {
         let point = point();
         let tier_name = match &tier {
             Tier::Fanotify(_) => "fanotify",
+            Tier::Directories(_) => "fanotify-dirs",
             Tier::Inotify(_) => "inotify",
             Tier::Other(_) => "other",
             Tier::Portable(_) => "notify",

@@ -362,8 +362,8 @@ impl Core {
         let mut reasons: Vec<String> = Vec::new();
         for (_, volume, _) in &volumes {
             let Some(arm) = self.shared.arms.get(*volume) else { continue };
-            if !backends.contains(&arm.how().word()) {
-                backends.push(arm.how().word());
+            if !backends.contains(&arm.word()) {
+                backends.push(arm.word());
                 reasons.push(arm.reason.clone());
             }
         }

@@ -113,7 +113,7 @@ impl Keeper for EngineKeeper<'_> {
 
     fn tier(&self, volume: VolumeId) -> Option<(String, String)> {
         let arm = self.shared.arms.get(volume)?;
-        Some((arm.how().word().to_owned(), arm.reason.clone()))
+        Some((arm.word().to_owned(), arm.reason.clone()))
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) struct RootStatus {
     pub(crate) path_raw: Option<String>,
     /// `starting`, `seeding`, `sweeping`, `live`, `repairing`, `lost`, `unwatched`.
     pub(crate) state: String,
-    /// `fanotify`, `inotify`, `sweep`, `none`; several joined by `+`.
+    /// `fanotify`, `fanotify-dirs`, `inotify`, `sweep`, `none`; several joined by `+`.
     pub(crate) backend: String,
     /// Why that one.
     pub(crate) reason: String,
@@ -131,7 +131,7 @@ pub(crate) struct RootStatus {
     pub(crate) blind: u64,
     /// The first few of them, with the reason.
     pub(crate) blind_paths: Vec<BlindPath>,
-    /// Directories watched one by one (inotify).
+    /// Directories watched one by one (`inotify`, `fanotify-dirs`), in all roots together.
     pub(crate) watches: u64,
     /// Why it is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,6 +34,11 @@ impl Share {
         self.most.store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
+    /// What the configuration allows.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
     /// The share now: what the system's limit leaves us, and no more than is configured.
     pub(crate) fn now(&self) -> usize {
         InotifyLimits::read().share().min(self.most.load(Ordering::Relaxed)).max(1)

@@ -2,7 +2,6 @@
 
 use index::{Index, IndexError, Reader};
 use reconcile::Stored as _;
-use record::How;
 use record::wire::v1::text_and_raw;
 
 use super::shared::Shared;
@@ -63,7 +62,8 @@ impl Shared {
             root.backend.clone_from(&shown.backend);
             root.reason.clone_from(&shown.reason);
             root.lost.clone_from(&shown.lost);
-            if shown.backend.contains(How::Inotify.word()) {
+            let one_by_one = ["inotify", "fanotify-dirs"].iter().any(|word| shown.backend.contains(word));
+            if one_by_one {
                 root.watches = self.arms.watches();
             }
             let counted = self.index.read().and_then(|reader| self.count_coverage(&reader, shown, root));
@@ -72,7 +72,7 @@ impl Shared {
             if swept == 0 && unverified == 0 {
                 root.verified_ns = Some(known);
             }
-            if swept > 0 && shown.backend.contains(How::Inotify.word()) {
+            if swept > 0 && one_by_one {
                 status.warnings.push(format!(
                     "{}: {swept} directories have no watch and are swept; see `indexer doctor`",
                     root.path

@@ -18,6 +18,7 @@ use record::{EntryId, VolumeId};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The marks on the directories of one volume, with a queue and a thread of their own. Dropping it ends all of them.
@@ -32,6 +33,7 @@ pub struct FanotifyDirectories {
     marks: Arc<Mutex<Marks>>,
     tree: u64,
     unlimited_queue: bool,
+    lacking: AtomicU64,
 }
 
 impl FanotifyDirectories {
@@ -73,7 +75,7 @@ impl FanotifyDirectories {
         let reader = reader.map_err(|error| {
             ArmError::new(ArmStep::Start, Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;
-        Ok(FanotifyDirectories { reader, queue, marks, tree, unlimited_queue })
+        Ok(FanotifyDirectories { reader, queue, marks, tree, unlimited_queue, lacking: AtomicU64::new(0) })
     }
 
     /// Marks the directory `fd` (O_PATH will do) is open on. Arm first, then list: what changes after this is hinted
@@ -82,6 +84,14 @@ impl FanotifyDirectories {
     /// # Errors
     /// The mark was refused; nothing is watched then that was not before.
     pub fn add(&self, dir: EntryId, fd: BorrowedFd<'_>) -> Result<(), AddError> {
+        let added = self.try_add(dir, fd);
+        if !matches!(added, Ok(()) | Err(AddError::Gone)) {
+            self.lacking.fetch_add(1, Ordering::Relaxed);
+        }
+        added
+    }
+
+    fn try_add(&self, dir: EntryId, fd: BorrowedFd<'_>) -> Result<(), AddError> {
         let handle = sys::handle_of(fd).map_err(refused)?;
         let id = FileId { fsid: [0; 2], kind: handle.kind(), handle: handle.bytes() };
         if decode(id).is_none_or(|of| of.inode != dir.inode || of.tree != self.tree) {
@@ -117,6 +127,12 @@ impl FanotifyDirectories {
     #[must_use]
     pub fn watched(&self, dir: EntryId) -> bool {
         lock(&self.marks).sure(dir.inode)
+    }
+
+    /// How often a directory that is there was refused a mark. It only grows.
+    #[must_use]
+    pub fn lacking(&self) -> u64 {
+        self.lacking.load(Ordering::Relaxed)
     }
 
     /// Directories marked.
