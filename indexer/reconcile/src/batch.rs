@@ -82,6 +82,8 @@ pub struct Batch<'a, S: Stored> {
     pub(crate) places: FxHashMap<EntryId, Option<Place>>,
     /// Nameless entries whose wait is over.
     pub(crate) released: FxHashSet<EntryId>,
+    /// Entries that are out of sight and not gone: without a name they are kept.
+    pub(crate) aside: FxHashSet<EntryId>,
     /// Names that must be looked at again before the batch is finished.
     stale: FxHashMap<Place, How>,
     /// Names that were asked for once: a name in a directory that cannot be opened is never looked at.
@@ -100,6 +102,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             names: FxHashMap::default(),
             places: FxHashMap::default(),
             released: FxHashSet::default(),
+            aside: FxHashSet::default(),
             stale: FxHashMap::default(),
             asked: FxHashSet::default(),
         }
@@ -224,6 +227,13 @@ impl<'a, S: Stored> Batch<'a, S> {
         self.touch(id, look)?;
         self.released.insert(id);
         Ok(())
+    }
+
+    /// Says that an entry whose last name goes to another in this batch is out of sight and not gone: a mount
+    /// covers it, or its own file system is not mounted. It is kept without a name, with all below it, however
+    /// the batch finishes, and has no record until it is seen again or ends by [`Batch::release`].
+    pub fn set_aside(&mut self, id: EntryId) {
+        self.aside.insert(id);
     }
 
     /// Names that have to be looked at before [`Batch::finish`]: those through which an entry that lost or

@@ -75,7 +75,9 @@ impl<S: Stored> Batch<'_, S> {
     /// Removes entries that have no name left, and everything below them.
     pub(crate) fn end(&mut self, limit: usize, finished: &mut Finished) -> Result<(), S::Error> {
         for id in self.nameless()? {
-            if let Some(touched) = self.touched.get_mut(&id) {
+            if self.aside.contains(&id) {
+                self.detach(id, finished)?;
+            } else if let Some(touched) = self.touched.get_mut(&id) {
                 touched.after = None;
             }
         }
@@ -90,7 +92,11 @@ impl<S: Stored> Batch<'_, S> {
         let Some(node) = &mut touched.after else { return Ok(()) };
         let lost = node.names.first().cloned();
         node.names.clear();
-        finished.held.push(Held { id, place: None });
+        if self.aside.contains(&id) {
+            finished.aside.push(id);
+        } else {
+            finished.held.push(Held { id, place: None });
+        }
         if let Some(place) = lost {
             let dir = Paths::default().dir(self, Side::Before, place.dir)?;
             let path = join(dir.path(), &place.name);

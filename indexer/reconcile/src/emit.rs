@@ -196,7 +196,9 @@ impl<S: Stored> Batch<'_, S> {
         for place in before.names.iter().filter(|place| !after.names.contains(place)) {
             gone.push((place, self.spot(Side::Before, place, paths)?.path));
         }
-        if let Some(detached) = &detached {
+        // With a witness, what has its old name again never had another: a mount lay over it.
+        let back = |place: &Place| touched.moved && after.names.contains(place);
+        if let Some(detached) = detached.as_ref().filter(|detached| !back(&detached.place)) {
             gone.push((&detached.place, detached.path.clone()));
         }
         let come: Vec<&Place> = after.names.iter().filter(|place| !before.names.contains(place)).collect();

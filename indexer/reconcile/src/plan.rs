@@ -70,6 +70,8 @@ pub struct Finished {
     pub plan: Plan,
     /// Entries that wait for a name.
     pub held: Vec<Held>,
+    /// Entries that were set aside: kept without a name, and nothing is waited for.
+    pub aside: Vec<EntryId>,
     /// Names to look at again, because more had to be removed than one batch may hold.
     pub unfinished: Vec<Place>,
     /// Regular files whose last record is not complete.

@@ -1,7 +1,7 @@
 //! Runs the case files in `cases/`: what is stored, what was looked at, and what must come out.
 //!
 //! A row is `number kind dir/name… attribute=value…`; a look is `dir/name number attribute=value… flag…`,
-//! `dir/name gone`, `entry number attribute=value…`, `witness number` or `release number`. Attributes that a
+//! `dir/name gone`, `entry number attribute=value…`, `witness number`, `release number` or `aside number`. Attributes that a
 //! look leaves out are as stored. Times are in milliseconds. Roots are 1 (`/one`) and 2 (`/two`).
 
 use record::{EntryId, How, Kind, Place, RootId, Row, Stat, Time};
@@ -195,6 +195,7 @@ fn look_at(memory: &Memory, batch: &mut Batch<'_, &Memory>, line: &str) {
     match first {
         "entry" => batch.entry(&found.unwrap(), &look).unwrap(),
         "witness" => batch.witness(entry.unwrap(), &look).unwrap(),
+        "aside" => batch.set_aside(entry.unwrap()),
         "release" => batch.release(entry.unwrap(), &look).unwrap(),
         at => {
             let Place { dir, name } = place(at);

@@ -96,7 +96,7 @@ impl World {
     }
 
     fn commit(&mut self, finished: Finished) {
-        let Finished { plan, held, unfinished, writing } = finished;
+        let Finished { plan, held, aside: _, unfinished, writing } = finished;
         assert!(writing.is_empty(), "no look said written");
         self.held = held.into_iter().map(|held| (held.id, held.place)).collect();
         self.unfinished.extend(unfinished);
