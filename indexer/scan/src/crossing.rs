@@ -15,6 +15,18 @@ use crate::mounts::{Mount, is_below, is_hidden, is_pseudo};
 use crate::scope::Member;
 use crate::volume::{VolumeIdentity, mount_of};
 
+pub(crate) const PSEUDO: &str = "pseudo file system";
+pub(crate) const BIND: &str = "bind mount of an indexed volume";
+pub(crate) const ANOTHER: &str = "another file system";
+pub(crate) const FILE: &str = "a file mounted over another";
+
+/// Whether a [`Member::Out`] says that something is mounted there which is not followed: what lies under it is out of
+/// sight and not gone.
+#[must_use]
+pub fn is_of_mounts(why: &str) -> bool {
+    [PSEUDO, BIND, ANOTHER, FILE].contains(&why)
+}
+
 /// Gives a volume its number: called with its identity and its device, once each time it is met anew.
 pub type Binder = Box<dyn Fn(&VolumeIdentity, u64) -> VolumeId + Send + Sync>;
 
@@ -27,6 +39,9 @@ pub(crate) struct Crossings {
 #[derive(Default)]
 struct Known {
     root: Option<Root>,
+    /// The mount table changed since the root was last opened: what is mounted there now may have its device and
+    /// even its mount id.
+    doubted: bool,
     /// By mount and device.
     decided: FxHashMap<(u64, u64), Member>,
     /// By device: the number, and a path to a directory of it.
@@ -62,7 +77,9 @@ impl Crossings {
     pub(crate) fn bind_root(&self, path: &[u8], dir: BorrowedFd<'_>, seen: &Seen) -> Result<VolumeId, Errno> {
         // A path too long for the kernel to tell is taken as it is.
         let real: Arc<[u8]> = self.disk.path_of(dir).unwrap_or_else(|_| path.to_vec()).into();
-        if let Some(before) = &self.read().root
+        let known = self.read();
+        if let Some(before) = &known.root
+            && !known.doubted
             && before.seen.same_inode(seen)
             && before.seen.mount == seen.mount
             && before.seen.stat.created == seen.stat.created
@@ -70,20 +87,48 @@ impl Crossings {
         {
             return Ok(before.volume);
         }
+        drop(known);
         let identity = self.disk.identify(dir, seen.mount, &self.table()?)?;
         let volume = (self.binder)(&identity, seen.device);
         let mut known = self.write();
-        *known = Known { root: Some(Root { seen: *seen, volume, path: real }), ..Known::default() };
+        // What was looked at again just now is kept if the root is what it was.
+        let same = known.root.as_ref().is_some_and(|before| before.volume == volume && before.path == real);
+        if !known.doubted || !same {
+            *known = Known::default();
+        }
+        known.doubted = false;
+        known.root = Some(Root { seen: *seen, volume, path: real });
+        known.volumes.retain(|_, (known, _)| *known != volume);
         known.volumes.insert(seen.device, (volume, path.to_vec()));
         Ok(volume)
     }
 
-    /// Forgets all but the root: mount ids and devices are used again.
+    /// Forgets what was decided about mounts, and looks again at the volumes met: those that are still where they
+    /// were met are known again, by what they are. The root is doubted until it is opened.
     pub(crate) fn forget(&self) {
-        let mut known = self.write();
-        known.decided.clear();
-        let device = known.root.as_ref().map(|root| root.seen.device);
-        known.volumes.retain(|&at, _| Some(at) == device);
+        let (met, own) = {
+            let mut known = self.write();
+            known.decided.clear();
+            known.doubted = true;
+            let own = known.root.as_ref().map(|root| root.seen.device);
+            let met: Vec<(u64, Vec<u8>)> = known
+                .volumes
+                .iter()
+                .filter(|(device, _)| Some(**device) != own)
+                .map(|(device, (_, point))| (*device, point.clone()))
+                .collect();
+            known.volumes.retain(|device, _| Some(*device) == own);
+            (met, own)
+        };
+        let Ok(table) = self.table() else { return };
+        for (device, point) in met {
+            let Ok(dir) = self.disk.open_root(&point) else { continue };
+            let Ok(seen) = self.disk.look_self(dir.as_fd()) else { continue };
+            if seen.device == device && Some(device) != own {
+                // What cannot be identified is met anew when it is next seen.
+                let _ = self.bind(dir.as_fd(), &seen, point, &table);
+            }
+        }
     }
 
     pub(crate) fn root(&self) -> Option<Root> {
@@ -118,16 +163,16 @@ impl Crossings {
         let table = self.table()?;
         let own = mount_of(seen.mount, seen.device, &table);
         if own.is_some_and(|mount| is_pseudo(&mount.fs_type)) {
-            return Ok(Member::Out("pseudo file system"));
+            return Ok(Member::Out(PSEUDO));
         }
         let root = self.root();
         if root.as_ref().is_some_and(|root| root.seen.device == seen.device) {
-            return Ok(Member::Out("bind mount of an indexed volume"));
+            return Ok(Member::Out(BIND));
         }
         let real = root.as_ref().map_or(crossing.root, |root| &root.path);
         let first = own.and_then(|own| self.first_mount(real, own, seen, &table, admitted));
         if first.is_some_and(|first| first.id != seen.mount) {
-            return Ok(Member::Out("bind mount of an indexed volume"));
+            return Ok(Member::Out(BIND));
         }
         let dir = match self.disk.open_dir(crossing.dir, crossing.name) {
             // It may be seen and not read: udev's word must do for the ioctls.
@@ -157,7 +202,7 @@ impl Crossings {
     fn decide_outside(&self, seen: &Seen, path: &[u8]) -> Result<Member, Errno> {
         let table = self.table()?;
         if mount_of(seen.mount, seen.device, &table).is_some_and(|mount| is_pseudo(&mount.fs_type)) {
-            return Ok(Member::Out("pseudo file system"));
+            return Ok(Member::Out(PSEUDO));
         }
         let point = match path.iter().rposition(|&byte| byte == b'/') {
             Some(slash) if !seen.stat.is_directory() => &path[..slash.max(1)],
@@ -165,7 +210,7 @@ impl Crossings {
         };
         let dir = self.disk.open_root(point)?;
         if self.disk.look_self(dir.as_fd())?.device != seen.device {
-            return Ok(Member::Out("a file mounted over another"));
+            return Ok(Member::Out(FILE));
         }
         Ok(Member::In(self.bind(dir.as_fd(), seen, point.to_vec(), &table)?))
     }

@@ -19,12 +19,12 @@ mod visitor;
 mod volume;
 mod walk;
 
-pub use crossing::Binder;
+pub use crossing::{Binder, is_of_mounts};
 pub use directory::{Directory, raise_descriptor_limit};
 pub use disk::{Disk, EachName, Kernel};
 pub use listing::{ListBuffer, list};
 pub use look::{Look, Seen, look, look_self, look_through};
-pub use mounts::{Mount, is_hidden, is_pseudo, is_remote, mounts, parse as parse_mounts};
+pub use mounts::{Mount, is_below, is_hidden, is_pseudo, is_remote, mounts, parse as parse_mounts};
 pub use open::{open_below, open_dir, open_root};
 pub use rules::{IGNORE_FILE, Rules, RulesError};
 pub use rustix::io::Errno;

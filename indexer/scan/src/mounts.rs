@@ -181,7 +181,8 @@ pub fn is_hidden(mount: &Mount, all: &[Mount]) -> bool {
 }
 
 /// Whether `path` is `top` or lies below it.
-pub(crate) fn is_below(path: &[u8], top: &[u8]) -> bool {
+#[must_use]
+pub fn is_below(path: &[u8], top: &[u8]) -> bool {
     let top = top.strip_suffix(b"/").unwrap_or(top);
     path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }

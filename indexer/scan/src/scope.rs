@@ -7,7 +7,7 @@ use std::sync::Arc;
 use record::{EntryId, Kind, RootId, VolumeId};
 use rustix::io::Errno;
 
-use crate::crossing::{Binder, Crossing, Crossings};
+use crate::crossing::{ANOTHER, Binder, Crossing, Crossings, FILE};
 use crate::disk::{Disk, Kernel};
 use crate::links::Links;
 use crate::look::{Look, Seen};
@@ -186,10 +186,10 @@ impl Scope {
             return Member::In(parent.volume);
         }
         if self.one_file_system {
-            return Member::Out("another file system");
+            return Member::Out(ANOTHER);
         }
         if !is_directory {
-            return Member::Out("a file mounted over another");
+            return Member::Out(FILE);
         }
         let crossing = Crossing { root: &self.path, dir: dir_fd, name, seen, relative: relative_path() };
         self.crossings.cross(&crossing, &|path| self.admits(path))
@@ -280,8 +280,8 @@ impl Scope {
         self.crossings.volumes()
     }
 
-    /// Forgets which mounts were met. To be called when the mount table changed: the kernel uses mount ids
-    /// and devices again.
+    /// Forgets what was decided about mounts, and identifies again what was met. To be called when the mount table
+    /// changed: the kernel uses mount ids and devices again.
     pub fn forget_mounts(&self) {
         self.crossings.forget();
     }

@@ -16,6 +16,8 @@ pub mod inotify;
 #[cfg(not(loom))]
 mod limits;
 #[cfg(not(loom))]
+mod mounts;
+#[cfg(not(loom))]
 mod portable;
 #[cfg(not(loom))]
 mod reader;
@@ -30,6 +32,8 @@ pub use fanotify::{ArmError, FanotifyDirectories, FanotifyGroup, FanotifyLimits,
 pub use inotify::{Active, AddError, InotifyTier, Shortage, WatchId};
 #[cfg(not(loom))]
 pub use limits::InotifyLimits;
+#[cfg(not(loom))]
+pub use mounts::MountWatch;
 #[cfg(not(loom))]
 pub use portable::{PortableError, PortableTier, Resolve};
 #[cfg(not(loom))]

@@ -8,7 +8,7 @@ use super::sys;
 use super::translate::{self, Scope};
 use crate::{DEFAULT_WINDOW, Handle, Pending, Reader};
 use record::VolumeId;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -157,6 +157,15 @@ impl FanotifyReader {
     /// EINVAL on kernels before 6.0.
     pub fn ignore_inode(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
         ignore_inode(self.reader.queue(), file)
+    }
+
+    /// Whether the kernel still has the mark: it ends with the file system's last mount, without a word. True where
+    /// /proc does not tell.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        let path = format!("/proc/self/fdinfo/{}", self.reader.queue().as_raw_fd());
+        let marks = std::fs::read_to_string(path);
+        marks.map_or(true, |text| text.lines().any(|line| line.starts_with("fanotify sdev:")))
     }
 
     /// See [`Reader::stop`].
