@@ -17,7 +17,8 @@ use crate::volume::{VolumeIdentity, mount_of};
 
 pub(crate) const PSEUDO: &str = "pseudo file system";
 pub(crate) const BIND: &str = "bind mount of an indexed volume";
-pub(crate) const ANOTHER: &str = "another file system";
+/// Why a [`Member::Out`] under `one_file_system`.
+pub const ANOTHER: &str = "another file system";
 pub(crate) const FILE: &str = "a file mounted over another";
 
 /// Whether a [`Member::Out`] says that something is mounted there which is not followed: what lies under it is out of

@@ -19,7 +19,7 @@ mod visitor;
 mod volume;
 mod walk;
 
-pub use crossing::{Binder, is_of_mounts};
+pub use crossing::{ANOTHER, Binder, is_of_mounts};
 pub use directory::{Directory, raise_descriptor_limit};
 pub use disk::{Disk, EachName, Kernel};
 pub use listing::{ListBuffer, list};

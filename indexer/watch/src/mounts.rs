@@ -165,7 +165,8 @@ mod tests {
         let (sender, woken) = channel();
         let watch = MountWatch::start(move || {
             let _ = sender.send(());
-        }).unwrap();
+        })
+        .unwrap();
         watch.watch_way(&[&root]);
         // Mounts made elsewhere meanwhile may wake us too; what is said of them has been heard.
         watch.changed();

@@ -287,6 +287,15 @@ impl Arms {
         volumes
     }
 
+    /// Forgets the volumes whose marks the kernel dropped with their last mount; answers which.
+    pub(crate) fn forget_dead(&self) -> Vec<VolumeId> {
+        let dead = |arm: &Arm| matches!(&arm.tier, Tier::Fanotify(reader) if !reader.is_marked());
+        let gone: Vec<VolumeId> =
+            self.all().into_iter().filter(|(_, arm)| dead(arm)).map(|(volume, _)| volume).collect();
+        gone.iter().for_each(|volume| self.forget(*volume));
+        gone
+    }
+
     /// Forgets how a volume is watched, so that it is armed anew: a mark ends with the mount it was made on.
     pub(crate) fn forget(&self, volume: VolumeId) {
         let mut state = self.lock();

@@ -16,6 +16,7 @@ use super::audit::Audit;
 use super::config::EngineConfig;
 use super::error::EngineError;
 use super::ghosts::Ghosts;
+use super::mount_watch::Mounts;
 use super::roots::Tree;
 use super::round::Todo;
 use super::shared::{Request, RootView, Shared};
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) sweeps: Sweeps,
     /// When progress was last told.
     pub(crate) last_told: Instant,
+    pub(crate) mounts: Mounts,
     pub(crate) repairs: FxHashMap<VolumeId, Repair>,
     /// When a volume was last repaired, and how long to wait before the next time.
     pub(crate) repaired: FxHashMap<VolumeId, (Instant, Duration)>,
@@ -121,6 +123,7 @@ impl Core {
             held: Vec::new(),
             todo: VecDeque::new(),
             astray: Vec::new(),
+            mounts: Mounts::default(),
             repairs: FxHashMap::default(),
             repaired: FxHashMap::default(),
             last_round,
@@ -186,6 +189,7 @@ impl Core {
             || !self.todo.is_empty()
             || !self.held.is_empty()
             || !self.astray.is_empty()
+            || self.mounts.is_owed()
     }
 
     /// How long there is nothing to do but wait for hints and requests.
@@ -227,6 +231,7 @@ impl Core {
 
     fn timers(&mut self) -> Result<(), EngineError> {
         self.verify_resumed()?;
+        self.look_at_mounts()?;
         let now = Instant::now();
         self.due_writing(self.shared.ground.clock.instant(), false);
         let due: Vec<VolumeId> =
@@ -320,6 +325,7 @@ impl Core {
             trees.push(Tree::bind(&self.shared, config, &known, &mut next)?);
         }
         self.trees = trees;
+        self.watch_mounts();
         self.tops = self.trees.iter().map(Tree::root).collect();
         let followed: Vec<_> = self.trees.iter().map(|tree| tree.row.id).collect();
         self.sweeps.keep(&followed);

@@ -78,6 +78,7 @@ impl Core {
         }
         self.put_off_writes(&mut batch)?;
         self.round(batch)?;
+        self.tell_mounts()?;
         self.end_expired()?;
         if self.shared.pending.is_empty() && self.todo.is_empty() && self.held.is_empty() {
             self.find_astray()?;
@@ -112,7 +113,7 @@ impl Core {
                 return Err(EngineError::Stopped);
             }
             let old = self.shared.pending.oldest().is_some_and(|oldest| oldest <= until);
-            if old || !self.todo.is_empty() {
+            if old || !self.todo.is_empty() || self.mounts.is_owed() {
                 // Younger hints from a long sweep may come without end, and each may bring work of our own.
                 let few = !old && self.sweeps.is_running();
                 self.step_with(if few { MOST_YOUNGER } else { self.config.batch })?;
@@ -215,6 +216,7 @@ impl Core {
 
     /// Repairs a volume of which hints were lost: all of it is swept again, and the gap said after that.
     pub(crate) fn repair_now(&mut self, volume: VolumeId) -> Result<(), EngineError> {
+        self.check_presence(volume, "hints were lost")?;
         let Some(Repair { why, from, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
         warn!(volume = volume.0, why, "hints were lost; sweeping what they may have been about");
         self.shared.set_view(|view| view.repairs += 1);
@@ -359,7 +361,8 @@ impl Core {
     }
 
     /// Takes over what a round left; `at` is when everything queued at its losses had been read.
-    fn take_over(&mut self, left: Left, at: Instant) -> Result<(), EngineError> {
+    fn take_over(&mut self, mut left: Left, at: Instant) -> Result<(), EngineError> {
+        self.mounts.take_over(&mut left);
         self.held.extend(left.held.into_iter().map(|held| (held, at)));
         self.todo.extend(left.todo);
         self.astray.extend(left.astray);

@@ -14,6 +14,7 @@ mod ghosts;
 mod ground;
 mod keeping;
 mod live;
+mod mount_watch;
 mod open;
 mod presence;
 mod roots;

@@ -8,7 +8,6 @@ use tracing::{info, warn};
 
 use super::core::Core;
 use super::error::EngineError;
-use super::roots::why_lost;
 use super::sweeping::background::Why;
 use super::sweeping::outside;
 
@@ -17,7 +16,7 @@ impl Core {
     pub(crate) fn check_presence(&mut self, volume: VolumeId, why: &str) -> Result<(), EngineError> {
         for at in self.trees_on(volume) {
             if self.trees[at].present && !self.is_there(at)? {
-                warn!(root = %self.trees[at].display(), why, "the root is lost; its rows are kept");
+                warn!(root = %self.trees[at].display(), why, "an error on its volume");
                 self.trees[at].present = false;
                 self.tell_lost(at)?;
             }
@@ -57,25 +56,34 @@ impl Core {
         info!(root = %tree.display(), "the root is back");
         let body = Body::RootFound { path: tree.row.path.clone() };
         let message = Message { seen: Time::now(), how: How::Sweep, root: tree.row.id, body };
-        let volume = tree.row.top.volume;
+        let (scope, from) = (tree.row.path.clone(), tree.row.verified);
         self.say(message)?;
-        self.shared.arms.forget(volume);
+        self.shared.arms.forget_dead();
         self.show_root(at, "sweeping");
         self.sweep_tree(at, Why::Start)?;
         self.work_off(None)?;
+        if self.followed.contains(&self.trees[at].row.id) {
+            self.tell_gap(at, &scope, from, "the root was lost")?;
+        }
         self.show_root(at, "live");
         self.store_roots()
     }
 
     pub(crate) fn tell_lost(&mut self, at: usize) -> Result<(), EngineError> {
-        let opened = self.trees[at].scope.open().map(|_| ());
-        let why = why_lost(&opened);
+        let why = self.trees[at].why_lost(&self.shared);
+        let known = self.drained;
+        let followed = self.followed.contains(&self.trees[at].row.id);
         let tree = &mut self.trees[at];
         tree.row.lost = Some(why.clone());
+        if followed {
+            // Where the gap will begin when it is back.
+            tree.row.verified = tree.row.verified.max(known);
+        }
         let id = tree.row.id;
         let stored = self.shared.index.read()?.roots()?;
         let told = stored.iter().any(|row| row.id == id && row.lost.is_some());
         if !told {
+            warn!(root = %self.trees[at].display(), why, "the root is lost; its rows are kept");
             let body = Body::RootLost { path: self.trees[at].row.path.clone(), why: why.clone() };
             self.say(Message { seen: Time::now(), how: How::Sweep, root: id, body })?;
         }
@@ -86,7 +94,7 @@ impl Core {
     /// Believes what is at a root's path now: the old rows go, with their records, and it is scanned anew.
     pub(crate) fn accept(&mut self, path: &[u8]) -> Result<(), EngineError> {
         let Some(at) = self.trees.iter().position(|tree| tree.row.path[..] == *path) else {
-            return Err(outside(path));
+            return if self.give_up(path)? { Ok(()) } else { Err(outside(path)) };
         };
         if self.trees[at].present {
             return Ok(());
@@ -95,7 +103,7 @@ impl Core {
         let (Ok(_), Some(top)) = (&opened, self.trees[at].scope.root_entry()) else {
             return Err(EngineError::Root {
                 path: self.trees[at].display(),
-                why: why_lost(&opened.map(|_| ())),
+                why: self.trees[at].why_lost(&self.shared),
             });
         };
         let old = self.trees[at].row.top;

@@ -59,8 +59,9 @@ impl Tree {
                     }
                     _ => false,
                 };
-                let lost = if present { None } else { Some(why_lost(&opened.map(|_| ()))) };
-                return Ok(Tree { row: RootRow { rules, lost, ..row }, scope: Arc::new(scope), present });
+                let mut tree = Tree { row: RootRow { rules, lost: None, ..row }, scope: Arc::new(scope), present };
+                tree.row.lost = (!present).then(|| tree.why_lost(shared));
+                return Ok(tree);
             }
             (None, Some(top), Ok(_)) => RootRow {
                 id,
@@ -82,16 +83,34 @@ impl Tree {
         Root { id: self.row.id, top: self.row.top, path: self.row.path.clone() }
     }
 
+    /// Why it cannot be looked at now, for people.
+    pub(crate) fn why_lost(&self, shared: &Shared) -> String {
+        let path = &self.row.path[..];
+        let mounted = |point: &[u8]| {
+            shared.ground.disk.mounts().is_ok_and(|mounts| mounts.iter().any(|mount| mount.point == point))
+        };
+        let away = !shared.volumes.is_in_sight(self.row.top.volume);
+        match self.scope.open() {
+            Err(scan::Errno::LOOP | scan::Errno::NOTDIR) => {
+                "a symbolic link, or something else that is no directory, is at its path".to_owned()
+            }
+            Err(error) if away => format!("its file system is not mounted ({error})"),
+            Err(scan::Errno::NOENT) => "it is not at its path any more: it, or a directory above it, was \
+                                        renamed or removed"
+                .to_owned(),
+            Err(error) => format!("cannot be opened: {error}"),
+            Ok(_) if self.scope.root_entry().is_some_and(|top| top.volume == self.row.top.volume) => {
+                "another directory is at its path".to_owned()
+            }
+            Ok(_) if mounted(path) => "another file system is mounted at its path".to_owned(),
+            Ok(_) if away => "its file system is not mounted".to_owned(),
+            Ok(_) => "another directory, on another file system, is at its path".to_owned(),
+        }
+    }
+
     /// Its path, for display.
     pub(crate) fn display(&self) -> String {
         String::from_utf8_lossy(&self.row.path).into_owned()
-    }
-}
-
-pub(crate) fn why_lost(opened: &Result<(), scan::Errno>) -> String {
-    match opened {
-        Ok(()) => "another directory or file system is at its path".to_owned(),
-        Err(error) => format!("cannot be opened: {error}"),
     }
 }
 

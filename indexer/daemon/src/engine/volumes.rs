@@ -1,17 +1,23 @@
 //! Numbers for file systems: the same number for the same file system, over reboots and device numbers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use index::VolumeRow;
-use record::VolumeId;
-use rustc_hash::FxHashMap;
+use record::{EntryId, VolumeId};
+use rustc_hash::{FxHashMap, FxHashSet};
 use scan::{Disk, VolumeIdentity};
 use tracing::warn;
+
+/// Places at which something was mounted that are remembered; with one more, any place may be one.
+const MOST_POINTS: usize = 65_536;
 
 /// All volumes ever met, and those that are mounted now.
 pub(crate) struct Volumes {
     disk: Arc<dyn Disk>,
     state: Mutex<State>,
+    /// More than one is known; asked at each look.
+    several: AtomicBool,
 }
 
 struct State {
@@ -20,12 +26,23 @@ struct State {
     live: FxHashMap<VolumeId, u64>,
     /// Met and not yet stored.
     unsaved: Vec<(VolumeId, VolumeRow)>,
+    /// Where something is mounted inside a root, or was since the start.
+    points: FxHashSet<Vec<u8>>,
+    /// Volumes that a person said will not be back.
+    given_up: FxHashSet<VolumeId>,
 }
 
 impl Volumes {
     pub(crate) fn new(disk: Arc<dyn Disk>, known: Vec<(VolumeId, VolumeRow)>) -> Volumes {
-        let state = State { known, live: FxHashMap::default(), unsaved: Vec::new() };
-        Volumes { disk, state: Mutex::new(state) }
+        let several = AtomicBool::new(known.len() > 1);
+        let state = State {
+            known,
+            live: FxHashMap::default(),
+            unsaved: Vec::new(),
+            points: FxHashSet::default(),
+            given_up: FxHashSet::default(),
+        };
+        Volumes { disk, state: Mutex::new(state), several }
     }
 
     /// The number of the file system found on `device`.
@@ -49,6 +66,7 @@ impl Volumes {
                 }
                 _ => {
                     state.live.insert(id, device);
+                    state.given_up.remove(&id);
                     return id;
                 }
             }
@@ -58,12 +76,67 @@ impl Volumes {
         state.known.push((id, row.clone()));
         state.unsaved.push((id, row));
         state.live.insert(id, device);
+        self.several.store(state.known.len() > 1, Ordering::Relaxed);
         id
+    }
+
+    /// Whether there is more than one.
+    pub(crate) fn are_several(&self) -> bool {
+        self.several.load(Ordering::Relaxed)
     }
 
     /// The device a volume is on now.
     pub(crate) fn device(&self, id: VolumeId) -> Option<u64> {
         self.lock().live.get(&id).copied()
+    }
+
+    /// Whether the file system is mounted anywhere in sight, as far as its device tells.
+    pub(crate) fn is_in_sight(&self, id: VolumeId) -> bool {
+        let (device, btrfs) = {
+            let state = self.lock();
+            let row = state.known.iter().find(|(known, _)| *known == id).map(|(_, row)| row);
+            let source = row.filter(|row| row.fs_type == "btrfs").map(|row| row.source.clone());
+            (state.live.get(&id).copied(), source)
+        };
+        match btrfs {
+            // The table has the device of the whole, which no directory of it has.
+            Some(source) => self.disk.mounts().is_ok_and(|mounts| {
+                mounts.iter().any(|mount| mount.fs_type == "btrfs" && mount.source == source[..])
+            }),
+            None => device.is_some_and(|device| self.is_mounted(device)),
+        }
+    }
+
+    /// Notes that something is mounted at `point`.
+    pub(crate) fn note_point(&self, point: &[u8]) {
+        let points = &mut self.lock().points;
+        if points.len() <= MOST_POINTS && !points.contains(point) {
+            points.insert(point.to_vec());
+        }
+    }
+
+    /// Whether entries of `volume`, stored below a directory of `above` at `path` and not seen there now, may be
+    /// back with their file system. Not so a subvolume that lay there as a directory does: that one was removed.
+    pub(crate) fn may_be_back(&self, volume: VolumeId, above: VolumeId, path: &[u8]) -> bool {
+        let state = self.lock();
+        if volume == above || state.given_up.contains(&volume) {
+            return false;
+        }
+        let uuid = |id| state.known.iter().find(|(known, _)| *known == id).and_then(|(_, row)| row.uuid);
+        let mounted_here = state.points.len() > MOST_POINTS || state.points.contains(path);
+        let subvolume = uuid(volume).is_some() && uuid(volume) == uuid(above);
+        mounted_here || !(subvolume && state.live.contains_key(&volume))
+    }
+
+    /// Whether the entry is the directory by which its file system is mounted.
+    pub(crate) fn is_top(&self, id: EntryId) -> bool {
+        let state = self.lock();
+        state.known.iter().any(|(volume, row)| *volume == id.volume && row.root_inode == id.inode)
+    }
+
+    /// A volume that is not there will not be back; until it is met again.
+    pub(crate) fn give_up(&self, volume: VolumeId) {
+        self.lock().given_up.insert(volume);
     }
 
     /// What has to be stored with the next commit.

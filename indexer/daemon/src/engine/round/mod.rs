@@ -1,6 +1,7 @@
 //! One round: hints in, looks at the disk, a batch decided, committed. What it could not finish comes out.
 
 mod listing;
+mod mounted;
 mod names;
 mod way;
 
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap;
 use scan::Errno;
 use watch::{DirHints, Flags};
 
+pub(crate) use self::mounted::{Hidden, InSight, NOT_MOUNTED};
 use super::error::EngineError;
 use super::ghosts::Ghosts;
 use super::open::Opener;
@@ -70,6 +72,11 @@ pub(crate) struct Left {
     /// inotify events about something that is nowhere to be found: names that came and went, writes by names
     /// that are gone. They may have moved the link count or the times of a file that no event names.
     pub(crate) unseen: u64,
+    /// Entries without a name that are out of sight and kept.
+    pub(crate) aside: Vec<EntryId>,
+    /// What went out of sight, and what came back.
+    pub(crate) hidden: Vec<Hidden>,
+    pub(crate) in_sight: Vec<InSight>,
     /// Volumes that could not be looked at, and the error.
     pub(crate) troubled: Vec<(VolumeId, String)>,
 }
@@ -207,6 +214,7 @@ impl<'r> Round<'r> {
                         self.left.todo.push_back(Todo::Name(place.clone(), Flags::NONE, how));
                     }
                 }
+                None if self.is_aside(*id, how)? => self.left.aside.push(*id),
                 None => {
                     let look = self.look_of(Flags::NONE, how, true);
                     self.batch.release(*id, &look)?;
@@ -251,6 +259,7 @@ impl<'r> Round<'r> {
             finished.unfinished.into_iter().map(|place| self.todo_name(place)).collect();
         self.left.todo.append(&mut unfinished);
         self.left.held.extend(finished.held);
+        self.left.aside.extend(finished.aside);
         let mut edits = Edits {
             plan: finished.plan,
             messages: std::mem::take(&mut self.messages),

@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 use std::sync::PoisonError;
 
-use reconcile::{Decision, Found, Look, Stored as _, same_entry};
+use reconcile::{Decision, Found, Look, same_entry};
 use record::{EntryId, How, Kind, Place};
 use scan::{Member, Seen};
 use watch::Flags;
 
+use super::mounted::NOT_MOUNTED;
 use super::{Fate, Round, Todo};
 use crate::engine::error::EngineError;
 use crate::engine::open::Dir;
@@ -62,7 +63,7 @@ impl Round<'_> {
         let relative = || dir.spot.relative(name);
         match scope.look(dir.fd.as_fd(), name, &relative) {
             scan::Look::Absent => {
-                self.lost_name(dir, name, &look)?;
+                self.lost_name(dir, name, &look, false)?;
             }
             scan::Look::Failed(error) => self.trouble(dir, name, error),
             scan::Look::Present(seen) => {
@@ -78,7 +79,10 @@ impl Round<'_> {
                         let id = EntryId::new(volume, seen.inode);
                         self.found(dir, name, id, &seen, &look, flags)?;
                     }
-                    Member::Out(_) => self.lost_name(dir, name, &look)?,
+                    Member::Out(why) if scan::is_of_mounts(why) && seen.mount != dir.seen.mount => {
+                        self.covered(dir, name, why, &look)?;
+                    }
+                    Member::Out(_) => self.lost_name(dir, name, &look, true)?,
                     Member::Failed(error) => self.trouble(dir, name, error),
                 }
             }
@@ -86,12 +90,21 @@ impl Round<'_> {
         Ok(())
     }
 
-    pub(super) fn lost_name(&mut self, dir: &Dir, name: &[u8], look: &Look) -> Result<(), EngineError> {
+    /// Nothing of the root's is at a name; `barred`: by the rules, whatever is there.
+    pub(super) fn lost_name(
+        &mut self,
+        dir: &Dir,
+        name: &[u8],
+        look: &Look,
+        barred: bool,
+    ) -> Result<(), EngineError> {
         let owner = self.batch.owner(&Place::new(dir.id, name))?;
-        if owner.is_some_and(|owner| owner.volume != dir.id.volume) {
+        if let Some(owner) = owner.filter(|owner| !barred && owner.volume != dir.id.volume)
+            && self.may_be_back(dir, name, owner)
+            && self.batch.names_of(owner)?.len() == 1
+        {
             // A mount point can only go when nothing is mounted on it any more.
-            self.left.troubled.push((dir.id.volume, "a mount point is gone".to_owned()));
-            return Ok(());
+            return self.out_of_sight(dir, name, owner, NOT_MOUNTED);
         }
         match self.batch.name(dir.id, name, None, look)? {
             Decision::Lose => {
@@ -120,13 +133,24 @@ impl Round<'_> {
     ) -> Result<(), EngineError> {
         let directory = seen.stat.is_directory();
         let mut known = true;
+        let owner = match directory || self.shared.volumes.are_several() {
+            true => self.batch.owner(&Place::new(dir.id, name))?,
+            false => None,
+        };
+        let crosses = id.volume != dir.id.volume || owner.is_some_and(|owner| owner.volume != id.volume);
         if directory {
-            if id.volume != dir.id.volume
-                || self.batch.owner(&Place::new(dir.id, name))?.is_some_and(|owner| owner.volume != id.volume)
-            {
+            if crosses {
                 return self.crossed(dir, name, id, seen, look);
             }
             known = self.batch.row_of(id)?.is_some_and(|row| same_entry(&row, &seen.stat));
+        }
+        if let Some(owner) = owner.filter(|owner| crosses && *owner != id)
+            && self.may_be_back(dir, name, owner)
+        {
+            self.set_aside(dir, name, owner, NOT_MOUNTED)?;
+        }
+        if look.how == How::Sweep {
+            self.in_sight(id, false)?;
         }
         let decision = self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
         if decision != Decision::Refresh {
@@ -161,43 +185,6 @@ impl Round<'_> {
             None => !self.shared.arms.is_watched(id),
         };
         followed && first
-    }
-
-    /// A name at which another file system begins, or did. What is stored stays until a person or a mount
-    /// says otherwise; a mount point that is as stored is refreshed.
-    pub(super) fn crossed(
-        &mut self,
-        dir: &Dir,
-        name: &[u8],
-        id: EntryId,
-        seen: &Seen,
-        look: &Look,
-    ) -> Result<(), EngineError> {
-        let owner = self.batch.owner(&Place::new(dir.id, name))?;
-        match owner {
-            Some(owner) if owner == id => {
-                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
-            }
-            None => {
-                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
-                self.opener.moved();
-                self.list_later(id, look.how);
-            }
-            // Something was mounted on an empty directory, as mount points are: that one is hidden now.
-            Some(owner)
-                if owner.volume == dir.id.volume && self.reader.children(owner, None, 1)?.is_empty() =>
-            {
-                self.batch.name(dir.id, name, Some(Found { id, stat: seen.stat }), look)?;
-                self.opener.moved();
-                self.list_later(id, look.how);
-            }
-            Some(owner) => {
-                let path = [&dir.spot.path(self.tops)[..], b"/", name].concat();
-                let why = format!("{} now shows another file system", String::from_utf8_lossy(&path));
-                self.left.troubled.push((owner.volume, why));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn trouble(&mut self, dir: &Dir, name: &[u8], error: scan::Errno) {

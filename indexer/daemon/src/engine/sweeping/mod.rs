@@ -93,6 +93,20 @@ impl Core {
         })
     }
 
+    /// Has a part of a tree compared that was out of sight until now; and the gap said, since when that was known.
+    pub(crate) fn order_part(
+        &mut self,
+        at: usize,
+        path: &[u8],
+        since: Option<Time>,
+        why: &str,
+    ) -> Result<(), EngineError> {
+        let mut order = self.order_of(at, Some(path), Level::Stat, How::Sweep, Why::Repair)?;
+        order.gaps.extend(since.map(|since| (since, why.to_owned())));
+        self.sweeps.submit(order, self.config.threads)?;
+        Ok(())
+    }
+
     /// How often directories have lacked a watch in the volumes that no other tree is on.
     fn unwatched(&self, at: usize) -> Vec<(Arc<Arm>, Counting)> {
         let volumes = self.trees[at].scope.volumes();
@@ -201,8 +215,9 @@ impl Core {
         if let Some(trouble) = outcome.trouble {
             self.check_presence(self.trees[at].row.top.volume, &trouble)?;
         }
+        let scope = order.path.as_deref().unwrap_or(&order.root_path);
         for (from, why) in order.gaps {
-            self.tell_gap(at, &order.root_path, from, &why)?;
+            self.tell_gap(at, scope, from, &why)?;
         }
         if order.why == Why::Start {
             self.tell_downtime(at, report.differences)?;
