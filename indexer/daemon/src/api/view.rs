@@ -17,6 +17,8 @@ pub(crate) struct EntryView {
     pub(crate) stat: v1::Stat,
     /// Its inode number.
     pub(crate) inode: u64,
+    /// The number of its file system.
+    pub(crate) volume: u32,
 }
 
 #[derive(Deserialize)]
@@ -24,6 +26,7 @@ struct EntryHead {
     path: String,
     path_raw: Option<String>,
     inode: u64,
+    volume: u32,
 }
 
 impl EntryView {
@@ -35,7 +38,8 @@ impl EntryView {
         let bad = |error: serde_json::Error| Failure::doing("read the daemon's answer", error);
         let head: EntryHead = serde_json::from_slice(line).map_err(bad)?;
         let stat = serde_json::from_slice(line).map_err(bad)?;
-        Ok(EntryView { path: bytes(&head.path, head.path_raw.as_deref())?, stat, inode: head.inode })
+        let path = bytes(&head.path, head.path_raw.as_deref())?;
+        Ok(EntryView { path, stat, inode: head.inode, volume: head.volume })
     }
 
     /// Takes what this process read itself.
@@ -44,7 +48,7 @@ impl EntryView {
     /// Never for entries of our own making.
     pub(crate) fn of(entry: v1::Entry) -> Result<EntryView, Failure> {
         let path = bytes(&entry.path, entry.path_raw.as_deref())?;
-        Ok(EntryView { path, stat: entry.stat, inode: entry.inode })
+        Ok(EntryView { path, stat: entry.stat, inode: entry.inode, volume: entry.volume })
     }
 }
 

@@ -31,7 +31,7 @@ struct Verify<'a> {
     restless: u64,
 }
 
-/// Compares one root or all. Ends with 1 when there are differences.
+/// Compares one root or all. Ends with 1 when there are differences, or a root is lost.
 pub(crate) fn run(context: &Context, root: Option<&Path>) -> Result<Outcome, Failure> {
     let state = context.state()?;
     let mut source = Source::open(context)?;
@@ -53,7 +53,13 @@ pub(crate) fn run(context: &Context, root: Option<&Path>) -> Result<Outcome, Fai
     let meta =
         state.path.symlink_metadata().map_err(|error| Failure::doing("look at the state folder", error))?;
     let mut differences = 0;
+    let mut lost = 0;
     for root in roots {
+        if let Some(why) = &root.lost {
+            lost += 1;
+            eprintln!("indexer: not verified: {}: the root is lost: {why}", quoted(&root.path));
+            continue;
+        }
         let rules = StoredRules::parse(&root.rules);
         let scope = Scope::new(&root.path, &rules, vec![(meta.dev(), meta.ino())])?;
         let mut verify = Verify {
@@ -90,7 +96,7 @@ pub(crate) fn run(context: &Context, root: Option<&Path>) -> Result<Outcome, Fai
             eprintln!("indexer: {} entries kept changing and are not verified", count(verify.restless));
         }
     }
-    Ok(Outcome::found(differences == 0))
+    Ok(Outcome::found(differences == 0 && lost == 0))
 }
 
 impl Verify<'_> {
@@ -99,12 +105,25 @@ impl Verify<'_> {
         let pair = PathPair::new(&self.scope.path);
         let request = FindRequest { path: Some(pair.path), path_raw: pair.raw, ..FindRequest::default() };
         let mut merge = Merge::new(Walk::new(self.scope));
+        // The directories above the entry at hand, and the file system of each.
+        let mut above: Vec<(Vec<u8>, u32)> = Vec::new();
         source.find(&request, &mut |answer| {
             let entry = match answer {
                 Answer::Line(line) => EntryView::read(line)?,
                 Answer::Value(entry) => EntryView::of(entry)?,
                 Answer::Pause => return Ok(true),
             };
+            while above.last().is_some_and(|(dir, _)| !crate::paths::is_below(&entry.path, dir)) {
+                above.pop();
+            }
+            if above.last().is_some_and(|(_, volume)| *volume != entry.volume)
+                && self.scope.relative(&entry.path).is_some_and(|relative| self.scope.is_unmounted(relative))
+            {
+                merge.hide(entry.path.clone());
+            }
+            if entry.stat.kind == "directory" {
+                above.push((entry.path.clone(), entry.volume));
+            }
             merge.stored(entry.path, Side { stat: entry.stat, inode: entry.inode });
             self.take(&mut merge, BATCH)?;
             Ok(true)

@@ -16,6 +16,9 @@ pub(crate) struct RootLine {
     path_raw: Option<String>,
     /// Its rules as JSON.
     rules: String,
+    /// Why it cannot be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<String>,
 }
 
 /// A root.
@@ -25,6 +28,8 @@ pub(crate) struct RootView {
     pub(crate) path: Vec<u8>,
     /// Its rules as JSON.
     pub(crate) rules: String,
+    /// Why it cannot be looked at.
+    pub(crate) lost: Option<String>,
 }
 
 impl RootLine {
@@ -33,7 +38,11 @@ impl RootLine {
     /// # Errors
     /// When `path_raw` is not base64.
     pub(crate) fn view(self) -> Result<RootView, QueryError> {
-        Ok(RootView { path: bytes(&self.path, self.path_raw.as_deref())?, rules: self.rules })
+        Ok(RootView {
+            path: bytes(&self.path, self.path_raw.as_deref())?,
+            rules: self.rules,
+            lost: self.lost,
+        })
     }
 }
 
@@ -46,7 +55,7 @@ pub(crate) fn roots(reader: &Reader) -> Result<Vec<RootLine>, index::IndexError>
     Ok(roots
         .map(|root| {
             let (path, path_raw) = v1::text_and_raw(&root.path);
-            RootLine { path, path_raw, rules: root.rules }
+            RootLine { path, path_raw, rules: root.rules, lost: root.lost }
         })
         .collect())
 }

@@ -3,8 +3,6 @@
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
-use rustix::io::Errno;
-
 use crate::verify::Side;
 use crate::verify::walk::{Step, Walk};
 
@@ -24,10 +22,12 @@ pub(crate) struct Merge<'a> {
     walk: Peekable<Walk<'a>>,
     /// The last path of which nothing is known.
     blind: Option<Vec<u8>>,
+    /// The last path at which another file system is stored than the disk shows.
+    hidden: Option<Vec<u8>>,
     /// What disagrees, until the caller takes it.
     pub(crate) candidates: Vec<Candidate>,
     /// Paths of which nothing is known, with the reason, until the caller takes them.
-    pub(crate) unknown: Vec<(Vec<u8>, Errno)>,
+    pub(crate) unknown: Vec<(Vec<u8>, String)>,
     /// Entries that both have.
     pub(crate) compared: u64,
 }
@@ -35,11 +35,31 @@ pub(crate) struct Merge<'a> {
 impl<'a> Merge<'a> {
     /// Compares `walk` with what [`Merge::stored`] is told.
     pub(crate) fn new(walk: Walk<'a>) -> Merge<'a> {
-        Merge { walk: walk.peekable(), blind: None, candidates: Vec::new(), unknown: Vec::new(), compared: 0 }
+        Merge {
+            walk: walk.peekable(),
+            blind: None,
+            hidden: None,
+            candidates: Vec::new(),
+            unknown: Vec::new(),
+            compared: 0,
+        }
+    }
+
+    /// Compares nothing at and below `path`: the index has another file system there, which is not mounted.
+    pub(crate) fn hide(&mut self, path: Vec<u8>) {
+        self.unknown.push((path.clone(), "a file system is stored here that is not mounted".to_owned()));
+        self.hidden = Some(path);
+    }
+
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        self.hidden.as_deref().is_some_and(|hidden| crate::paths::is_below(path, hidden))
     }
 
     /// The index's next entry; entries come in the order of [`order`].
     pub(crate) fn stored(&mut self, path: Vec<u8>, side: Side) {
+        if self.is_hidden(&path) {
+            return;
+        }
         loop {
             let ordering = match self.walk.peek() {
                 None => Ordering::Greater,
@@ -47,7 +67,13 @@ impl<'a> Merge<'a> {
                     self.pass();
                     continue;
                 }
-                Some(Step::Entry { path: seen, .. }) => order(seen, &path),
+                Some(Step::Covered { path: seen }) if *seen == path => {
+                    self.walk.next();
+                    self.unknown.push((path.clone(), "covered by a mount that is not followed".to_owned()));
+                    self.blind = Some(path);
+                    return;
+                }
+                Some(Step::Entry { path: seen, .. } | Step::Covered { path: seen }) => order(seen, &path),
             };
             match ordering {
                 Ordering::Less => self.pass(),
@@ -81,14 +107,16 @@ impl<'a> Merge<'a> {
 
     fn pass(&mut self) {
         match self.walk.next() {
+            Some(Step::Entry { path, .. }) if self.is_hidden(&path) => {}
             Some(Step::Entry { path, side }) => {
                 self.candidates.push(Candidate { path, stored: None, seen: Some(side) });
             }
             Some(Step::Blind { path, why }) => {
-                self.unknown.push((path.clone(), why));
+                self.unknown.push((path.clone(), why.to_string()));
                 self.blind = Some(path);
             }
-            None => {}
+            // The index has nothing there either.
+            Some(Step::Covered { .. }) | None => {}
         }
     }
 }

@@ -96,10 +96,7 @@ impl Scope {
         depth: u32,
     ) -> Result<bool, Errno> {
         let directory = found.is_directory();
-        if depth > self.max_depth
-            || self.left_out.contains(&(found.device, found.side.inode))
-            || self.excluded(relative, directory)
-        {
+        if self.bars(found, relative, depth) {
             return Ok(false);
         }
         if found.through.is_some() {
@@ -116,6 +113,38 @@ impl Scope {
             _ if self.one_file_system || !directory => Ok(false),
             _ => mounts::crosses(self, found),
         }
+    }
+
+    /// Whether depth, patterns or the state folder leave it out, whatever file system it is on.
+    pub(crate) fn bars(&self, found: &Looked, relative: &[u8], depth: u32) -> bool {
+        depth > self.max_depth
+            || self.left_out.contains(&(found.device, found.side.inode))
+            || self.excluded(relative, found.is_directory())
+    }
+
+    /// Whether the name at `relative` stands for a directory of its parent's own file system, or for nothing: where
+    /// the index has another file system, that one is not mounted. False for roots that follow links, which lead there
+    /// as well.
+    pub(crate) fn is_unmounted(&self, relative: &[u8]) -> bool {
+        let mut path = self.path.clone();
+        let name = match relative.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => {
+                path.push(b'/');
+                path.extend_from_slice(&relative[..slash]);
+                &relative[slash + 1..]
+            }
+            None => relative,
+        };
+        let looks = || {
+            let dir = open_path(&path)?;
+            let here = crate::verify::look::look_self(dir.as_fd())?;
+            match look(dir.as_fd(), name) {
+                Ok(found) => Ok(found.mount == here.mount && found.device == here.device),
+                Err(Errno::NOENT) => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        self.links.is_none() && looks().unwrap_or(false)
     }
 
     /// Whether patterns and depth let the directory at `relative` in, and all above it.

@@ -38,6 +38,7 @@ fn walked(scope: &Scope) -> Vec<(Vec<u8>, Side)> {
     Walk::new(scope)
         .map(|step| match step {
             Step::Entry { path, side } => (path, side),
+            Step::Covered { path } => panic!("covered: {}", path.escape_ascii()),
             Step::Blind { path, why } => panic!("{}: {why}", path.escape_ascii()),
         })
         .collect()

@@ -25,6 +25,11 @@ pub(crate) enum Step {
         /// What it is.
         side: Side,
     },
+    /// Something is mounted at this path that is no part of the root: what it covers cannot be seen.
+    Covered {
+        /// The path.
+        path: Vec<u8>,
+    },
     /// Nothing is known of what is at and below this path.
     Blind {
         /// The path.
@@ -213,6 +218,14 @@ impl Iterator for Walk<'_> {
                         found.is_directory() && self.plain.as_ref().is_none_or(|left| !left.contains(&known));
                     self.entering = enters.then_some(found);
                     return Some(Step::Entry { path: self.path.clone(), side });
+                }
+                Ok((false, found))
+                    if found.through.is_none()
+                        && found.mount != level.here.mount
+                        && self.plain.is_none()
+                        && !self.scope.bars(&found, relative, depth) =>
+                {
+                    return Some(Step::Covered { path: self.path.clone() });
                 }
                 // It went since it was listed.
                 Ok((false, _)) | Err(Errno::NOENT) => {}

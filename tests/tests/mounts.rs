@@ -1,0 +1,521 @@
+//! Mounts that come and go while the daemon watches: what is only out of sight is not deleted, comes back without being
+//! written again, and nobody's unmount is in the way of the daemon or held up by it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use indexer_tests::{
+    Daemon, Fs, LoopMount, Place, TmpfsMount, find_json, need_root, skipped, stderr, wait_for,
+};
+use serde_json::Value;
+
+fn run(program: &str, arguments: &[&dyn AsRef<OsStr>]) {
+    let done = Command::new(program).args(arguments.iter().map(AsRef::as_ref)).output().unwrap();
+    assert!(done.status.success(), "{program}: {}", stderr(&done));
+}
+
+/// Whatever is mounted at or below a folder, gone on drop, so that a failed test leaves nothing behind.
+struct Unmounts<'a>(&'a Path);
+
+impl Drop for Unmounts<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--recursive", "--lazy", "--quiet"]).arg(self.0).output();
+    }
+}
+
+fn ops(daemon: &Daemon, since: u64) -> Vec<String> {
+    daemon.changes(since).iter().map(|record| record["op"].as_str().unwrap().to_owned()).collect()
+}
+
+fn root_state(daemon: &Daemon) -> String {
+    daemon.status()["roots"][0]["state"].as_str().unwrap().to_owned()
+}
+
+fn wait_state(daemon: &Daemon, state: &str) {
+    wait_for(&format!("the root to be {state}"), || (root_state(daemon) == state).then_some(()));
+}
+
+fn wait_gap(daemon: &Daemon, since: u64, why: &str) {
+    wait_for(&format!("a gap, {why}"), || {
+        let gap = |record: &Value| {
+            record["op"] == "gap" && record["why"].as_str().is_some_and(|told| told.contains(why))
+        };
+        daemon.changes(since).iter().any(gap).then_some(())
+    });
+}
+
+fn has(daemon: &Daemon, root: &Path, path: &Path) -> bool {
+    find_json(daemon, root).contains_key(path.as_os_str().as_encoded_bytes())
+}
+
+fn fill(folder: &Path) {
+    fs::create_dir_all(folder.join("deep/er")).unwrap();
+    fs::write(folder.join("deep/er/file"), b"kept").unwrap();
+    fs::write(folder.join("top"), b"kept").unwrap();
+}
+
+fn verified(daemon: &Daemon, root: &Path) {
+    let said = daemon.run(&[&"verify", &root]);
+    assert!(said.status.success(), "{}{}", String::from_utf8_lossy(&said.stdout), stderr(&said));
+}
+
+fn daemon_on(fs: Fs, flags: &[&str], test: impl FnOnce(&mut LoopMount, &Daemon)) {
+    let mut mount = match LoopMount::new(fs, 64) {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    let state = tempfile::tempdir().unwrap();
+    fill(mount.path());
+    let daemon = Daemon::start(&state.path().join("state"), &[mount.path()], flags);
+    daemon.settle();
+    test(&mut mount, &daemon);
+}
+
+/// A disk that is unmounted is lost at once and keeps its rows; back, it is found, compared and watched anew, and what
+/// did not change is not written again.
+fn unmounted_and_back(fs: Fs, flags: &[&str]) {
+    daemon_on(fs, flags, |mount, daemon| {
+        let root = mount.path().to_owned();
+        let before = find_json(daemon, &root);
+        let seq = daemon.seq();
+        mount.unmount();
+        wait_state(daemon, "lost");
+        assert_eq!(find_json(daemon, &root), before, "rows of a lost root are kept");
+        let said = daemon.run(&[&"settle"]);
+        assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
+        let why = daemon.status()["roots"][0]["lost"].as_str().unwrap().to_owned();
+        assert!(why.contains("not mounted"), "{why}");
+        mount.mount().unwrap();
+        wait_state(daemon, "live");
+        daemon.settle();
+        assert_eq!(find_json(daemon, &root), before, "nothing was written again");
+        assert_eq!(ops(daemon, seq), ["root_lost", "root_found", "gap"], "{:#?}", daemon.log());
+        let seq = daemon.seq();
+        fs::write(root.join("deep/after"), b"x").unwrap();
+        daemon.settle();
+        assert_eq!(daemon.told(seq), ["created after"]);
+        assert!(daemon.changes(seq).iter().all(|record| record["how"] != "sweep"), "it is watched again");
+        // Changed while it was away: found by the comparison.
+        let seq = daemon.seq();
+        mount.unmount();
+        wait_state(daemon, "lost");
+        mount.mount().unwrap();
+        wait_state(daemon, "live");
+        daemon.settle();
+        assert!(
+            ops(daemon, seq).iter().all(|op| op != "deleted" && op != "created"),
+            "{:?}",
+            ops(daemon, seq)
+        );
+        daemon.assert_exact(&root);
+        verified(daemon, &root);
+    });
+}
+
+#[test]
+fn a_disk_unmounted_and_mounted_again_ext4() {
+    unmounted_and_back(Fs::Ext4, &[]);
+}
+
+#[test]
+fn a_disk_unmounted_and_mounted_again_xfs_by_inotify() {
+    unmounted_and_back(Fs::Xfs, &["--backend", "inotify"]);
+}
+
+#[test]
+fn a_disk_unmounted_and_mounted_again_btrfs() {
+    unmounted_and_back(Fs::Btrfs, &[]);
+}
+
+#[test]
+fn a_disk_unmounted_and_mounted_again_by_sweeps() {
+    if let Err(reason) = need_root("a loop mount") {
+        return skipped(reason);
+    }
+    daemon_on(Fs::Ext4, &["--backend", "sweep"], |mount, daemon| {
+        let seq = daemon.seq();
+        mount.unmount();
+        wait_state(daemon, "lost");
+        mount.mount().unwrap();
+        wait_state(daemon, "live");
+        daemon.settle();
+        assert_eq!(ops(daemon, seq), ["root_lost", "root_found", "gap"]);
+        fs::write(mount.path().join("later"), b"x").unwrap();
+        daemon.settle();
+        daemon.assert_exact(mount.path());
+    });
+}
+
+/// The mark dies with the mount, also where nobody had the time to see it away.
+#[test]
+fn unmounted_and_mounted_again_while_nobody_looks() {
+    daemon_on(Fs::Ext4, &[], |mount, daemon| {
+        let root = mount.path().to_owned();
+        let seq = daemon.seq();
+        daemon.while_stopped(|| {
+            mount.unmount();
+            mount.mount().unwrap();
+            fs::write(root.join("deep/er/meanwhile"), b"x").unwrap();
+        });
+        wait_gap(daemon, seq, "out of sight");
+        daemon.settle();
+        assert!(!ops(daemon, seq).contains(&"deleted".to_owned()));
+        daemon.assert_exact(&root);
+        let seq = daemon.seq();
+        fs::write(root.join("deep/live"), b"x").unwrap();
+        daemon.settle();
+        assert_eq!(daemon.told(seq), ["created live"]);
+        assert!(daemon.changes(seq).iter().all(|record| record["how"] == "fanotify"));
+    });
+}
+
+/// Lazily unmounted under load, with files open in it: lost, and found when it is back.
+#[test]
+fn a_lazy_unmount_under_load() {
+    daemon_on(Fs::Ext4, &[], |mount, daemon| {
+        let root = mount.path().to_owned();
+        let seq = daemon.seq();
+        let mut open = fs::File::create(root.join("open")).unwrap();
+        for n in 0..200 {
+            fs::write(root.join(format!("deep/{n}")), b"load").unwrap();
+        }
+        run("umount", &[&"--lazy", &root]);
+        for n in 0..200 {
+            use std::io::Write as _;
+            open.write_all(format!("{n}").as_bytes()).unwrap();
+        }
+        wait_state(daemon, "lost");
+        let told = ops(daemon, seq);
+        assert!(!told.contains(&"deleted".to_owned()), "{told:?}");
+        drop(open);
+        mount.mount().unwrap();
+        wait_state(daemon, "live");
+        daemon.settle();
+        assert!(!ops(daemon, seq).contains(&"deleted".to_owned()));
+        daemon.assert_exact(&root);
+        verified(daemon, &root);
+    });
+}
+
+/// Another disk on the same path is not the root; a person may say that it is.
+#[test]
+fn another_disk_on_the_same_path() {
+    daemon_on(Fs::Ext4, &[], |mount, daemon| {
+        let root = mount.path().to_owned();
+        let before = find_json(daemon, &root);
+        let seq = daemon.seq();
+        mount.unmount();
+        wait_state(daemon, "lost");
+        let _unmounts = Unmounts(&root);
+        run("mount", &[&"-t", &"tmpfs", &"-o", &"mode=755", &"tmpfs", &root]);
+        fs::write(root.join("other"), b"disk").unwrap();
+        wait_for("the reason", || {
+            let said = daemon.run(&[&"settle"]);
+            assert_eq!(said.status.code(), Some(1));
+            (stderr(&said).contains("another file system")).then_some(())
+        });
+        assert_eq!(find_json(daemon, &root), before);
+        assert_eq!(ops(daemon, seq), ["root_lost"]);
+        let said = daemon.run(&[&"root", &"accept", &root]);
+        assert!(said.status.success(), "{}", stderr(&said));
+        daemon.settle();
+        daemon.assert_exact(&root);
+        assert!(has(daemon, &root, &root.join("other")) && !has(daemon, &root, &root.join("top")));
+    });
+}
+
+/// A disk followed inside a root is unmounted: its rows stay and are said to be out of sight; what lies below the mount
+/// point is not taken for them. Back, nothing is written again.
+fn nested(fs: Fs, flags: &[&str]) {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    let point = root.join("disks/one");
+    fs::create_dir_all(&point).unwrap();
+    fs::write(root.join("beside"), b"x").unwrap();
+    let mut image = match LoopMount::new(fs, 64) {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    fill(image.path());
+    image.unmount();
+    let _unmounts = Unmounts(root);
+    let mount = || run("mount", &[&"-o", &"loop", &image.image(), &point]);
+    mount();
+    let daemon = Daemon::start(&ground.state(), &[root], flags);
+    daemon.settle();
+    daemon.assert_exact(root);
+    let before = find_json(&daemon, root);
+    let seq = daemon.seq();
+    run("umount", &[&point]);
+    fs::write(point.join("below"), b"not of the disk").unwrap();
+    wait_gap(&daemon, seq, "not mounted");
+    daemon.settle();
+    assert_eq!(ops(&daemon, seq), ["gap"], "{:#?}", daemon.log());
+    assert_eq!(find_json(&daemon, root), before, "rows are kept, and nothing is taken for them");
+    let shown = &daemon.status()["roots"][0];
+    assert_eq!(shown["blind"], 1, "{shown:#}");
+    assert_eq!(shown["blind_paths"][0]["path"], point.to_str().unwrap());
+    assert!(shown["blind_paths"][0]["why"].as_str().unwrap().contains("not mounted"));
+    verified(&daemon, root);
+    fs::remove_file(point.join("below")).unwrap();
+    mount();
+    wait_gap(&daemon, seq, "out of sight");
+    daemon.settle();
+    assert_eq!(ops(&daemon, seq), ["gap", "gap"], "{:#?}", daemon.log());
+    assert_eq!(find_json(&daemon, root), before);
+    assert_eq!(daemon.status()["roots"][0]["blind"], 0);
+    let seq = daemon.seq();
+    fs::write(point.join("deep/live"), b"x").unwrap();
+    daemon.settle();
+    assert_eq!(daemon.told(seq), ["created live"]);
+    assert!(daemon.changes(seq).iter().all(|record| record["how"] != "sweep"), "it is watched again");
+    daemon.assert_exact(root);
+    daemon.assert_whole();
+}
+
+#[test]
+fn a_nested_disk_goes_and_comes_back_ext4() {
+    nested(Fs::Ext4, &[]);
+}
+
+#[test]
+fn a_nested_disk_goes_and_comes_back_btrfs_by_inotify() {
+    nested(Fs::Btrfs, &["--backend", "inotify"]);
+}
+
+/// A mount over an indexed directory is followed; what it covers is there again, unchanged, when it is gone; and so on in
+/// turns. Nothing is ever called deleted.
+#[test]
+fn a_mount_over_an_indexed_directory() {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    let point = root.join("covered");
+    fill(&point);
+    let mut image = match LoopMount::new(Fs::Ext4, 64) {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    fs::create_dir(image.path().join("on disk")).unwrap();
+    fs::write(image.path().join("on disk/file"), b"mounted").unwrap();
+    image.unmount();
+    let _unmounts = Unmounts(root);
+    let mut daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    let before = find_json(&daemon, root);
+    let start = daemon.seq();
+    run("mount", &[&"-o", &"loop", &image.image(), &point]);
+    wait_gap(&daemon, start, "covered");
+    daemon.settle();
+    daemon.assert_exact(root);
+    daemon.assert_whole();
+    verified(&daemon, root);
+    assert!(!ops(&daemon, start).contains(&"deleted".to_owned()), "{:?}", ops(&daemon, start));
+    let mounted = find_json(&daemon, root);
+    assert!(has(&daemon, root, &point.join("on disk/file")) && !has(&daemon, root, &point.join("top")));
+    // What changes below it now is followed as any other.
+    let seq = daemon.seq();
+    fs::write(point.join("on disk/live"), b"x").unwrap();
+    fs::remove_file(point.join("on disk/live")).unwrap();
+    daemon.settle();
+    let seq = daemon.seq().max(seq);
+    run("umount", &[&point]);
+    wait_gap(&daemon, seq, "out of sight");
+    daemon.settle();
+    daemon.assert_exact(root);
+    daemon.assert_whole();
+    assert_eq!(find_json(&daemon, root), before, "as if nothing had been");
+    let told = ops(&daemon, seq);
+    assert!(told.iter().all(|op| op == "linked" || op == "gap"), "{told:?}");
+    // Across restarts, both ways.
+    assert!(daemon.terminate().success());
+    run("mount", &[&"-o", &"loop", &image.image(), &point]);
+    let mut daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    daemon.assert_exact(root);
+    assert_eq!(find_json(&daemon, root).len(), mounted.len());
+    assert!(daemon.terminate().success());
+    run("umount", &[&point]);
+    let daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    daemon.assert_exact(root);
+    daemon.assert_whole();
+    assert_eq!(find_json(&daemon, root), before);
+    assert!(!ops(&daemon, start).contains(&"deleted".to_owned()), "{:?}", ops(&daemon, start));
+}
+
+/// A bind mount, and a kernel's own file system, over an indexed directory: left out, and what they cover is kept.
+#[test]
+fn what_is_covered_by_a_mount_that_is_not_followed_is_kept() {
+    if let Err(reason) = need_root("a bind mount") {
+        return skipped(reason);
+    }
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    fill(&root.join("one"));
+    fill(&root.join("two"));
+    let _unmounts = Unmounts(root);
+    let daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    let before = find_json(&daemon, root);
+    for what in [&["--bind", root.join("two").to_str().unwrap()][..], &["-t", "proc", "proc"]] {
+        let seq = daemon.seq();
+        let mut arguments: Vec<&dyn AsRef<OsStr>> =
+            what.iter().map(|word| word as &dyn AsRef<OsStr>).collect();
+        let point = root.join("one");
+        arguments.push(&point);
+        run("mount", &arguments);
+        wait_gap(&daemon, seq, "not followed");
+        daemon.settle();
+        assert_eq!(find_json(&daemon, root), before);
+        verified(&daemon, root);
+        run("umount", &[&point]);
+        wait_gap(&daemon, seq, "out of sight");
+        daemon.settle();
+        assert_eq!(ops(&daemon, seq), ["gap", "gap"]);
+        assert_eq!(find_json(&daemon, root), before);
+        daemon.assert_exact(root);
+        assert_eq!(daemon.status()["roots"][0]["blind"], 0);
+    }
+}
+
+/// A root that is renamed, replaced, or whose parent is renamed is lost with the reason, and found when it is back.
+#[test]
+fn a_root_that_moves_is_lost_with_the_reason() {
+    let ground = Place::Here.open().unwrap();
+    let (above, root) = (ground.root().join("above"), ground.root().join("above/tree"));
+    fill(&root);
+    let daemon = Daemon::start(&ground.state(), &[&root], &[]);
+    daemon.settle();
+    let before = find_json(&daemon, &root);
+    let start = daemon.seq();
+    let away = ground.root().join("away");
+    let lost = |reason: &str| {
+        wait_state(&daemon, "lost");
+        let said = daemon.run(&[&"settle"]);
+        assert_eq!(said.status.code(), Some(1));
+        assert!(stderr(&said).contains(reason), "no `{reason}` in: {}", stderr(&said));
+        assert_eq!(find_json(&daemon, &root), before);
+    };
+    fs::rename(&root, &away).unwrap();
+    lost("renamed or removed");
+    std::os::unix::fs::symlink(&away, &root).unwrap();
+    lost("symbolic link");
+    fs::remove_file(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    lost("another directory");
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    wait_state(&daemon, "live");
+    fs::rename(&above, &away).unwrap();
+    lost("renamed or removed");
+    fs::rename(&away, &above).unwrap();
+    wait_state(&daemon, "live");
+    daemon.settle();
+    daemon.assert_exact(&root);
+    let told = ops(&daemon, start);
+    assert!(!told.contains(&"deleted".to_owned()) && !told.contains(&"created".to_owned()), "{told:?}");
+    assert_eq!(told.iter().filter(|op| *op == "root_found").count(), 2, "{told:?}");
+}
+
+/// What was mounted inside a root and will not be back is given up by a person, and then it is gone.
+#[test]
+fn a_nested_disk_that_will_not_be_back_is_given_up() {
+    if let Err(reason) = need_root("a tmpfs mount") {
+        return skipped(reason);
+    }
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    let point = root.join("disk");
+    fs::create_dir(&point).unwrap();
+    let _unmounts = Unmounts(root);
+    run("mount", &[&"-t", &"tmpfs", &"-o", &"mode=755", &"tmpfs", &point]);
+    fill(&point);
+    let daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    let seq = daemon.seq();
+    run("umount", &[&point]);
+    wait_gap(&daemon, seq, "not mounted");
+    let said = daemon.run(&[&"root", &"accept", &point]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    daemon.settle();
+    daemon.assert_exact(root);
+    daemon.assert_whole();
+    assert!(!has(&daemon, root, &point.join("top")));
+    assert_eq!(ops(&daemon, seq).iter().filter(|op| *op == "deleted").count(), 5);
+}
+
+/// A clone of a disk, live beside the original, is a volume of its own; and mounted again alone, each is what it was.
+#[test]
+fn two_live_clones_are_two_volumes() {
+    let mut original = match LoopMount::new(Fs::Ext4, 64) {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    fill(original.path());
+    original.unmount();
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    let copy = ground.beside("copy");
+    fs::copy(original.image(), &copy).unwrap();
+    let _unmounts = Unmounts(root);
+    for name in ["a", "b"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    run("mount", &[&"-o", &"loop", &original.image(), &root.join("a")]);
+    run("mount", &[&"-o", &"loop", &copy, &root.join("b")]);
+    let daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    daemon.assert_exact(root);
+    let found = find_json(&daemon, root);
+    let volume = |path: &Path| found[path.as_os_str().as_encoded_bytes()]["volume"].as_u64().unwrap();
+    assert_ne!(volume(&root.join("a/top")), volume(&root.join("b/top")));
+    assert!(daemon.log().contains("two live file systems have one identity"), "it is said aloud");
+    fs::write(root.join("b/deep/only in the copy"), b"x").unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+}
+
+/// No tier keeps a descriptor between rounds: whoever unmounts is not told that it is busy, right after changes, looks and
+/// a sweep.
+#[test]
+fn an_unmount_is_never_busy_for_long() {
+    for flags in [&[][..], &["--backend", "inotify"], &["--backend", "sweep"]] {
+        daemon_on(Fs::Ext4, flags, |mount, daemon| {
+            for round in 0..5 {
+                fs::write(mount.path().join(format!("deep/{round}")), b"x").unwrap();
+                assert!(daemon.run(&[&"sweep"]).status.success());
+                daemon.settle();
+                mount.unmount();
+                wait_state(daemon, "lost");
+                mount.mount().unwrap();
+                wait_state(daemon, "live");
+                // The sweep at its return may be in it yet: when `settle` is back, nobody is.
+                daemon.settle();
+            }
+            daemon.assert_exact(mount.path());
+        });
+    }
+}
+
+/// File systems in memory have no identity that outlives them: a new one at the same place is another.
+#[test]
+fn a_new_tmpfs_is_another_file_system() {
+    let ground = Place::Here.open().unwrap();
+    let mount = match TmpfsMount::new("mode=755") {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    fill(mount.path());
+    let daemon = Daemon::start(&ground.state(), &[mount.path()], &[]);
+    daemon.settle();
+    let before = find_json(&daemon, mount.path());
+    let seq = daemon.seq();
+    run("umount", &[&mount.path()]);
+    run("mount", &[&"-t", &"tmpfs", &"-o", &"mode=755", &"tmpfs", &mount.path()]);
+    wait_state(&daemon, "lost");
+    assert_eq!(find_json(&daemon, mount.path()), before);
+    assert_eq!(ops(&daemon, seq), ["root_lost"]);
+}
