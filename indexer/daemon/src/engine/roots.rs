@@ -59,7 +59,8 @@ impl Tree {
                     }
                     _ => false,
                 };
-                let mut tree = Tree { row: RootRow { rules, lost: None, ..row }, scope: Arc::new(scope), present };
+                let mut tree =
+                    Tree { row: RootRow { rules, lost: None, ..row }, scope: Arc::new(scope), present };
                 tree.row.lost = (!present).then(|| tree.why_lost(shared));
                 return Ok(tree);
             }

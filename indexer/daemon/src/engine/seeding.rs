@@ -134,7 +134,7 @@ impl Core {
                     let mut order = self.order_of(at, None, Level::Stat, How::Sweep, Why::Resumed)?;
                     order.gaps.push((resumed.began, INTERRUPTED.to_owned()));
                     let now = self.shared.ground.clock.now().minus_ns(READING_NS);
-                    resumed.sweep = Some((self.sweeps.submit(order, self.config.threads)?, now));
+                    resumed.sweep = Some((self.submit(order)?, now));
                 }
                 Some((ticket, from)) if !self.sweeps.any_of(&[ticket]) => {
                     self.trees[at].row.verified = from;

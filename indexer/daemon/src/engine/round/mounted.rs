@@ -50,11 +50,10 @@ impl Round<'_> {
                 self.batch.name(dir.id, name, Some(found), look)?;
                 return self.in_sight(id, false);
             }
-            Some(owner) if owner.volume == dir.id.volume => {
-                if seen.mount != dir.seen.mount {
-                    self.set_aside(dir, name, owner, COVERED)?;
-                }
+            Some(owner) if owner.volume == dir.id.volume && seen.mount != dir.seen.mount => {
+                self.set_aside(dir, name, owner, COVERED)?;
             }
+            Some(owner) if owner.volume == dir.id.volume => {}
             Some(owner) if self.may_be_back(dir, name, owner) => {
                 let elsewhere = self.batch.names_of(owner)?.len() > 1;
                 if !elsewhere && !known && id.volume == dir.id.volume {

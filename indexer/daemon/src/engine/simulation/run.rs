@@ -114,6 +114,7 @@ impl Simulation {
             quiet: Duration::from_secs(2),
             audit: Duration::ZERO,
             checkpoint: Duration::from_secs(5),
+            schedule: crate::engine::Schedule { stat: None, names: None, unwatched: None, rate: None },
             watches: None,
             repair,
             progress: Arc::new(|_, _| {}),

@@ -44,7 +44,7 @@ impl Core {
         self.submit(order)
     }
 
-    fn submit(&mut self, order: Order) -> Result<Ticket, EngineError> {
+    pub(crate) fn submit(&mut self, order: Order) -> Result<Ticket, EngineError> {
         let limits = Limits { threads: self.config.threads, rate: self.config.schedule.rate };
         self.sweeps.submit(order, limits)
     }
@@ -103,7 +103,7 @@ impl Core {
     ) -> Result<(), EngineError> {
         let mut order = self.order_of(at, Some(path), Level::Stat, How::Sweep, Why::Repair)?;
         order.gaps.extend(since.map(|since| (since, why.to_owned())));
-        self.sweeps.submit(order, self.config.threads)?;
+        self.submit(order)?;
         Ok(())
     }
 
