@@ -2,11 +2,12 @@
 //! break by holding up settle and commits for a whole walk, or by taking the two halves of a rename for two changes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use indexer_tests::{Daemon, Ground, Place, wait_for};
+use indexer_tests::{Daemon, Ground, Place, indexer, json_lines, stderr, wait_for};
 use serde_json::Value;
 
 /// A configuration with this schedule.
@@ -167,4 +168,36 @@ fn a_move_while_nobody_ran_is_one_record() {
     expected.sort_unstable();
     assert_eq!(told, expected);
     second.assert_exact(root);
+}
+
+#[test]
+fn a_sweep_without_a_daemon_keeps_to_its_path_and_level() {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    files(&root.join("a"), 5);
+    files(&root.join("b"), 5);
+    let said = indexer(&ground.state(), &[&"scan", &root]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    fs::write(root.join("a/new"), b"x").unwrap();
+    fs::write(root.join("b/new"), b"x").unwrap();
+    fs::write(root.join("b/3"), b"longer than it was").unwrap();
+    let sweep = |arguments: &[&dyn AsRef<OsStr>]| {
+        let all = [&[&"--json" as &dyn AsRef<OsStr>, &"sweep"], arguments].concat();
+        let said = indexer(&ground.state(), &all);
+        assert!(said.status.success(), "{}", stderr(&said));
+        json_lines(&said).remove(0)
+    };
+    let found = |name: &str| {
+        let said = indexer(&ground.state(), &[&"find", &root, &"--name", &name]);
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    let report = sweep(&[&root.join("b"), &"--level", &"names"]);
+    assert_eq!(report["directories"], 1, "{report}");
+    assert!(found("new").contains("b/new"), "{}", found("new"));
+    assert!(!found("new").contains("a/new"), "{}", found("new"));
+    let report = sweep(&[&root.join("a")]);
+    assert_eq!(report["directories"], 1, "{report}");
+    assert!(found("new").contains("a/new"), "{}", found("new"));
+    let said = indexer(&ground.state(), &[&"sweep", &root.join("nowhere")]);
+    assert!(!said.status.success(), "what is not there cannot be swept");
 }

@@ -8,7 +8,7 @@ use crate::cli::{self, LevelArg, Watch};
 use crate::commands::progress::Shown;
 use crate::commands::{Context, Source};
 use crate::engine::status::SweepReport;
-use crate::engine::{self, ScanReport};
+use crate::engine::{self, Level, ScanReport};
 use crate::failure::{Failure, Outcome};
 use crate::query::{PathPair, SweepRequest};
 use crate::render::{Out, count, quoted};
@@ -40,23 +40,17 @@ pub(crate) fn run(context: &Context, flags: &cli::Scan) -> Result<Outcome, Failu
 pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> Result<Outcome, Failure> {
     let state = context.state()?;
     if let Some(mut client) = Source::daemon(&state)? {
-        let report = ask(&mut client, path, level)?;
-        let mut out = Out::stdout();
-        if context.global.json {
-            out.json(&report)?;
-        } else {
-            out.text(&text(&report))?;
-        }
-        out.flush()?;
-        return Ok(Outcome::Done);
+        return say(context, &ask(&mut client, path, level)?);
     }
-    // Without a daemon a sweep is a scan of what the index has; a path picks its root.
     let shown = Shown::new(context.global.quiet);
     let lock = state.lock()?;
     let mut roots = context.stored_roots(&state)?;
+    let mut start = None;
     if let Some(path) = path {
-        let spellings = crate::paths::spellings(path)?;
-        roots.retain(|root| spellings.iter().any(|path| crate::paths::is_below(path, &root.path)));
+        let holds =
+            |spelling: &Vec<u8>| roots.iter().any(|root| crate::paths::is_below(spelling, &root.path));
+        start = crate::paths::spellings(path)?.into_iter().find(holds);
+        roots.retain(|root| start.as_ref().is_some_and(|path| crate::paths::is_below(path, &root.path)));
         if roots.is_empty() {
             return Err(Failure::NotIndexed(format!(
                 "{} is in no root of the index",
@@ -68,9 +62,31 @@ pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> 
         return Err(Failure::Failed("the index has no roots; `indexer scan ROOT` makes one".to_owned()));
     }
     let config = context.settings()?.engine(roots, shown.hook());
-    let done = engine::scan(&state, lock, config);
+    if start.is_none() && matches!(level, LevelArg::Stat) {
+        // All of it, each entry: that is a scan of what the index has.
+        let done = engine::scan(&state, lock, config);
+        shown.clear();
+        print(context, &done?)?;
+        return Ok(Outcome::Done);
+    }
+    let level = match level {
+        LevelArg::Names => Level::Names,
+        LevelArg::Stat => Level::Stat,
+    };
+    let report = engine::sweep_once(&state, lock, config, start.as_deref(), level);
     shown.clear();
-    print(context, &done?)?;
+    say(context, &report?)
+}
+
+/// Prints what a sweep compared.
+fn say(context: &Context, report: &SweepReport) -> Result<Outcome, Failure> {
+    let mut out = Out::stdout();
+    if context.global.json {
+        out.json(report)?;
+    } else {
+        out.text(&text(report))?;
+    }
+    out.flush()?;
     Ok(Outcome::Done)
 }
 

@@ -22,12 +22,17 @@ const TICK: Duration = Duration::from_millis(200);
 impl Core {
     /// Brings everything up: seeds what is new, sweeps what is known, works off what changed meanwhile.
     pub(crate) fn boot(&mut self) -> Result<(), EngineError> {
+        self.take_up()?;
+        self.bring_up()
+    }
+
+    /// Takes up what the index has, and binds the roots.
+    pub(crate) fn take_up(&mut self) -> Result<(), EngineError> {
         self.shared.index.mend_totals()?;
         for id in self.shared.index.read()?.all_detached()? {
             self.held.push((reconcile::Held { id, place: None }, Instant::now()));
         }
-        self.bind()?;
-        self.bring_up()
+        self.bind()
     }
 
     /// Seeds, sweeps, then live.

@@ -137,6 +137,26 @@ pub(crate) fn scan(
     Ok(ScanReport { roots, report })
 }
 
+/// One sweep of known roots, or of what lies below `path`, without a daemon. Watches nothing, and returns when all that
+/// it found is durable.
+///
+/// # Errors
+/// When the index cannot be opened, or the path not be swept.
+pub(crate) fn sweep_once(
+    state: &StateDir,
+    lock: StateLock,
+    config: EngineConfig,
+    path: Option<&[u8]>,
+    level: Level,
+) -> Result<SweepReport, EngineError> {
+    let shared = open(state, &config, true)?;
+    let mut core = Core::new(shared, config);
+    core.take_up()?;
+    let report = core.sweep_once(path, level)?;
+    drop(lock);
+    Ok(report)
+}
+
 fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<Shared>, EngineError> {
     let path = state.index_path();
     let index = Index::create(&path, Settings { cache: config.cache_bytes, repair: config.repair })?;

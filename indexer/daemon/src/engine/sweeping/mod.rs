@@ -259,6 +259,29 @@ impl Core {
         Ok(())
     }
 
+    /// Sweeps and returns when what was found is durable, for a process that does nothing else.
+    pub(crate) fn sweep_once(
+        &mut self,
+        path: Option<&[u8]>,
+        level: Level,
+    ) -> Result<SweepReport, EngineError> {
+        let mut trees = self.trees.iter().enumerate();
+        let lost =
+            trees.find(|(at, tree)| !tree.present && path.is_none_or(|path| self.tree_of(path) == Some(*at)));
+        if let Some((_, tree)) = lost {
+            let why = tree.row.lost.clone().unwrap_or_default();
+            return Err(EngineError::Root { path: tree.display(), why });
+        }
+        self.shared.set_view(|view| view.state = "sweeping");
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.ask_sweep(path, level, reply)?;
+        let tickets: Vec<Ticket> =
+            self.sweeps.askers.iter().flat_map(|asker| asker.tickets.iter().copied()).collect();
+        self.wait_for_sweeps(&tickets, None)?;
+        self.answer_sweeps()?;
+        answer.try_recv().unwrap_or(Err(EngineError::Stopped))
+    }
+
     /// The tree that a sweep from `path` is of, or why there is none to be made.
     fn start_of(&self, path: &[u8]) -> Result<Result<usize, EngineError>, EngineError> {
         let Some(at) = self.tree_of(path) else { return Ok(Err(outside(path))) };
