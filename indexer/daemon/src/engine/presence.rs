@@ -34,7 +34,17 @@ impl Core {
                     self.trees[at].present = false;
                     self.tell_lost(at)?;
                 }
-                _ => {}
+                // Another reason by now, such as another disk in its place.
+                (false, false) => {
+                    let why = self.trees[at].why_lost(&self.shared);
+                    if self.trees[at].row.lost.as_ref() != Some(&why) {
+                        warn!(root = %self.trees[at].display(), why, "the root is still lost");
+                        self.trees[at].row.lost = Some(why);
+                        self.show_root(at, "lost");
+                        self.store_roots()?;
+                    }
+                }
+                (true, true) => {}
             }
         }
         Ok(())

@@ -123,7 +123,14 @@ pub(crate) fn of_index(index: &Index, reader: &Reader, status: &mut Status) -> R
         });
     }
     for (id, blind) in reader.blind()? {
-        let Some(path) = reader.path(&rows, id)? else { continue };
+        // What a mount covers has no name; it is shown where it was.
+        let path = match reader.path(&rows, id)? {
+            Some(path) => path,
+            None => match reader.detached(id)? {
+                Some(detached) => detached.path.into(),
+                None => continue,
+            },
+        };
         let at = rows.iter().position(|row| path.starts_with(&row.path));
         let Some(root) = at.and_then(|at| status.roots.get_mut(at)) else { continue };
         root.blind += 1;

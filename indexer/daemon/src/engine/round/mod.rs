@@ -214,6 +214,8 @@ impl<'r> Round<'r> {
                         self.left.todo.push_back(Todo::Name(place.clone(), Flags::NONE, how));
                     }
                 }
+                // It may be there again: a mount that covered it is gone.
+                None if self.is_back(*id, how)? => {}
                 None if self.is_aside(*id, how)? => self.left.aside.push(*id),
                 None => {
                     let look = self.look_of(Flags::NONE, how, true);

@@ -5,6 +5,7 @@ use index::Blind;
 use reconcile::{Found, Look, Stored as _, same_entry};
 use record::{EntryId, How, Place, Time};
 use scan::Seen;
+use watch::Flags;
 
 use super::Round;
 use crate::engine::error::EngineError;
@@ -168,6 +169,16 @@ impl Round<'_> {
             self.left.in_sight.push(InSight { id, since });
         }
         Ok(())
+    }
+
+    /// Looks once more at the name that a nameless entry had; whether it has one now.
+    pub(super) fn is_back(&mut self, id: EntryId, how: How) -> Result<bool, EngineError> {
+        if let Some(detached) = self.reader.detached(id)?
+            && self.batch.names_of(id)?.is_empty()
+        {
+            self.place(&detached.place, Flags::NONE, how)?;
+        }
+        Ok(!self.batch.names_of(id)?.is_empty())
     }
 
     /// Whether a nameless entry is only out of sight: something is mounted where it was, or it is the top of a file
