@@ -24,13 +24,15 @@ const FLOORS: [(&str, u8); 10] = [
 ];
 
 /// External crates that a few crates of ours may name, and nobody else.
-const OWNED: [(&str, &[&str]); 6] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("redb", &["index"]),
     ("axum", &["indexer"]),
     ("hyper", &["indexer"]),
     ("hyper-util", &["indexer"]),
     ("tokio", &["indexer"]),
     ("tokio-stream", &["indexer"]),
+    ("prometheus-client", &["indexer"]),
+    ("sd-notify", &["indexer"]),
 ];
 
 /// What no crate that shall do no I/O may reach.

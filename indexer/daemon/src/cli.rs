@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use flags::{BackendArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Prove, Scan, Watch};
+pub(crate) use flags::{
+    BackendArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, Watch,
+};
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
 #[derive(Debug, Parser)]
@@ -65,11 +67,16 @@ Examples:
     )]
     Scan(Scan),
     /// Show roots, coverage, progress and consumers
-    #[command(after_help = "Examples:\n  indexer status\n  indexer status --follow --json")]
+    #[command(
+        after_help = "Examples:\n  indexer status\n  indexer status --follow --json\n  indexer status --check --quiet || alert"
+    )]
     Status {
         /// Print it again each second until interrupted
         #[arg(long)]
         follow: bool,
+        /// End with 1 when anything is not as the configuration asks
+        #[arg(long, conflicts_with = "follow")]
+        check: bool,
     },
     /// Wait until every change made so far is in the index and the journal
     #[command(

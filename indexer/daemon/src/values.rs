@@ -1,5 +1,6 @@
 //! What people write for sizes, ages and points in time. Knows no clock: callers bring `now`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -38,6 +39,20 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     }
     let number: f64 = number.parse().map_err(|_| bad())?;
     Ok((number * (1u64 << shift) as f64) as u64)
+}
+
+/// An address of this host that no other reaches: `127.0.0.1:9187`, `[::1]:9187`.
+pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| format!("{text:?} is no address; write 127.0.0.1:9187 or [::1]:9187"))?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "{address} can be reached by other hosts, and the port asks nobody who he is; write 127.0.0.1:{} \
+             and put a proxy that does before it",
+            address.port()
+        ));
+    }
+    Ok(address)
 }
 
 /// How long: `30s`, `15m`, `2h`, `3d`, `1w`, or several in a row as `1h30m`.
@@ -187,6 +202,16 @@ mod tests {
         assert_eq!(links_test("2+"), Ok((2, u32::MAX)));
         assert_eq!(links_test("+2"), Ok((3, u32::MAX)));
         assert_eq!(links_test("2"), Ok((2, 2)));
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_taken() {
+        for good in ["127.0.0.1:9187", "127.8.0.1:0", "[::1]:9187"] {
+            loopback(good).unwrap();
+        }
+        for bad in ["", "9187", "localhost:9187", "0.0.0.0:9187", "[::]:9187", "10.0.0.1:9187", "127.0.0.1"] {
+            loopback(bad).expect_err(bad);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one way rows change: edits go in as one transaction, records come out numbered.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use reconcile::Plan;
 use record::{Body, EntryId, How, Record, RootId, Seq, Time, VolumeId};
@@ -63,9 +64,11 @@ impl Index {
     /// When the file cannot be written; nothing has changed then.
     pub fn commit(&self, edits: Edits) -> Result<Vec<Record>, IndexError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = Instant::now();
         let transaction = self.begin_write()?;
         let records = apply(&transaction, edits)?;
         transaction.commit()?;
+        self.meter.committed(begin.elapsed(), &records);
         Ok(records)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase};
 
 use crate::error::{IndexError, OpenError};
+use crate::meter::{Counted, Meter};
 use crate::reader::Reader;
 use crate::tables::{
     COVERAGE, CURSORS, DETACHED, ENTRIES, JOURNAL, LINKS, META, NAMES, ROOTS, TOTALS, VOLUMES,
@@ -60,6 +61,7 @@ pub struct Index {
     pub(crate) settings: Settings,
     /// One writer: `begin_write` would wait, this says who waits for whom.
     pub(crate) writer: Mutex<()>,
+    pub(crate) meter: Meter,
 }
 
 impl Index {
@@ -93,6 +95,7 @@ impl Index {
             path: path.into(),
             settings,
             writer: Mutex::new(()),
+            meter: Meter::default(),
         };
         index.init().map_err(|error| damaged(path, error))?;
         rename_new(&making, path).map_err(io)?;
@@ -102,7 +105,13 @@ impl Index {
     /// An index over a store of the tests' own making.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn over(store: Database, settings: Settings) -> Index {
-        Index { store: Store::Write(Box::new(store)), path: PathBuf::new(), settings, writer: Mutex::new(()) }
+        Index {
+            store: Store::Write(Box::new(store)),
+            path: PathBuf::new(),
+            settings,
+            writer: Mutex::new(()),
+            meter: Meter::default(),
+        }
     }
 
     /// Opens the index at `path` for writing. After a crash this repairs it first.
@@ -118,6 +127,7 @@ impl Index {
             path: path.into(),
             settings,
             writer: Mutex::new(()),
+            meter: Meter::default(),
         };
         index.check_format()?;
         Ok(index)
@@ -144,9 +154,16 @@ impl Index {
             path: path.into(),
             settings,
             writer: Mutex::new(()),
+            meter: Meter::default(),
         };
         index.check_format()?;
         Ok(index)
+    }
+
+    /// What this handle has done since it was opened.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.meter.read()
     }
 
     /// The index file.

@@ -181,6 +181,7 @@ impl Index {
             meta.insert(META_JOURNAL_BYTES, bytes)?;
         }
         transaction.commit()?;
+        self.meter.step();
         Ok(removed)
     }
 

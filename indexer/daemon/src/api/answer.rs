@@ -57,6 +57,11 @@ impl ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// Something is there, and it is not asked that way.
+    pub(crate) fn method(message: impl ToString) -> ApiError {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", message)
+    }
+
     /// Too many questions at once.
     pub(crate) fn busy() -> ApiError {
         let message = "the daemon answers as many questions as it can; ask again in a moment";

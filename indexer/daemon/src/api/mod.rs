@@ -5,12 +5,14 @@
 
 mod answer;
 mod client;
+mod connections;
+mod monitor;
 mod server;
 mod socket;
 mod stream;
 mod view;
 
 pub(crate) use client::Client;
-pub(crate) use server::{Api, serve};
+pub(crate) use server::{Api, serve, serve_port};
 pub(crate) use socket::listen;
 pub(crate) use view::{ChangeView, EntryView};

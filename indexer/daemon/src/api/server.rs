@@ -12,16 +12,18 @@ use axum::routing::{get, post};
 use record::Seq;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::answer::{ApiError, json};
-use crate::api::stream;
+use crate::api::{connections, monitor, stream};
 use crate::engine::{Engine, EngineError, Level};
 use crate::query::{self, ConsumerRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest};
 
 /// Questions answered at once; one more is refused as `busy`.
 const QUESTIONS: usize = 32;
+/// Looks at metrics and health at once: few are needed, and they must not wait behind actions.
+const PROBES: usize = 4;
 /// Actions (settle, sweep and the like) at once; each occupies a thread until it is done.
 const ACTIONS: usize = 24;
 
@@ -31,6 +33,7 @@ pub(crate) struct Api {
     engine: Arc<Engine>,
     questions: Arc<Semaphore>,
     actions: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -38,7 +41,26 @@ impl Api {
     /// An API over `engine`, whose streams end when `stopping` turns true.
     pub(crate) fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Api {
         let permits = |count| Arc::new(Semaphore::new(count));
-        Api { engine, questions: permits(QUESTIONS), actions: permits(ACTIONS), stopping }
+        Api {
+            engine,
+            questions: permits(QUESTIONS),
+            actions: permits(ACTIONS),
+            probes: permits(PROBES),
+            stopping,
+        }
+    }
+
+    /// Runs `work`, which is short, on a thread that may block.
+    pub(super) async fn probe<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = self.probes.acquire_owned().await.map_err(ApiError::failed)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&self.engine)
+        });
+        done.await.map_err(ApiError::failed)
     }
 
     /// Runs `work` on a thread that may block.
@@ -55,11 +77,14 @@ impl Api {
     }
 }
 
+/// Answers monitors, and nobody else, on a port until dropped.
+pub(crate) async fn serve_port(listener: TcpListener, api: Api) {
+    connections::serve(listener, monitor::router().fallback(unknown).with_state(api), &connections::PORT)
+        .await;
+}
+
 /// Answers on `listener` until dropped.
-///
-/// # Errors
-/// When the socket fails.
-pub(crate) async fn serve(listener: UnixListener, api: Api) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: UnixListener, api: Api) {
     let router = Router::new()
         .route("/v1/version", get(version))
         .route("/v1/status", get(status))
@@ -77,9 +102,11 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) -> std::io::Result<(
         .route("/v1/confirm", post(confirm))
         .route("/v1/forget", post(forget))
         .route("/v1/compact", post(compact))
+        .merge(monitor::router())
         .fallback(unknown)
+        .method_not_allowed_fallback(method)
         .with_state(api);
-    axum::serve(listener, router).await
+    connections::serve(listener, router, &connections::SOCKET).await;
 }
 
 type Answer = Result<Response, ApiError>;
@@ -186,6 +213,10 @@ async fn compact() -> ApiError {
 
 async fn unknown(uri: axum::http::Uri) -> ApiError {
     ApiError::not_found(format!("nothing is at {}; see GET /v1/version", uri.path()))
+}
+
+async fn method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {
+    ApiError::method(format!("{method} is not answered at {}", uri.path()))
 }
 
 fn from_query<T: DeserializeOwned>(text: Option<String>) -> Result<T, ApiError> {

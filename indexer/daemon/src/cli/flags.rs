@@ -28,6 +28,15 @@ pub(crate) enum BackendArg {
     Sweep,
 }
 
+/// What health asks of every directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RequireArg {
+    /// That kernel events tell of it
+    Watched,
+    /// That sweeps compare it
+    Swept,
+}
+
 /// Threads, batch and cache together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProfileArg {
@@ -86,6 +95,9 @@ pub(crate) struct Watch {
     /// Watch by this means
     #[arg(long, value_enum)]
     pub(crate) backend: Option<BackendArg>,
+    /// Serve /metrics and /healthz at this loopback address too, as 127.0.0.1:9187
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::values::loopback)]
+    pub(crate) metrics_listen: Option<std::net::SocketAddr>,
     /// What and how.
     #[command(flatten)]
     pub(crate) scan: Scan,

@@ -59,7 +59,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
     match command {
         Command::Watch(flags) => watch::run(&context, &flags),
         Command::Scan(flags) => scan::run(&context, &flags),
-        Command::Status { follow } => status::run(&context, follow),
+        Command::Status { follow, check } => status::run(&context, follow, check),
         Command::Settle { timeout } => settle::run(&context, timeout),
         Command::Changes(flags) => changes::run(&context, &flags),
         Command::Ls { path, long } => ls::run(&context, &path, long),

@@ -28,7 +28,7 @@ struct Scanned {
 /// Seeds new roots and refreshes known ones, then ends.
 pub(crate) fn run(context: &Context, flags: &cli::Scan) -> Result<Outcome, Failure> {
     let shown = Shown::new(context.global.quiet);
-    let flags = Watch { backend: None, scan: flags.clone() };
+    let flags = Watch { scan: flags.clone(), ..Watch::default() };
     let (state, lock, config) = context.prepare(&flags, "scan", shown.hook())?;
     let done = engine::scan(&state, lock, config);
     shown.clear();

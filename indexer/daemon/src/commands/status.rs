@@ -7,15 +7,15 @@ use record::Time;
 
 use crate::commands::{Context, Source};
 use crate::engine::of_index;
-use crate::engine::status::{AuditStatus, RootStatus, Status};
+use crate::engine::status::{AuditStatus, Problem, RootStatus, Status};
 use crate::failure::{Failure, Outcome};
 use crate::render::{Align, Out, Table, ago, bytes, count, quoted};
 
 /// Between two prints of `--follow`.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Prints the status; with `follow` once a second.
-pub(crate) fn run(context: &Context, follow: bool) -> Result<Outcome, Failure> {
+/// Prints the status; with `follow` once a second. With `check` anything that is not as asked ends it with 1.
+pub(crate) fn run(context: &Context, follow: bool, check: bool) -> Result<Outcome, Failure> {
     loop {
         let status = read(context)?;
         let mut out = Out::stdout();
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, follow: bool) -> Result<Outcome, Failure> {
         }
         out.flush()?;
         if !follow {
-            return Ok(Outcome::Done);
+            return Ok(Outcome::found(!check || status.problems.is_empty()));
         }
         std::thread::sleep(PERIOD);
     }
@@ -40,6 +40,8 @@ fn read(context: &Context) -> Result<Status, Failure> {
             let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
             let mut status = Status { state: "stopped".into(), ..Status::default() };
             of_index(&index, &index.read()?, &mut status)?;
+            let why = "no daemon runs: nothing follows the changes".to_owned();
+            status.problems = vec![Problem { code: "stopped".to_owned(), root: None, why }];
             status
         }
     };
@@ -122,6 +124,9 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
     if !table.is_empty() {
         text.push_str("\nconsumers:\n");
         text.push_str(&table.text(width));
+    }
+    for problem in status.problems.iter().filter(|problem| problem.code != "stopped") {
+        text.push_str(&format!("problem: {}\n", problem.line()));
     }
     for warning in &status.warnings {
         text.push_str(&format!("warning: {warning}\n"));

@@ -1,26 +1,33 @@
 //! `watch`: the engine, its socket and its signals, in the foreground until told to leave.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info, warn};
 
-use crate::api::{Api, listen, serve};
+use crate::api::{Api, listen, serve, serve_port};
 use crate::cli;
 use crate::commands::Context;
 use crate::commands::progress::Shown;
 use crate::config::File;
-use crate::engine::status::Status;
-use crate::engine::{self, Engine, RootConfig};
+use crate::engine::status::{Problem, Status};
+use crate::engine::{self, Engine, EngineError, RootConfig};
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, count};
+use crate::service::{Service, text_of};
 
-/// Between two looks at whether the engine has failed: it says so nowhere else once it is live.
-const HEALTH: Duration = Duration::from_secs(2);
+/// Between two looks at the engine: whether it failed, and gets on.
+const PULSE: Duration = Duration::from_secs(2);
+/// Between two looks at whether all is as the configuration asks: a whole status.
+const HEALTH: Duration = Duration::from_secs(10);
+/// The same until it is live, when there is progress to tell.
+const STARTING: Duration = Duration::from_millis(200);
 /// Threads that answer questions; most of them sleep.
 const THREADS: usize = 64;
 
@@ -39,8 +46,12 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     let listener = runtime
         .block_on(async { listen(&socket) })
         .map_err(|error| Failure::doing(format!("listen on {}", crate::paths::shown(&socket)), error))?;
+    let port = match context.settings_with(flags)?.metrics {
+        Some(address) => Some(runtime.block_on(open_port(address))?),
+        None => None,
+    };
     let ended = match engine::start(&state, lock, config) {
-        Ok(engine) => runtime.block_on(follow(context, flags, &engine, listener, &shown)),
+        Ok(engine) => runtime.block_on(follow(context, flags, &engine, (listener, port), &shown)),
         Err(error) => Err(error.into()),
     };
     shown.clear();
@@ -53,11 +64,19 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     ended
 }
 
+async fn open_port(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let opened = TcpListener::bind(address).await;
+    let port = opened.map_err(|error| Failure::doing(format!("listen on {address}"), error))?;
+    let address = port.local_addr().unwrap_or(address);
+    info!(%address, "metrics and health are served");
+    Ok(port)
+}
+
 async fn follow(
     context: &Context,
     flags: &cli::Watch,
     engine: &Arc<Engine>,
-    listener: UnixListener,
+    (listener, port): (UnixListener, Option<TcpListener>),
     shown: &Shown,
 ) -> Result<Outcome, Failure> {
     let signal = |kind| signal(kind).map_err(|error| Failure::doing("wait for signals", error));
@@ -65,14 +84,22 @@ async fn follow(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    let mut server = tokio::spawn(serve(listener, Api::new(Arc::clone(engine), stopping)));
+    let api = Api::new(Arc::clone(engine), stopping);
+    let port = port.map(|port| tokio::spawn(serve_port(port, api.clone())));
+    let mut server = tokio::spawn(serve(listener, api));
+    let mut service = Service::of_environment();
+    let mut health = Health::default();
     let mut live = {
         let engine = Arc::clone(engine);
         tokio::task::spawn_blocking(move || engine.wait_live().map(|()| engine.status()))
     };
     let mut waiting = true;
-    let mut health = tokio::time::interval(HEALTH);
+    let mut reloading: Option<JoinHandle<Result<(), EngineError>>> = None;
     let ended = loop {
+        let pause = service.every(if waiting { STARTING } else { PULSE });
+        let (state, progress) = engine.brief();
+        let text = if waiting { text_of(state, progress.as_ref()) } else { health.text() };
+        service.tick(&text, engine.stalled_for(), Instant::now());
         tokio::select! {
             told = &mut live, if waiting => {
                 waiting = false;
@@ -80,23 +107,52 @@ async fn follow(
                     Ok(Ok(status)) => {
                         shown.clear();
                         say_live(&status);
+                        health.take_in(status);
+                        service.ready(&health.text());
                     }
                     Ok(Err(error)) => break Err(error.into()),
                     Err(panic) => break Err(Failure::doing("wait for the engine", panic)),
                 }
             }
             served = &mut server => break Err(match served {
-                Ok(Ok(())) => Failure::Failed("the control socket closed".into()),
-                Ok(Err(error)) => Failure::doing("answer on the control socket", error),
+                Ok(()) => Failure::Failed("the control socket closed".into()),
                 Err(panic) => Failure::doing("answer on the control socket", panic),
             }),
             _ = terminate.recv() => break Ok(Outcome::Done),
             _ = interrupt.recv() => break Ok(Outcome::Done),
-            _ = hang_up.recv() => reload(context, flags, engine, shown),
-            _ = health.tick() => if let Some(why) = engine.failed() { break Err(Failure::Failed(why)) },
+            _ = hang_up.recv() => {
+                service.reloading();
+                reloading = reload(context, flags, engine, shown);
+                if reloading.is_none() && !waiting {
+                    service.ready(&health.text());
+                }
+            }
+            done = wait_reloaded(&mut reloading), if reloading.is_some() => {
+                reloading = None;
+                match done {
+                    Ok(Ok(())) => info!("the new configuration is followed"),
+                    Ok(Err(error)) => error!(%error, "the new configuration is not followed in full"),
+                    Err(panic) => error!(%panic, "the new configuration is not followed"),
+                }
+                if !waiting {
+                    service.ready(&health.text());
+                }
+            }
+            () = tokio::time::sleep(pause) => {
+                if let Some(why) = engine.failed() {
+                    break Err(Failure::Failed(why));
+                }
+                if !waiting && health.is_old() {
+                    let engine = Arc::clone(engine);
+                    if let Ok(status) = tokio::task::spawn_blocking(move || engine.status()).await {
+                        health.take_in(status);
+                    }
+                }
+            }
         }
     };
     info!("stopping");
+    service.stopping();
     // Streams end with this; without it they would outlive the engine.
     let _ = stop.send(true);
     let stopped = {
@@ -109,7 +165,63 @@ async fn follow(
         _ = interrupt.recv() => std::process::exit(130),
     }
     server.abort();
+    if let Some(port) = port {
+        port.abort();
+    }
     ended
+}
+
+/// Waits for a reload under way; cancelled, it goes on.
+async fn wait_reloaded(
+    reloading: &mut Option<JoinHandle<Result<(), EngineError>>>,
+) -> Result<Result<(), EngineError>, JoinError> {
+    match reloading {
+        Some(reloading) => reloading.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether things are as the configuration asks, as far as was told.
+#[derive(Default)]
+struct Health {
+    problems: Vec<Problem>,
+    at: Option<Instant>,
+}
+
+impl Health {
+    fn is_old(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= HEALTH)
+    }
+
+    /// Says in the log what changed since the last time: one line when it turns red or green, or red for other reasons.
+    fn take_in(&mut self, status: Status) {
+        let codes = |problems: &[Problem]| {
+            let mut codes: Vec<(String, Option<String>)> =
+                problems.iter().map(|problem| (problem.code.clone(), problem.root.clone())).collect();
+            codes.sort();
+            codes
+        };
+        self.at = Some(Instant::now());
+        let (old, new) = (codes(&self.problems), codes(&status.problems));
+        self.problems = status.problems;
+        if new.is_empty() && !old.is_empty() {
+            info!("healthy: coverage is what the configuration asks");
+        } else if new != old {
+            let why: Vec<String> = self.problems.iter().take(10).map(Problem::line).collect();
+            warn!(
+                problems = new.len(),
+                why = why.join("; "),
+                "unhealthy: coverage is not what the configuration asks"
+            );
+        }
+    }
+
+    fn text(&self) -> String {
+        match self.problems.first() {
+            None => "live".to_owned(),
+            Some(problem) => format!("degraded: {}", problem.line()),
+        }
+    }
 }
 
 /// The line that scripts wait for.
@@ -129,8 +241,13 @@ fn say_live(status: &Status) {
     }
 }
 
-/// Reads the configuration file anew; one with errors changes nothing.
-fn reload(context: &Context, flags: &cli::Watch, engine: &Engine, shown: &Shown) {
+/// Reads the configuration file anew, and answers when it is followed; one with errors changes nothing.
+fn reload(
+    context: &Context,
+    flags: &cli::Watch,
+    engine: &Arc<Engine>,
+    shown: &Shown,
+) -> Option<JoinHandle<Result<(), EngineError>>> {
     let read = || {
         let file = File::load(context.global.config.as_deref(), &|name| std::env::var_os(name))?;
         let fresh = Context { global: context.global.clone(), file };
@@ -142,8 +259,12 @@ fn reload(context: &Context, flags: &cli::Watch, engine: &Engine, shown: &Shown)
     match read() {
         Ok(config) => {
             info!(roots = config.roots.len(), "configuration read anew");
-            engine.reload(config);
+            let engine = Arc::clone(engine);
+            Some(tokio::task::spawn_blocking(move || engine.reload(config)))
         }
-        Err(failure) => error!(%failure, "the configuration is left as it was"),
+        Err(failure) => {
+            error!(%failure, "the configuration is left as it was");
+            None
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
 
-use crate::cli::{BackendArg, LogFormat, ProfileArg};
+use crate::cli::{BackendArg, LogFormat, ProfileArg, RequireArg};
 use crate::config::Env;
 use crate::engine::RootConfig;
 use crate::failure::Failure;
@@ -51,6 +52,12 @@ pub(crate) struct File {
     pub(crate) checkpoint: Option<Duration>,
     /// How often everything is swept by itself.
     pub(crate) sweep: Sweep,
+    /// What health asks of every directory: `"watched"` or `"swept"`.
+    #[serde(deserialize_with = "word")]
+    pub(crate) require: Option<RequireArg>,
+    /// A loopback address to serve metrics at, as `"127.0.0.1:9187"`.
+    #[serde(deserialize_with = "loopback")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// `"text"` or `"json"`.
     #[serde(deserialize_with = "word")]
     pub(crate) log: Option<LogFormat>,
@@ -237,4 +244,9 @@ fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error>
 fn pause<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Duration>>, D::Error> {
     let text = String::deserialize(from)?;
     crate::values::pause(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    crate::values::loopback(&text).map(Some).map_err(D::Error::custom)
 }

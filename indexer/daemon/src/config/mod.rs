@@ -3,14 +3,15 @@
 mod file;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
 use index::{Repair, Retention};
 
-use crate::cli::{BackendArg, LogFormat, ProfileArg, Scan, Watch};
-use crate::engine::{Backend, EngineConfig, ProgressHook, RootConfig, Schedule};
+use crate::cli::{BackendArg, LogFormat, ProfileArg, RequireArg, Scan, Watch};
+use crate::engine::{Backend, EngineConfig, ProgressHook, Require, RootConfig, Schedule};
 use crate::failure::Failure;
 use crate::paths;
 
@@ -26,6 +27,10 @@ pub(crate) struct Settings {
     pub(crate) backend: Backend,
     /// inotify watches at most.
     pub(crate) watches: Option<usize>,
+    /// What health asks of every directory.
+    pub(crate) require: Require,
+    /// Where metrics are served beside the socket.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Directories looked at at once.
     pub(crate) threads: usize,
     /// Bytes of the index's page cache.
@@ -98,6 +103,11 @@ impl Settings {
                 variable(env, "INDEXER_BACKEND", |text| BackendArg::from_str(text, true))?.or(file.backend)
             }
         };
+        let require = variable(env, "INDEXER_REQUIRE", |text| RequireArg::from_str(text, true))?;
+        let metrics = match flags.metrics_listen {
+            Some(address) => Some(address),
+            None => variable(env, "INDEXER_METRICS_LISTEN", crate::values::loopback)?.or(file.metrics),
+        };
         let threads = match flags.scan.threads {
             Some(threads) => Some(threads),
             None => variable(env, "INDEXER_THREADS", number)?.or(file.threads),
@@ -130,6 +140,12 @@ impl Settings {
             schedule,
             backend: backend_of(backend.unwrap_or(BackendArg::Auto)),
             watches,
+            require: match require.or(file.require) {
+                None => Require::Backend,
+                Some(RequireArg::Watched) => Require::Watched,
+                Some(RequireArg::Swept) => Require::Swept,
+            },
+            metrics,
             threads,
             cache: cache.max(1 << 20),
             batch: batch.max(1),
@@ -151,6 +167,7 @@ impl Settings {
             roots,
             backend: self.backend,
             watches: self.watches,
+            require: self.require,
             threads: self.threads,
             cache_bytes: self.cache,
             batch: self.batch,

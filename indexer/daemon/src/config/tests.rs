@@ -13,6 +13,8 @@ retention = { age = "7d", bytes = "1GiB" }
 quiet = "5s"
 audit = "0s"
 sweep = { stat = "12h", names = "1h", unwatched = "off", rate = 5000 }
+require = "swept"
+metrics = "127.0.0.1:9187"
 log = "json"
 "#;
 
@@ -44,6 +46,8 @@ fn a_file_sets_everything() {
     assert_eq!(settings.schedule, schedule);
     let usual = Settings::resolve(&File::default(), &no_env, &Watch::default(), 8).unwrap();
     assert_eq!(usual.schedule, Schedule::default());
+    assert_eq!(settings.require, Require::Swept);
+    assert_eq!(settings.metrics.unwrap().to_string(), "127.0.0.1:9187");
 }
 
 #[test]
@@ -56,16 +60,22 @@ fn flags_are_over_variables_and_those_over_the_file() {
             ("INDEXER_PROFILE", "aggressive"),
             ("INDEXER_SWEEP_STAT", "off"),
             ("INDEXER_SWEEP_RATE", "0"),
+            ("INDEXER_REQUIRE", "watched"),
+            ("INDEXER_METRICS_LISTEN", "127.0.0.1:2"),
         ];
         pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
     };
     let settings = Settings::resolve(&file, &env, &Watch::default(), 8).unwrap();
     assert_eq!((settings.backend, settings.threads, settings.batch), (Backend::Sweep, 5, 16384));
     assert_eq!((settings.schedule.stat, settings.schedule.rate), (None, None));
+    assert_eq!(settings.require, Require::Watched);
+    assert_eq!(settings.metrics.unwrap().port(), 2);
     let scan = Scan { threads: Some(2), ..Scan::default() };
-    let flags = Watch { backend: Some(BackendArg::Fanotify), scan };
+    let metrics_listen = Some("[::1]:1".parse().unwrap());
+    let flags = Watch { backend: Some(BackendArg::Fanotify), metrics_listen, scan };
     let settings = Settings::resolve(&file, &env, &flags, 8).unwrap();
     assert_eq!((settings.backend, settings.threads), (Backend::Fanotify, 2));
+    assert_eq!(settings.metrics, metrics_listen);
 }
 
 #[test]
@@ -74,6 +84,8 @@ fn errors_name_key_file_and_line() {
         ("\ncolour = 1", "/etc/indexer.toml, line 2: unknown field `colour`"),
         ("roots = [\n \"/a\",\n { path = \"/b\", depth = 1 } ]", "line 3: unknown field `depth`"),
         ("backend = \"magic\"", "expected auto, fanotify"),
+        ("require = \"much\"", "expected watched, swept"),
+        ("metrics = \"0.0.0.0:9187\"", "can be reached by other hosts"),
         ("cache = \"many\"", "sizes look like"),
         ("quiet = \"soon\"", "no length of time"),
         ("sweep = { stat = \"1ms\" }", "too often"),
@@ -95,7 +107,7 @@ fn errors_name_key_file_and_line() {
 
 #[test]
 fn the_portable_watcher_and_a_bound_on_watches_can_be_asked_for() {
-    let flags = Watch { backend: Some(BackendArg::Notify), scan: Scan::default() };
+    let flags = Watch { backend: Some(BackendArg::Notify), ..Watch::default() };
     let file = parse("watches = 100").unwrap();
     let settings = Settings::resolve(&file, &no_env, &flags, 2).unwrap();
     assert_eq!((settings.backend, settings.watches), (Backend::Notify, Some(100)));

@@ -17,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracing::{info, warn};
 use watch::fanotify::FanotifyReader;
 use watch::{
-    Active, AddError, FanotifyDirectories, FanotifyLimits, Flags, Hint, InotifyTier, MarkShare, Pending,
+    Active, AddError, FanotifyDirectories, FanotifyLimits, Flags, Health, Hint, InotifyTier, MarkShare, Pending,
     PortableTier, Resolve, WatchId, What,
 };
 
@@ -362,6 +362,25 @@ impl Arms {
             sum = (sum.0 + counters.events, sum.1 + counters.overflows);
         }
         sum
+    }
+
+    /// Why readers ended by themselves, of those that did.
+    pub(crate) fn dead_readers(&self) -> Vec<String> {
+        let state = self.lock();
+        let mut dead = Vec::new();
+        for (volume, arm) in &state.volumes {
+            if let Tier::Fanotify(reader) = &arm.tier
+                && let Health::Failed(why) = reader.health()
+            {
+                dead.push(format!("fanotify on volume {}: {why}", volume.0));
+            }
+        }
+        if let Some(Ok(tier)) = &state.inotify
+            && let Health::Failed(why) = tier.health()
+        {
+            dead.push(format!("inotify: {why}"));
+        }
+        dead
     }
 
     /// Waits until every event that is queued now is a hint. A reader that died has marked its volume

@@ -119,11 +119,20 @@ impl Core {
     ) -> T {
         let done = (Mutex::new(false), Condvar::new());
         let (hook, shared) = (&self.config.progress, &self.shared);
+        // One count may go on through several walks.
+        let mut counted = walked.entries.load(Ordering::Relaxed);
         std::thread::scope(|threads| {
             threads.spawn(|| {
+                let mut last = (0, 0);
                 let mut over = done.0.lock().unwrap_or_else(PoisonError::into_inner);
                 while !*over {
                     over = done.1.wait_timeout(over, TICK).unwrap_or_else(PoisonError::into_inner).0;
+                    let at =
+                        (walked.entries.load(Ordering::Relaxed), walked.directories.load(Ordering::Relaxed));
+                    if std::mem::replace(&mut last, at) != at {
+                        shared.vitals.walked(at.0.saturating_sub(counted));
+                        counted = at.0;
+                    }
                     let progress = progress_of(walked, phase);
                     hook(&progress, phase);
                     shared.set_view(|view| view.progress = Some(progress));

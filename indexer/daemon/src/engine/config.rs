@@ -28,6 +28,18 @@ pub(crate) enum Backend {
     Sweep,
 }
 
+/// What health asks of every directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Require {
+    /// What the chosen backend implies: events, but for [`Backend::Sweep`].
+    #[default]
+    Backend,
+    /// Events.
+    Watched,
+    /// Sweeps are enough.
+    Swept,
+}
+
 /// How much a sweep looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Level {
@@ -127,6 +139,8 @@ pub(crate) struct EngineConfig {
     pub(crate) backend: Backend,
     /// inotify watches at most, if fewer than our share of the system's limit.
     pub(crate) watches: Option<usize>,
+    /// What health asks of every directory.
+    pub(crate) require: Require,
     /// Threads of a walk.
     pub(crate) threads: usize,
     /// Bytes of the index's page cache.

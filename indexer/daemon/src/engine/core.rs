@@ -10,13 +10,14 @@ use index::{Edits, RootRow};
 use reconcile::{Held, Root};
 use record::{RootId, Time, VolumeId};
 use rustc_hash::FxHashMap;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::audit::Audit;
 use super::config::EngineConfig;
 use super::error::EngineError;
 use super::ghosts::Ghosts;
 use super::mount_watch::Mounts;
+use super::health::Asked;
 use super::roots::Tree;
 use super::round::Todo;
 use super::shared::{Request, RootView, Shared};
@@ -150,10 +151,8 @@ impl Core {
     pub(crate) fn run(mut self) {
         match self.boot().and_then(|()| self.follow()) {
             Ok(()) | Err(EngineError::Stopped) => {}
-            Err(error) => {
-                error!(%error, "the engine ends");
-                self.shared.set_view(|view| view.failed = Some(error.to_string()));
-            }
+            // Said in the log with the change of state that follows.
+            Err(error) => self.shared.set_view(|view| view.failed = Some(error.to_string())),
         }
         self.sweeps.end();
         if let Err(error) = self.leave() {
@@ -163,6 +162,7 @@ impl Core {
 
     fn follow(&mut self) -> Result<(), EngineError> {
         loop {
+            self.shared.vitals.turn();
             self.requests()?;
             if self.stopping {
                 return Ok(());
@@ -180,6 +180,7 @@ impl Core {
             }
             self.shared.note_busy(false, self.drained);
             let next = self.until_next();
+            self.shared.vitals.rest();
             self.shared.pending.wait(next);
         }
     }
@@ -290,12 +291,10 @@ impl Core {
                     let edits = Edits { forget_cursors: vec![consumer], ..Edits::default() };
                     answer(&reply, self.shared.index.commit(edits).map(drop).map_err(EngineError::from))?;
                 }
-                Request::Reload(config) => match self.reload(*config) {
-                    Err(error @ EngineError::Root { .. }) => {
-                        error!(%error, "the new configuration is not followed in full");
-                    }
-                    result => result?,
-                },
+                Request::Reload(config, reply) => {
+                    let result = self.reload(*config);
+                    answer(&reply, result)?;
+                }
             }
         }
         if self.shared.stop.load(Ordering::Relaxed) {
@@ -329,6 +328,8 @@ impl Core {
         self.tops = self.trees.iter().map(Tree::root).collect();
         let followed: Vec<_> = self.trees.iter().map(|tree| tree.row.id).collect();
         self.sweeps.keep(&followed);
+        let asked = Asked { backend: self.config.backend, require: self.config.require };
+        self.shared.set_view(|view| view.asked = asked);
         self.show_roots("starting");
         Ok(())
     }

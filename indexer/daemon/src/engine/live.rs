@@ -106,6 +106,7 @@ impl Core {
         let mut tries = 0;
         let mut repaired: FxHashSet<VolumeId> = FxHashSet::default();
         loop {
+            self.shared.vitals.turn();
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 return Err(EngineError::TimedOut(Duration::ZERO));
             }
@@ -219,7 +220,11 @@ impl Core {
         self.check_presence(volume, "hints were lost")?;
         let Some(Repair { why, from, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
         warn!(volume = volume.0, why, "hints were lost; sweeping what they may have been about");
-        self.shared.set_view(|view| view.repairs += 1);
+        self.shared.vitals.owe(self.repairs.len());
+        self.shared.set_view(|view| {
+            view.repairs += 1;
+            view.why_repair.clone_from(&why);
+        });
         self.order_repair(volume, from, &why)
     }
 
@@ -279,9 +284,11 @@ impl Core {
         };
         let from = self.drained;
         self.repairs.entry(volume).or_insert(Repair { why, due, from });
+        self.shared.vitals.owe(self.repairs.len());
     }
 
     pub(crate) fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
+        self.shared.vitals.round();
         let own = self.todo.len().min(MOST_TODO);
         let work = batch
             .directories

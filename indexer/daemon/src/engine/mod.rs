@@ -12,6 +12,7 @@ mod error;
 mod gaps;
 mod ghosts;
 mod ground;
+mod health;
 mod keeping;
 mod live;
 mod mount_watch;
@@ -28,7 +29,9 @@ pub(crate) mod status;
 mod sweep;
 mod sweeping;
 mod tiering;
+mod transitions;
 mod view;
+mod vitals;
 mod volumes;
 mod writing;
 
@@ -41,10 +44,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use index::{Index, Settings};
+use index::{Counted, Index, Settings};
 use record::Seq;
 
-pub(crate) use config::{Backend, EngineConfig, Level, ProgressHook, RootConfig, Schedule, StoredRules};
+pub(crate) use config::{
+    Backend, EngineConfig, Level, ProgressHook, Require, RootConfig, Schedule, StoredRules,
+};
 pub(crate) use error::EngineError;
 
 use self::arms::Arms;
@@ -52,8 +57,10 @@ use self::core::Core;
 use self::ground::Ground;
 pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};
 use self::shared::{Request, Shared, View};
-use self::status::{Settled, Status, SweepReport};
+use self::status::{Progress, Settled, Status, SweepReport};
 pub(crate) use self::view::of_index;
+pub(crate) use self::vitals::Done;
+use self::vitals::Vitals;
 use self::volumes::Volumes;
 use crate::state::{StateDir, StateLock};
 
@@ -194,6 +201,7 @@ fn share(
         left_out,
         one_pass: false,
         started: Instant::now(),
+        vitals: Vitals::new(Instant::now()),
         durable,
         stop: AtomicBool::new(false),
         busy: AtomicBool::new(true),
@@ -274,9 +282,9 @@ impl Engine {
         self.shared.durable.subscribe()
     }
 
-    /// Takes over a new configuration.
-    pub(crate) fn reload(&self, config: EngineConfig) {
-        self.shared.send(Request::Reload(Box::new(config)));
+    /// Takes over a new configuration; blocks until it is followed.
+    pub(crate) fn reload(&self, config: EngineConfig) -> Result<(), EngineError> {
+        receive(&self.ask(|reply| Request::Reload(Box::new(config), reply))?)
     }
 
     /// Finishes the transaction under way and leaves.
@@ -287,6 +295,22 @@ impl Engine {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+
+    /// What the engine and its index have done since the start.
+    pub(crate) fn done(&self) -> (Done, Counted) {
+        (self.shared.vitals.done(), self.shared.index.counted())
+    }
+
+    /// How long the engine has stood still with work to do.
+    pub(crate) fn stalled_for(&self) -> Duration {
+        self.shared.stalled_for()
+    }
+
+    /// Its state, and how far the seed or sweep under way is. Cheaper than a status.
+    pub(crate) fn brief(&self) -> (&'static str, Option<Progress>) {
+        let view = self.shared.view();
+        (view.state, view.progress.clone())
     }
 
     /// Why the engine ended by itself.

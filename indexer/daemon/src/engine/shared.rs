@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use index::Index;
 use record::{EntryId, Seq, Time, VolumeId};
@@ -17,7 +17,10 @@ use super::audit::Window;
 use super::config::{EngineConfig, Level};
 use super::error::EngineError;
 use super::ground::Ground;
+use super::health::Asked;
 use super::status::{Progress, Settled, SweepReport};
+use super::transitions::States;
+use super::vitals::Vitals;
 use super::volumes::Volumes;
 
 /// Requests that wait for the engine's thread; one more waits for room at its sender.
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     /// One scan and then exit: nothing is watched.
     pub(crate) one_pass: bool,
     pub(crate) started: Instant,
+    pub(crate) vitals: Vitals,
     /// The last durable seq.
     pub(crate) durable: tokio::sync::watch::Sender<u64>,
     /// Ends walks early.
@@ -51,7 +55,8 @@ pub(crate) struct Shared {
     pub(crate) unsure: Mutex<Option<FxHashSet<EntryId>>>,
     pub(crate) view: Mutex<View>,
     pub(crate) changed: Condvar,
-    pub(crate) requests: Mutex<VecDeque<Request>>,
+    /// With the time that each was made at.
+    pub(crate) requests: Mutex<VecDeque<(Instant, Request)>>,
     pub(crate) room: Condvar,
 }
 
@@ -65,6 +70,10 @@ pub(crate) struct View {
     pub(crate) failed: Option<String>,
     /// Times that hints were lost and repaired.
     pub(crate) repairs: u64,
+    /// Why the last of them was needed.
+    pub(crate) why_repair: String,
+    /// What health is measured by.
+    pub(crate) asked: Asked,
     /// Sweeps under way.
     pub(crate) sweeps: Vec<SweepView>,
 }
@@ -142,7 +151,7 @@ pub(crate) enum Request {
     Accept(Vec<u8>, Reply<()>),
     Confirm(String, Seq, Reply<()>),
     Forget(String, Reply<()>),
-    Reload(Box<EngineConfig>),
+    Reload(Box<EngineConfig>, Reply<()>),
     Stop,
 }
 
@@ -154,10 +163,31 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the view and wakes who waits on it.
+    /// Changes the view and wakes who waits on it. The one place where states change, so each change is logged here.
     pub(crate) fn set_view(&self, change: impl FnOnce(&mut View)) {
-        change(&mut self.view());
+        let (transitions, failed) = {
+            let mut view = self.view();
+            let before = States::of(&view);
+            change(&mut view);
+            (before.changed(&view), view.failed.is_some())
+        };
         self.changed.notify_all();
+        for transition in transitions {
+            transition.log(failed);
+        }
+    }
+
+    /// How long the engine has stood still with work to do.
+    pub(crate) fn stalled_for(&self) -> Duration {
+        let now = Instant::now();
+        let asked =
+            self.requests.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(since, _)| *since);
+        let waiting = [self.pending.oldest(), asked].into_iter().flatten().min();
+        let waiting = waiting.map(|since| now.saturating_duration_since(since));
+        // Sweeps walk on threads of their own, and the engine may wait for one.
+        let walked: u64 =
+            self.view().sweeps.iter().map(|sweep| sweep.walked.entries.load(Ordering::Relaxed)).sum();
+        self.vitals.stalled_for(now, self.index.counted().steps + walked, waiting)
     }
 
     /// Hands a request to the engine's thread.
@@ -166,7 +196,7 @@ impl Shared {
         while requests.len() >= MOST_REQUESTS && !matches!(request, Request::Stop) {
             requests = self.room.wait(requests).unwrap_or_else(PoisonError::into_inner);
         }
-        requests.push_back(request);
+        requests.push_back((Instant::now(), request));
         drop(requests);
         self.pending.wake();
     }
@@ -179,11 +209,9 @@ impl Shared {
 
     /// The next request.
     pub(crate) fn receive(&self) -> Option<Request> {
-        let request = self.requests.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        if request.is_some() {
-            self.room.notify_one();
-        }
-        request
+        let (_, request) = self.requests.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.room.notify_one();
+        Some(request)
     }
 
     /// A descriptor of the index file, for the watch to leave its writes out.

@@ -52,6 +52,28 @@ pub(crate) struct Status {
     pub(crate) audit: AuditStatus,
     /// What needs a person's attention, in words.
     pub(crate) warnings: Vec<String>,
+    /// Everything that is not as the configuration asks; empty when all is well.
+    #[serde(default)]
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Something that is not as the configuration asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// `starting`, `engine_failed`, `root_lost` and so on: the table in docs/semantics.md.
+    pub(crate) code: String,
+    /// The root that it is about; null for the daemon as a whole.
+    pub(crate) root: Option<String>,
+    /// What is wrong, in words.
+    pub(crate) why: String,
+}
+
+impl Problem {
+    /// As one line of text: code, root, reason.
+    pub(crate) fn line(&self) -> String {
+        let root = self.root.as_deref().map(|root| format!(" {}", crate::render::quoted(root.as_bytes())));
+        format!("{}{}: {}", self.code, root.unwrap_or_default(), crate::render::quoted(self.why.as_bytes()))
+    }
 }
 
 /// What the self-audit and the watch came to in the last 24 hours.

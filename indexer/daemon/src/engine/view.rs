@@ -4,6 +4,7 @@ use index::{Index, IndexError, Reader};
 use reconcile::Stored as _;
 use record::wire::v1::text_and_raw;
 
+use super::health::{Facts, problems};
 use super::shared::Shared;
 use super::status::{
     AuditStatus, BlindPath, ConsumerStatus, CoverageStatus, RootStatus, Status, SweepStatus,
@@ -38,22 +39,25 @@ impl Shared {
             detection_p99_ms: ms(day.p99_us),
         };
         let known = self.known_ns();
-        let shown = self.view().roots.clone();
-        let view = self.view();
+        // The engine's thread waits for this lock: it is not held while the index is read.
+        let (shown, failed, asked, repairs) = {
+            let view = self.view();
+            view.state.clone_into(&mut status.state);
+            status.progress = view.sweeps_progress().or_else(|| view.progress.clone());
+            for sweep in &view.sweeps {
+                status.sweeps.push(SweepStatus {
+                    root: text_and_raw(&sweep.root).0,
+                    level: sweep.level.word().to_owned(),
+                    why: sweep.why.to_owned(),
+                    began_ns: sweep.began.0,
+                    percent: sweep.progress().percent,
+                });
+            }
+            (view.roots.clone(), view.failed.clone(), view.asked, view.repairs)
+        };
         status.state_dir = self.state_dir.to_string_lossy().into_owned();
         let (events, overflows) = self.arms.counts();
-        (status.events, status.overflows) = (events, overflows.max(view.repairs));
-        view.state.clone_into(&mut status.state);
-        for sweep in &view.sweeps {
-            status.sweeps.push(SweepStatus {
-                root: text_and_raw(&sweep.root).0,
-                level: sweep.level.word().to_owned(),
-                why: sweep.why.to_owned(),
-                began_ns: sweep.began.0,
-                percent: sweep.progress().percent,
-            });
-        }
-        status.progress = view.sweeps_progress().or_else(|| view.progress.clone());
+        (status.events, status.overflows) = (events, overflows.max(repairs));
         for root in &mut status.roots {
             "unwatched".clone_into(&mut root.state);
             let bytes = record::wire::v1::bytes_of(&root.path, root.path_raw.as_deref()).unwrap_or_default();
@@ -79,10 +83,18 @@ impl Shared {
                 ));
             }
         }
-        status.warnings.extend(view.failed.clone());
-        status.warnings.extend(read.err().map(|error| error.to_string()));
-        let all_live = status.roots.iter().all(|root| matches!(root.state.as_str(), "live" | "unwatched"));
-        if status.state == "live" && (!all_live || !status.warnings.is_empty()) {
+        status.warnings.extend(failed.clone());
+        let unreadable = read.err().map(|error| error.to_string());
+        status.warnings.extend(unreadable.clone());
+        let facts = Facts {
+            failed,
+            unreadable,
+            stalled: self.stalled_for(),
+            dead_readers: self.arms.dead_readers(),
+            owed: self.vitals.done().owed,
+        };
+        status.problems = problems(&status, asked, &facts, record::Time::now());
+        if status.state == "live" && !status.problems.is_empty() {
             "degraded".clone_into(&mut status.state);
         }
         status

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use reconcile::same_entry;
 use record::{Body, EntryId, How, Place, Record, RootId, Row, Seeded, Seq, Time, Totals, VolumeId};
@@ -15,6 +16,7 @@ use super::{COUNTED, Kinds, RunResult, Seed, SeedWorker};
 use crate::commit::{Edits, Message, apply};
 use crate::error::IndexError;
 use crate::file::{Index, META_TORN};
+use crate::meter::Meter;
 use crate::roots::RootRow;
 use crate::row_code::{put_row, put_totals, row, totals};
 use crate::tables::{
@@ -81,22 +83,24 @@ impl Index {
         let Kinds { entries, names, totals } = seed.take_runs();
         let keep = &seed.keep;
         let sum_all = seed.resumed.is_some();
+        let begin = Instant::now();
         let transaction = self.begin_write()?;
+        let meter = &self.meter;
         let mut loaded = std::thread::scope(|scope| {
             let transaction = &transaction;
-            let names = scope.spawn(move || load_names(transaction, keep, names));
+            let names = scope.spawn(move || load_names(transaction, keep, meter, names));
             let buffer = if sum_all { ALL_SUMS_BUFFER } else { SUMS_BUFFER };
             let sums = Sorter::new(Arc::clone(keep), SUMS, buffer);
-            let loaded = load_entries(transaction, keep, entries, sums, sum_all)?;
+            let loaded = load_entries(transaction, keep, meter, entries, sums, sum_all)?;
             names.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok::<_, IndexError>(loaded)
         })?;
         leave_strange(&transaction, &loaded.strange)?;
         if !sum_all {
-            load_totals(&transaction, keep, totals)?;
+            load_totals(&transaction, keep, meter, totals)?;
         }
         // A circle of directories has no sum that the way up could give.
-        loaded.torn |= !add_sums(&transaction, keep, std::mem::take(&mut loaded.sums))?;
+        loaded.torn |= !add_sums(&transaction, keep, meter, std::mem::take(&mut loaded.sums))?;
         let Outcome { rows, torn, .. } = loaded;
 
         let before = self.read()?.seq()?.0 + edits.plan.records.len() as u64 + edits.messages.len() as u64;
@@ -114,14 +118,15 @@ impl Index {
         transaction.commit()?;
         // Not before: until now it is all that is left of the scan.
         let _ = seed.keep.remove();
+        self.meter.committed(begin.elapsed(), &records);
         drop(writer);
         self.mend_totals()?;
         Ok(records)
     }
 }
 
-fn load_names(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunResult<()> {
-    let mut merge = Merge::new(keep, runs)?;
+fn load_names(transaction: &WriteTransaction, keep: &Keep, meter: &Meter, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(keep, runs)?.telling(meter);
     let mut table = transaction.open_table(NAMES)?;
     if table.is_empty()? {
         let mut cursor = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
@@ -153,11 +158,12 @@ fn name_value(value: &[u8]) -> (u32, u64) {
 fn load_entries(
     transaction: &WriteTransaction,
     keep: &Keep,
+    meter: &Meter,
     runs: Runs,
     sums: Sorter,
     sum_all: bool,
 ) -> RunResult<Outcome> {
-    let mut merge = Merge::new(keep, runs)?;
+    let mut merge = Merge::new(keep, runs)?.telling(meter);
     let mut table = transaction.open_table(ENTRIES)?;
     let mut loaded = Loaded {
         rows: FxHashMap::default(),
@@ -399,8 +405,8 @@ fn leave_strange(transaction: &WriteTransaction, strange: &[(Place, EntryId)]) -
     Ok(())
 }
 
-fn load_totals(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunResult<()> {
-    let mut merge = Merge::new(keep, runs)?;
+fn load_totals(transaction: &WriteTransaction, keep: &Keep, meter: &Meter, runs: Runs) -> RunResult<()> {
+    let mut merge = Merge::new(keep, runs)?.telling(meter);
     let mut table = transaction.open_table(TOTALS)?;
     while let Some((record, value)) = merge.next()? {
         if let Some((dir, _)) = split_name_key(record) {
@@ -411,8 +417,8 @@ fn load_totals(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunRe
 }
 
 /// Adds sums to the totals of their directories and all above. False: some way up runs in a circle.
-fn add_sums(transaction: &WriteTransaction, keep: &Keep, runs: Runs) -> RunResult<bool> {
-    let mut merge = Merge::new(keep, runs)?;
+fn add_sums(transaction: &WriteTransaction, keep: &Keep, meter: &Meter, runs: Runs) -> RunResult<bool> {
+    let mut merge = Merge::new(keep, runs)?.telling(meter);
     let mut ways = Ways {
         entries: transaction.open_table(ENTRIES)?,
         parents: FxHashMap::default(),

@@ -60,7 +60,7 @@ pub struct Unlisted {
 
 /// The directories of one root that wait, by the directory they are in. After an error it ends early.
 pub struct Waiting<'a> {
-    merge: Merge,
+    merge: Merge<'static>,
     /// The next record: key and what it stands for.
     next: Option<(Vec<u8>, EntryId)>,
     known: &'a Directories,

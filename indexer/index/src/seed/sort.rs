@@ -11,6 +11,7 @@ use super::keep::Keep;
 use super::sum::Summed;
 use super::{RunResult, run_error};
 use crate::error::{Corrupt, IndexError};
+use crate::meter::Meter;
 
 /// Bytes read from or written to a run at a time.
 const RUN_BUFFER: usize = 128 << 10;
@@ -296,14 +297,22 @@ impl Source {
 }
 
 /// All runs of a table as one, in key order. Equal keys come in no particular order.
-pub(crate) struct Merge {
+pub(crate) struct Merge<'m> {
     /// A binary heap by current key, least first.
     heap: Vec<Source>,
     started: bool,
+    /// A load of many millions is one transaction, and must not look like a standstill.
+    meter: Option<&'m Meter>,
+    taken: u32,
 }
 
-impl Merge {
-    pub(crate) fn new(keep: &Keep, runs: Runs) -> RunResult<Merge> {
+impl<'m> Merge<'m> {
+    /// Tells `meter` now and then that it gets on.
+    pub(crate) fn telling(self, meter: &'m Meter) -> Merge<'m> {
+        Merge { meter: Some(meter), ..self }
+    }
+
+    pub(crate) fn new(keep: &Keep, runs: Runs) -> RunResult<Merge<'m>> {
         let mut runs = runs;
         while runs.len() > MOST_AT_ONCE {
             let rest = runs.split_off(MOST_AT_ONCE);
@@ -319,8 +328,8 @@ impl Merge {
         Merge::of(runs)
     }
 
-    fn of(runs: Runs) -> RunResult<Merge> {
-        let mut merge = Merge { heap: Vec::with_capacity(runs.len()), started: false };
+    fn of(runs: Runs) -> RunResult<Merge<'m>> {
+        let mut merge = Merge { heap: Vec::with_capacity(runs.len()), started: false, meter: None, taken: 0 };
         for run in runs {
             let mut source = match run {
                 Run::Memory(sorted) => {
@@ -345,6 +354,12 @@ impl Merge {
 
     /// The next record: key and value.
     pub(crate) fn next(&mut self) -> RunResult<Option<(&[u8], &[u8])>> {
+        self.taken = self.taken.wrapping_add(1);
+        if let Some(meter) = self.meter
+            && self.taken.is_multiple_of(1024)
+        {
+            meter.step();
+        }
         if self.started
             && let Some(first) = self.heap.first_mut()
         {

@@ -92,6 +92,7 @@ impl Round<'_> {
     /// One name of a listing; answers the entry if it is a directory that was known before.
     fn listed_name(&mut self, dir: &Rc<Dir>, name: &[u8], how: How) -> Result<Option<EntryId>, EngineError> {
         let new = self.fresh.len();
+        self.shared.vitals.looked();
         if let scan::Look::Present(seen) = self.shared.ground.disk.look(dir.fd.as_fd(), name) {
             let id = EntryId::new(dir.id.volume, seen.inode);
             if seen.device == dir.seen.device

@@ -60,6 +60,7 @@ impl Round<'_> {
         let trees = self.trees;
         let scope = &trees[dir.spot.tree].scope;
         let mut look = self.look_of(flags, how, !scope.follow_symlinks);
+        self.shared.vitals.looked();
         let relative = || dir.spot.relative(name);
         match scope.look(dir.fd.as_fd(), name, &relative) {
             scan::Look::Absent => {
@@ -196,6 +197,7 @@ impl Round<'_> {
     }
 
     pub(super) fn own_stat(&mut self, dir: &Dir, how: How) -> Result<(), EngineError> {
+        self.shared.vitals.looked();
         let at = self.shared.ground.clock.now();
         if let Ok(seen) = self.shared.ground.disk.look_self(dir.fd.as_fd()) {
             let look = Look::plain(at, how);
