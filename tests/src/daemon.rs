@@ -133,6 +133,24 @@ impl Daemon {
         Daemon::spawn_command(command(binary, state, &arguments), binary, state)
     }
 
+    /// The same with more in its environment, as a service manager starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn spawn_in(environment: &[(&str, &OsStr)], state: &Path, roots: &[&Path], flags: &[&str]) -> Daemon {
+        let mut arguments: Vec<&dyn AsRef<OsStr>> = vec![&"watch"];
+        for root in roots {
+            arguments.push(root);
+        }
+        for flag in flags {
+            arguments.push(flag);
+        }
+        let mut command = command(indexer_binary(), state, &arguments);
+        command.envs(environment.iter().copied());
+        Daemon::spawn_command(command, indexer_binary(), state)
+    }
+
     /// The same as the user without rights that a [`crate::Ground`] was lent to: `binary` is what [`crate::Ground::lend`]
     /// gave. Where the test itself is not root, as whoever runs it.
     ///
@@ -270,6 +288,14 @@ impl Daemon {
     /// When it is gone already, or has not left after three minutes, with its log.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.wait_gone()
+    }
+
+    /// Waits until it has left by itself.
+    ///
+    /// # Panics
+    /// When it has not after three minutes, with its log.
+    pub fn wait_gone(&mut self) -> ExitStatus {
         // Its stdout closes when it ends.
         let deadline = Instant::now() + PATIENCE;
         loop {

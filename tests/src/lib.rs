@@ -4,6 +4,7 @@
 mod ask;
 mod daemon;
 mod layers;
+pub mod http;
 mod licence;
 mod mounts;
 mod oracle;

@@ -7,6 +7,7 @@ use tracing_subscriber::fmt::SubscriberBuilder;
 
 use crate::cli::{Command, Global, LogFormat};
 use crate::failure::Failure;
+use crate::render::Talk;
 
 /// Starts the log: information for `watch`, warnings for all others, more with `-v`, errors alone with `-q`.
 /// `INDEXER_LOG` (as `warn,indexer=debug`) overrides the level; `NO_COLOR` is honoured.
@@ -28,8 +29,7 @@ pub(crate) fn init(global: &Global, command: &Command, format: LogFormat) -> Res
     let colour =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|word| word.is_empty());
     let builder: SubscriberBuilder = tracing_subscriber::fmt();
-    let builder =
-        builder.with_writer(std::io::stderr).with_ansi(colour).with_target(false).with_env_filter(filter);
+    let builder = builder.with_writer(|| Talk).with_ansi(colour).with_target(false).with_env_filter(filter);
     match flag(command).unwrap_or(format) {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder.init(),

@@ -62,6 +62,11 @@ impl ApiError {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", message)
     }
 
+    /// More than a request may have.
+    pub(crate) fn too_large(message: impl ToString) -> ApiError {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "bad_request", message)
+    }
+
     /// Too many questions at once.
     pub(crate) fn busy() -> ApiError {
         let message = "the daemon answers as many questions as it can; ask again in a moment";

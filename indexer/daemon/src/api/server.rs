@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::extract::{DefaultBodyLimit, RawQuery, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use record::Seq;
 use serde::Serialize;
@@ -26,6 +27,9 @@ const QUESTIONS: usize = 32;
 const PROBES: usize = 4;
 /// Actions (settle, sweep and the like) at once; each occupies a thread until it is done.
 const ACTIONS: usize = 24;
+
+/// Bytes of a request's body.
+const MOST_BODY: usize = 2 << 20;
 
 /// What the daemon answers from.
 #[derive(Clone)]
@@ -105,6 +109,8 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .merge(monitor::router())
         .fallback(unknown)
         .method_not_allowed_fallback(method)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(from_fn(announced))
         .with_state(api);
     connections::serve(listener, router, &connections::SOCKET).await;
 }
@@ -209,6 +215,17 @@ async fn forget(State(api): State<Api>, body: Bytes) -> Answer {
 
 async fn compact() -> ApiError {
     ApiError::conflict("the index cannot be compacted while the daemon has it open; stop the daemon first")
+}
+
+/// Refuses a body by its announced length, before waiting for it; one without is cut off while it is read.
+async fn announced(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.and_then(|length| length.parse::<u64>().ok()) {
+        Some(length) if length > MOST_BODY as u64 => {
+            ApiError::too_large(format!("a request has at most {MOST_BODY} bytes")).into_response()
+        }
+        _ => next.run(request).await,
+    }
 }
 
 async fn unknown(uri: axum::http::Uri) -> ApiError {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::ProgressHook;
 use crate::engine::status::Progress;
-use crate::render::{bytes, count};
+use crate::render::{bytes, count, stand};
 
 /// Between two plain lines.
 const PLAIN: Duration = Duration::from_secs(3);
@@ -57,6 +57,7 @@ impl Shown {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.done = true;
         if let Some(bar) = state.bar.take() {
+            stand(None);
             bar.finish_and_clear();
         }
     }
@@ -78,7 +79,11 @@ impl State {
         let rate = (progress.files_found.saturating_sub(self.base) as f64 / seconds) as u64;
         let text = line(progress, rate);
         if std::io::stderr().is_terminal() {
-            let bar = self.bar.get_or_insert_with(bar);
+            let bar = self.bar.get_or_insert_with(|| {
+                let bar = bar();
+                stand(Some(bar.clone()));
+                bar
+            });
             bar.set_prefix(self.phase.clone());
             bar.set_position((progress.percent.clamp(0.0, 100.0) * 10.0) as u64);
             bar.set_message(text);

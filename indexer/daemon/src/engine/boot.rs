@@ -5,7 +5,6 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use record::{How, Time};
-use tracing::info;
 use watch::Active;
 
 use super::config::{Backend, Level};
@@ -91,7 +90,6 @@ impl Core {
             view.state = "live";
             view.progress = None;
         });
-        info!(entries = self.shared.index.read()?.entries()?, "live");
         Ok(())
     }
 
