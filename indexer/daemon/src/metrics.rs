@@ -62,6 +62,7 @@ impl Collector for Shot {
         let mut out = Families { encoder };
         self.of_daemon(&mut out)?;
         self.of_engine(&mut out)?;
+        self.of_audit(&mut out)?;
         self.of_roots(&mut out)?;
         self.of_consumers(&mut out)
     }
@@ -186,6 +187,20 @@ impl Shot {
                 ([("phase", known(&STATES, &status.state))], signed(progress.directories_left))
             }),
         )
+    }
+
+    /// The last 24 hours, so these go down too.
+    fn of_audit(&self, out: &mut Families<'_>) -> fmt::Result {
+        let audit = &self.status.audit;
+        let help = "Directories picked at random and compared with the disk in 24 hours";
+        out.gauge("audit_directories", help, signed(audit.directories))?;
+        out.gauge("audit_entries", "Entries in them", signed(audit.entries))?;
+        out.gauge("audit_missed", "Changes they found that no event had told of", signed(audit.missed))?;
+        let help = "How long changes of the last 24 hours took to be in the journal; none without any";
+        let quantiles = [("0.5", audit.detection_p50_ms), ("0.99", audit.detection_p99_ms)];
+        let quantiles =
+            quantiles.into_iter().filter_map(|(word, ms)| Some(([("quantile", word)], ms? / 1000.0)));
+        out.gauges("detection_seconds", help, quantiles)
     }
 
     fn commits(&self, out: &mut Families<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::engine::status::{ConsumerStatus, CoverageStatus, Problem, Progress};
+use crate::engine::status::{AuditStatus, ConsumerStatus, CoverageStatus, Problem, Progress};
 
 /// Samples by their series, each in a family that was described; everything else is a panic.
 fn parse(text: &str) -> BTreeMap<String, f64> {
@@ -115,6 +115,7 @@ fn full() -> Status {
         lag_ms: 1500,
         events: 77,
         overflows: 2,
+        audit: AuditStatus { missed: 1, detection_p99_ms: Some(8.0), ..AuditStatus::default() },
         roots: vec![
             root("/srv/a \"b\" \\ c", "live"),
             root("/srv/\n{x=\"y\"} 1\n# EOF", "lost"),
@@ -143,6 +144,8 @@ fn the_exposition_is_well_formed_whatever_the_names() {
         ("indexer_lag_seconds", 1.5),
         ("indexer_kernel_events_total", 77.0),
         ("indexer_looks_total", 70.0),
+        ("indexer_audit_missed", 1.0),
+        ("indexer_detection_seconds{quantile=\"0.99\"}", 0.008),
         ("indexer_records_total{op=\"deleted\"}", 9.0),
         ("indexer_records_total{op=\"gap\"}", 0.0),
         ("indexer_state{state=\"sweeping\"}", 1.0),
