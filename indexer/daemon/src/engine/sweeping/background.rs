@@ -259,7 +259,14 @@ impl Sweeps {
     pub(crate) fn ended(&mut self) -> Result<Option<Done>, EngineError> {
         self.cancelled.retain(|thread| !thread.is_finished());
         while let Ok((number, result)) = self.done.1.try_recv() {
-            self.shared.set_view(|shown| shown.sweeps.retain(|sweep| sweep.number != number));
+            let mut walked = 0;
+            self.shared.set_view(|shown| {
+                let ended = shown.sweeps.iter().position(|sweep| sweep.number == number);
+                if let Some(sweep) = ended.map(|at| shown.sweeps.remove(at)) {
+                    walked = sweep.walked.entries.load(Ordering::Relaxed);
+                }
+            });
+            self.shared.vitals.walked(walked);
             let Some(at) = self.running.iter().position(|running| running.number == number) else { continue };
             let Running { order, thread, began, .. } = self.running.swap_remove(at);
             if let Some(thread) = thread {
