@@ -87,7 +87,8 @@ fn of_coverage<'r>(
     let watched = match asked.require {
         Require::Watched => true,
         Require::Swept => false,
-        Require::Backend => asked.backend != Backend::Sweep,
+        // The portable watcher promises no more than sweeps do.
+        Require::Backend => !matches!(asked.backend, Backend::Sweep | Backend::Notify),
     };
     if watched {
         if coverage.swept > 0 {
