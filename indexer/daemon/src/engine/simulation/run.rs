@@ -106,6 +106,7 @@ impl Simulation {
         let config = EngineConfig {
             roots,
             backend: Backend::Auto,
+            require: super::super::config::Require::Backend,
             threads: 1,
             cache_bytes: 1 << 20,
             batch: rng.pick(&[1, 3, 20, 4096]),
