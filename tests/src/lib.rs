@@ -3,8 +3,8 @@
 
 mod ask;
 mod daemon;
-mod layers;
 pub mod http;
+mod layers;
 mod licence;
 mod mounts;
 mod oracle;

@@ -17,8 +17,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracing::{info, warn};
 use watch::fanotify::FanotifyReader;
 use watch::{
-    Active, AddError, FanotifyDirectories, FanotifyLimits, Flags, Health, Hint, InotifyTier, MarkShare, Pending,
-    PortableTier, Resolve, WatchId, What,
+    Active, AddError, FanotifyDirectories, FanotifyLimits, Flags, Health, Hint, InotifyTier, MarkShare,
+    Pending, PortableTier, Resolve, WatchId, What,
 };
 
 use self::choose::{NO_INOTIFY, Site};
