@@ -50,6 +50,17 @@ fn every_directory_is_counted_under_what_keeps_it_true() {
         assert_eq!(counts(&lines[1]), expected.map(|count| if count > 0 { 3 } else { 0 }));
         // The same without a walk, in `status`.
         assert_eq!(counts(&daemon.status()["roots"][0]["coverage"]), expected);
+        // The last sweep of the whole is told; what is only swept is known to be true as of then.
+        assert!(daemon.run(&[&"sweep"]).status.success());
+        let root_status = daemon.status()["roots"][0].clone();
+        let swept = &root_status["swept"];
+        assert_eq!(
+            (&swept["why"], &swept["level"], &swept["complete"]),
+            (&"asked".into(), &"stat".into(), &true.into())
+        );
+        let only_swept = expected[1] > 0;
+        assert_eq!(root_status["verified_ns"] == swept["began_ns"], only_swept, "{root_status}");
+        assert_eq!(root_status["coverage"]["sweep_every_s"].is_null(), !only_swept, "{root_status}");
         assert!(daemon.terminate().success());
     }
     // Nobody watches.

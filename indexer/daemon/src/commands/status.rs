@@ -163,6 +163,16 @@ fn notes(text: &mut String, root: &RootStatus) {
             count(coverage.unverified)
         ));
     }
+    if let Some(swept) = &root.swept {
+        let all = if swept.complete { "all of it" } else { "all but what cannot be read" };
+        text.push_str(&format!(
+            "{}: last swept {} ({}), {all}, {} differences\n",
+            root.path,
+            ago(swept.ended_ns, Time::now().0),
+            swept.why,
+            count(swept.differences)
+        ));
+    }
     if root.blind > 0 {
         text.push_str(&format!("{}: {} directories cannot be vouched for:\n", root.path, count(root.blind)));
         for blind in &root.blind_paths {

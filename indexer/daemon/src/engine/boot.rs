@@ -72,11 +72,9 @@ impl Core {
         let unverified = std::mem::take(&mut self.unverified);
         let verified =
             |tree: &Tree| tree.present && unverified.iter().all(|resumed| resumed.root != tree.row.id);
-        for tree in self.trees.iter_mut().filter(|tree| verified(tree)) {
-            tree.row.verified = now;
-        }
         self.followed = self.trees.iter().filter(|tree| verified(tree)).map(|tree| tree.row.id).collect();
         self.unverified = unverified;
+        self.verify_watched(now);
         self.store_roots()?;
         self.drained = now;
         self.noted = *self.shared.durable.borrow();

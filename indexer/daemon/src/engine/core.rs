@@ -81,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) last_round: Instant,
     /// Until when everything was known, by the wall clock: where a gap begins.
     pub(crate) drained: Time,
+    /// Sweeps of whole trees so far.
+    pub(crate) epoch: u64,
     /// The seq when that was last stored.
     pub(crate) noted: u64,
     /// Roots that were followed up to now: what a sweep finds in others happened while nobody looked.
@@ -130,6 +132,7 @@ impl Core {
             last_round,
             drained: Time::now(),
             noted: 0,
+            epoch: 0,
             followed: Vec::new(),
             unverified: Vec::new(),
             unseen: 0,
@@ -329,7 +332,11 @@ impl Core {
         let followed: Vec<_> = self.trees.iter().map(|tree| tree.row.id).collect();
         self.sweeps.keep(&followed);
         let asked = Asked { backend: self.config.backend, require: self.config.require };
-        self.shared.set_view(|view| view.asked = asked);
+        let sweep_every = self.config.schedule.unwatched;
+        self.shared.set_view(|view| {
+            view.asked = asked;
+            view.sweep_every = sweep_every;
+        });
         self.show_roots("starting");
         Ok(())
     }
@@ -381,18 +388,14 @@ impl Core {
             reason: reasons.join("; "),
             parts: volumes.into_iter().map(|(_, volume, path)| (volume, path)).collect(),
             verified: tree.row.verified,
+            swept: tree.swept.clone(),
             lost: tree.row.lost.clone(),
         }
     }
 
     /// The last commit: everything known is noted, and until when it was true.
     fn leave(&mut self) -> Result<(), EngineError> {
-        let now = self.drained;
-        for tree in &mut self.trees {
-            if tree.present && tree.row.seeded.is_some() && self.followed.contains(&tree.row.id) {
-                tree.row.verified = tree.row.verified.max(now);
-            }
-        }
+        self.verify_watched(self.drained);
         self.store_roots()
     }
 

@@ -46,13 +46,22 @@ impl Core {
             return Ok(());
         }
         self.noted = seq;
-        let known = self.drained;
-        for tree in self.trees.iter_mut().filter(|tree| tree.present && tree.row.seeded.is_some()) {
-            if self.unverified.iter().any(|resumed| resumed.root == tree.row.id) {
-                continue;
-            }
-            tree.row.verified = tree.row.verified.max(known);
-        }
+        self.verify_watched(self.drained);
         self.store_roots()
+    }
+
+    /// Notes that all that events tell of was known at `known`: for the trees that are followed and that nothing but events
+    /// keeps true. Of the others the last whole sweep says until when they were.
+    pub(crate) fn verify_watched(&mut self, known: Time) {
+        let arms = &self.shared.arms;
+        let followed = &self.followed;
+        for tree in self.trees.iter_mut().filter(|tree| tree.present && followed.contains(&tree.row.id)) {
+            let volumes = tree.scope.volumes();
+            let watched =
+                volumes.iter().all(|(_, volume, _)| arms.get(*volume).is_some_and(|arm| !arm.needs_sweep()));
+            if watched && tree.row.seeded.is_some() {
+                tree.row.verified = tree.row.verified.max(known);
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use scan::{Rules, Scope};
 use super::config::{RootConfig, StoredRules};
 use super::error::EngineError;
 use super::shared::Shared;
+use super::status::SweptStatus;
 
 /// One tree.
 pub(crate) struct Tree {
@@ -17,6 +18,8 @@ pub(crate) struct Tree {
     pub(crate) scope: Arc<Scope>,
     /// The directory it is at now is the one it was seeded at.
     pub(crate) present: bool,
+    /// Its last sweep as a whole.
+    pub(crate) swept: Option<SweptStatus>,
 }
 
 impl Tree {
@@ -59,8 +62,12 @@ impl Tree {
                     }
                     _ => false,
                 };
-                let mut tree =
-                    Tree { row: RootRow { rules, lost: None, ..row }, scope: Arc::new(scope), present };
+                let mut tree = Tree {
+                    row: RootRow { rules, lost: None, ..row },
+                    scope: Arc::new(scope),
+                    present,
+                    swept: None,
+                };
                 tree.row.lost = (!present).then(|| tree.why_lost(shared));
                 return Ok(tree);
             }
@@ -76,7 +83,7 @@ impl Tree {
             (None, _, Err(error)) => return Err(root_error(format!("cannot be opened: {error}"))),
             (None, None, Ok(_)) => return Err(root_error("its file system cannot be identified".to_owned())),
         };
-        Ok(Tree { row, scope: Arc::new(scope), present: true })
+        Ok(Tree { row, scope: Arc::new(scope), present: true, swept: None })
     }
 
     /// As reconcile knows it.

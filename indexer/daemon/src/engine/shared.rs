@@ -18,7 +18,7 @@ use super::config::{EngineConfig, Level};
 use super::error::EngineError;
 use super::ground::Ground;
 use super::health::Asked;
-use super::status::{Progress, Settled, SweepReport};
+use super::status::{Progress, Settled, SweepReport, SweptStatus};
 use super::transitions::States;
 use super::vitals::Vitals;
 use super::volumes::Volumes;
@@ -74,6 +74,8 @@ pub(crate) struct View {
     pub(crate) why_repair: String,
     /// What health is measured by.
     pub(crate) asked: Asked,
+    /// How often what has no watch is swept.
+    pub(crate) sweep_every: Option<Duration>,
     /// Sweeps under way.
     pub(crate) sweeps: Vec<SweepView>,
 }
@@ -141,6 +143,8 @@ pub(crate) struct RootView {
     pub(crate) parts: Vec<(VolumeId, Vec<u8>)>,
     /// Everything in it was compared with the disk at this time.
     pub(crate) verified: Time,
+    /// Its last sweep as a whole.
+    pub(crate) swept: Option<SweptStatus>,
     pub(crate) lost: Option<String>,
 }
 

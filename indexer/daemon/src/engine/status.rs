@@ -149,6 +149,9 @@ pub(crate) struct RootStatus {
     /// How its directories are kept true, and since when.
     #[serde(default)]
     pub(crate) coverage: CoverageStatus,
+    /// Its last sweep as a whole, if there was one since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) swept: Option<SweptStatus>,
     /// Directories that cannot be vouched for.
     pub(crate) blind: u64,
     /// The first few of them, with the reason.
@@ -173,6 +176,26 @@ pub(crate) struct CoverageStatus {
     pub(crate) blind: u64,
     /// Seconds between two sweeps of what is only swept; null where nothing is.
     pub(crate) sweep_every_s: Option<u64>,
+}
+
+/// The last sweep of a whole root. Sweeps are numbered from the start of the daemon on; none removes anything by itself, so
+/// one that was cut off has done no harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SweptStatus {
+    /// Its number.
+    pub(crate) epoch: u64,
+    /// `stat` or `names`.
+    pub(crate) level: String,
+    /// `start`, `asked`, `repair`, `resumed`, `settle`, `due`.
+    pub(crate) why: String,
+    /// When it began: what it compared was true then, or later.
+    pub(crate) began_ns: i128,
+    /// When it ended.
+    pub(crate) ended_ns: i128,
+    /// It met nothing that it could not look at.
+    pub(crate) complete: bool,
+    /// Names and directories that differed and were looked at again.
+    pub(crate) differences: u64,
 }
 
 /// A directory that cannot be vouched for.

@@ -40,7 +40,7 @@ impl Shared {
         };
         let known = self.known_ns();
         // The engine's thread waits for this lock: it is not held while the index is read.
-        let (shown, failed, asked, repairs) = {
+        let (shown, failed, asked, repairs, sweep_every) = {
             let view = self.view();
             view.state.clone_into(&mut status.state);
             status.progress = view.sweeps_progress().or_else(|| view.progress.clone());
@@ -53,7 +53,7 @@ impl Shared {
                     percent: sweep.progress().percent,
                 });
             }
-            (view.roots.clone(), view.failed.clone(), view.asked, view.repairs)
+            (view.roots.clone(), view.failed.clone(), view.asked, view.repairs, view.sweep_every)
         };
         status.state_dir = self.state_dir.to_string_lossy().into_owned();
         let (events, overflows) = self.arms.counts();
@@ -73,8 +73,14 @@ impl Shared {
             let counted = self.index.read().and_then(|reader| self.count_coverage(&reader, shown, root));
             status.warnings.extend(counted.err().map(|error| error.to_string()));
             let CoverageStatus { swept, unverified, .. } = root.coverage;
+            root.swept.clone_from(&shown.swept);
             if swept == 0 && unverified == 0 {
                 root.verified_ns = Some(known);
+            } else if shown.verified.0 > 0 {
+                root.verified_ns = Some(shown.verified.0);
+            }
+            if swept > 0 {
+                root.coverage.sweep_every_s = sweep_every.map(|every| every.as_secs());
             }
             if swept > 0 && one_by_one {
                 status.warnings.push(format!(

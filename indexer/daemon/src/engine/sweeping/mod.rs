@@ -24,7 +24,7 @@ use super::core::Core;
 use super::error::EngineError;
 use super::live::MOST_LOOKED_FOR;
 use super::shared::Reply;
-use super::status::SweepReport;
+use super::status::{SweepReport, SweptStatus};
 use super::sweep::Pass;
 
 /// How often who waits for a sweep looks whether the daemon is to stop, and tells of progress.
@@ -202,6 +202,9 @@ impl Core {
             );
         }
         let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
+        if outcome.trouble.is_none() && order.path.is_none() {
+            self.note_swept(at, &order, &report, took);
+        }
         if outcome.trouble.is_none() {
             if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
                 for turn in Turn::ALL {
@@ -229,6 +232,26 @@ impl Core {
             self.show_root(at, "live");
         }
         Ok(())
+    }
+
+    /// A whole tree was compared: what has no watch in it was true when that began.
+    fn note_swept(&mut self, at: usize, order: &Order, report: &SweepReport, took: Duration) {
+        let ended = Time::now();
+        let began = ended.minus_ns(i128::try_from(took.as_nanos()).unwrap_or(0));
+        self.epoch += 1;
+        let tree = &mut self.trees[at];
+        if order.level == Level::Stat && order.why != Why::Resumed {
+            tree.row.verified = tree.row.verified.max(began);
+        }
+        tree.swept = Some(SweptStatus {
+            epoch: self.epoch,
+            level: if order.level == Level::Stat { "stat" } else { "names" }.to_owned(),
+            why: order.why.word().to_owned(),
+            began_ns: began.0,
+            ended_ns: ended.0,
+            complete: report.partial == 0,
+            differences: report.differences,
+        });
     }
 
     /// Sweeps for somebody who waits for what came of it: every tree, or the part of one below `path`.
