@@ -68,8 +68,16 @@ impl Reader {
         let mut check = Check::default();
         let roots = self.roots()?;
         let is_top = |id: EntryId| roots.iter().any(|root| root.top == id);
+        // Names come by directory.
+        let mut directory = None;
         self.each_name::<IndexError>(|dir, name, target| {
             check.names += 1;
+            if directory != Some(dir) {
+                directory = Some(dir);
+                if !self.row(dir)?.is_some_and(|row| row.stat.is_directory()) {
+                    check.add(dir, "there are names in it and it is no directory");
+                }
+            }
             match self.row(target.id)? {
                 None => check.add(target.id, format!("a name in {dir} points at no row")),
                 Some(row) => {
@@ -93,6 +101,12 @@ impl Reader {
             check.entries += 1;
             self.check_names(id, &row, is_top(id), &mut check)?;
             Ok(true)
+        })?;
+        self.each_linked(|id| {
+            if !self.row(id)?.is_some_and(|row| row.many_names) {
+                check.add(id, "it has links and does not know of several names");
+            }
+            Ok(())
         })?;
         let tops: Vec<EntryId> = roots.iter().map(|root| root.top).collect();
         let mut directories = self.own_totals(&tops)?;

@@ -150,6 +150,22 @@ impl Reader {
         Ok(())
     }
 
+    /// Calls `each` with every entry that has links, once.
+    pub(crate) fn each_linked(
+        &self,
+        mut each: impl FnMut(EntryId) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut last = None;
+        for item in self.links.iter()? {
+            let (key, _) = item?;
+            let Some((id, _)) = split_name_key(key.value()) else { continue };
+            if last.replace(id) != Some(id) {
+                each(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every entry that has totals.
     pub(crate) fn each_total(&self, mut each: impl FnMut(EntryId)) -> Result<(), IndexError> {
         for item in self.totals.iter()? {

@@ -1,7 +1,7 @@
 //! What is committed is read back, also by the next process.
 
-use reconcile::Stored;
-use record::{Body, How, RootId, Seq, Time};
+use reconcile::{Plan, Stored, Target};
+use record::{Body, How, Place, RootId, Row, Seq, Time};
 
 use super::make::{id, look, with_root};
 use crate::{Blind, Edits, Index, IndexError, Message, Settings};
@@ -41,6 +41,48 @@ fn rows_names_and_totals_come_back_after_a_reopen() {
         })
         .unwrap();
     assert_eq!(all, [first, second].concat());
+}
+
+/// Rows, names and links that do not lead to each other are told, from either side.
+#[test]
+fn a_check_goes_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::create(&folder.path().join("index.redb"), Settings::default()).unwrap();
+    with_root(&index);
+    look(&index, 10, &[(b"a", Some((10, 5))), (b"b", Some((11, 7)))]);
+    let [a, b, in_file, none] = [(1, "a"), (1, "b"), (10, "in a file"), (1, "none")]
+        .map(|(dir, name)| Place::new(id(dir), name.as_bytes()));
+    let row = |place: &Place, entry| Row {
+        place: Some(place.clone()),
+        ..index.read().unwrap().row(id(entry)).unwrap().unwrap()
+    };
+    let file = |entry| Some(Target { id: id(entry), directory: false });
+    let mut plan = Plan {
+        // Both claim one name, one lies in a file, one has a name that is not there.
+        rows: vec![
+            (id(11), Some(row(&a, 11))),
+            (id(12), Some(row(&in_file, 11))),
+            (id(13), Some(row(&none, 11))),
+        ],
+        names: vec![(b, None), (in_file.clone(), file(12)), (Place::new(id(1), b"stray"), file(13))],
+        links: vec![(id(10), a, true)],
+        ..Plan::default()
+    };
+    plan.names.sort();
+    index.commit(Edits { plan, ..Edits::default() }).unwrap();
+    let faults = index.read().unwrap().check().unwrap().faults;
+    for (entry, what) in [
+        (10, "there are names in it and it is no directory"),
+        (10, "it has links and does not know of several names"),
+        (11, "its name in 1:1 is not there"),
+        (13, "it does not know its name in 1:1"),
+        (13, "its name in 1:1 is not there"),
+    ] {
+        assert!(
+            faults.iter().any(|fault| fault.entry == id(entry) && fault.what == what),
+            "{what}: {faults:?}"
+        );
+    }
 }
 
 #[test]
