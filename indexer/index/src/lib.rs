@@ -27,7 +27,9 @@ pub use journal::{Retention, Since};
 pub use meter::{COMMIT_BUCKETS_MS, Counted, RECORD_WORDS};
 pub use reader::{Child, Reader};
 pub use roots::{Blind, RootRow, VolumeRow};
-pub use seed::{Begun, Listing, Seed, SeedKey, SeedKeyRoot, SeedRoot, SeedWorker, Unlisted, Waiting, sum_of};
+pub use seed::{
+    Begun, Listing, Loaded, Seed, SeedKey, SeedKeyRoot, SeedRoot, SeedWorker, Unlisted, Waiting, sum_of,
+};
 
 /// Decoders on bytes from outside, for fuzzing.
 #[doc(hidden)]

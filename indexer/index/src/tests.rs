@@ -6,6 +6,7 @@ mod crash;
 mod format;
 mod journal;
 mod make;
+mod moving;
 mod opening;
 mod resume;
 mod seed;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use index::{Begun, Blind, Edits, IndexError, Seed, SeedKey, SeedKeyRoot, SeedRoot};
 use record::{Body, EntryId, How, Name, RootId, Time};
 use tracing::{info, warn};
+use watch::Flags;
 
 use super::config::{Level, StoredRules};
 use super::core::{Core, READING_NS};
@@ -92,9 +93,8 @@ impl Core {
             before = walked.directories_before.load(Ordering::Relaxed),
             "all directories are listed"
         );
-        let records =
-            self.with_progress("loading", &walked, || self.shared.index.load(seed, roots, edits))?;
-        for record in &records {
+        let loaded = self.with_progress("loading", &walked, || self.shared.index.load(seed, roots, edits))?;
+        for record in &loaded.records {
             if let Body::Seeded(seeded) = &record.body
                 && let Some(tree) = self.trees.iter_mut().find(|tree| tree.row.id == record.root)
             {
@@ -107,9 +107,13 @@ impl Core {
             self.shared.durable.send_replace(record.seq.0);
         }
         // They moved under the scan; where something watches, its events say where to.
-        for id in unseen.unlisted {
-            let how = self.shared.arms.get(id.volume).map_or(How::Scan, |arm| arm.how());
-            self.todo.push_back(Todo::List(id, false, how));
+        let how = |id: EntryId| self.shared.arms.get(id.volume).map_or(How::Scan, |arm| arm.how());
+        for id in unseen.unlisted.into_iter().chain(loaded.mixed) {
+            self.todo.push_back(Todo::List(id, false, how(id)));
+        }
+        for place in loaded.left_out {
+            let how = how(place.dir);
+            self.todo.push_back(Todo::Name(place, Flags::NONE, how));
         }
         self.note_blind(unseen.blind, &[])
     }

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::keep::Keep;
 use super::manifest::SUMS;
 use super::sort::{Merge, Runs, Sorter};
+use super::tangle::{Doubts, Rival, Untangled, untangle};
 use super::{COUNTED, Kinds, RunResult, Seed, SeedWorker};
 use crate::commit::{Edits, Message, apply};
 use crate::error::IndexError;
@@ -19,9 +20,7 @@ use crate::file::{Index, META_TORN};
 use crate::meter::Meter;
 use crate::roots::RootRow;
 use crate::row_code::{put_row, put_totals, row, totals};
-use crate::tables::{
-    ENTRIES, LINKS, META, NAMES, TOTALS, dir_prefix, key, link_key, name_key, split_name_key, target,
-};
+use crate::tables::{ENTRIES, LINKS, META, NAMES, TOTALS, dir_prefix, key, link_key, split_name_key, target};
 
 /// Sums held back before they are written up the tree: about 8 MB.
 const MOST_SUMS: usize = 1 << 16;
@@ -43,8 +42,21 @@ pub struct SeedRoot {
     pub seen: Time,
 }
 
+/// A seed in the index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its `seeded` records.
+    pub records: Vec<Record>,
+    /// Names that were seen and left out, since the tree moved under the walk. They are to be looked at: what has them
+    /// now may have no other name, and no hint that names them.
+    pub left_out: Vec<Place>,
+    /// Directories under whose number two were listed: what is stored in one may have been in the other. They are to be
+    /// listed.
+    pub mixed: Vec<EntryId>,
+}
+
 /// What the merge of the entries leaves to do.
-struct Loaded<'t> {
+struct Loading<'t> {
     /// Rows, by root.
     rows: FxHashMap<RootId, u64>,
     /// Where entries with several links count, and with what.
@@ -55,8 +67,7 @@ struct Loaded<'t> {
     torn: bool,
     /// Nothing was added up by the walk: it was one of several.
     sum_all: bool,
-    /// Names that turned out to be another entry's, which had the same number before or after.
-    strange: Vec<(Place, EntryId)>,
+    doubts: Doubts,
 }
 
 /// What the load of the entries gave.
@@ -64,21 +75,16 @@ struct Outcome {
     rows: FxHashMap<RootId, u64>,
     sums: Runs,
     torn: bool,
-    strange: Vec<(Place, EntryId)>,
+    doubts: Doubts,
 }
 
 impl Index {
     /// Ends a seed: merges its runs into the tables, writes `edits` and one `seeded` record a root, all in
-    /// one durable transaction. Answers the records.
+    /// one durable transaction.
     ///
     /// # Errors
     /// When a run cannot be read or the file not be written; nothing has changed then.
-    pub fn load(
-        &self,
-        seed: Seed,
-        roots: Vec<SeedRoot>,
-        mut edits: Edits,
-    ) -> Result<Vec<Record>, IndexError> {
+    pub fn load(&self, seed: Seed, roots: Vec<SeedRoot>, mut edits: Edits) -> Result<Loaded, IndexError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Kinds { entries, names, totals } = seed.take_runs();
         let keep = &seed.keep;
@@ -86,22 +92,31 @@ impl Index {
         let begin = Instant::now();
         let transaction = self.begin_write()?;
         let meter = &self.meter;
-        let mut loaded = std::thread::scope(|scope| {
+        let (mut loaded, rivals) = std::thread::scope(|scope| {
             let transaction = &transaction;
             let names = scope.spawn(move || load_names(transaction, keep, meter, names));
             let buffer = if sum_all { ALL_SUMS_BUFFER } else { SUMS_BUFFER };
             let sums = Sorter::new(Arc::clone(keep), SUMS, buffer);
             let loaded = load_entries(transaction, keep, meter, entries, sums, sum_all)?;
-            names.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            Ok::<_, IndexError>(loaded)
+            let rivals = names.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok::<_, IndexError>((loaded, rivals))
         })?;
-        leave_strange(&transaction, &loaded.strange)?;
         if !sum_all {
             load_totals(&transaction, keep, meter, totals)?;
         }
         // A circle of directories has no sum that the way up could give.
-        loaded.torn |= !add_sums(&transaction, keep, meter, std::mem::take(&mut loaded.sums))?;
-        let Outcome { rows, torn, .. } = loaded;
+        let straight = add_sums(&transaction, keep, meter, std::mem::take(&mut loaded.sums))?;
+        loaded.torn |= !straight;
+        loaded.doubts.deep |= !straight;
+        let Outcome { mut rows, mut torn, mut doubts, .. } = loaded;
+        let mixed = std::mem::take(&mut doubts.mixed);
+        let tops: Vec<(RootId, EntryId)> = roots.iter().map(|root| (root.row.id, root.row.top)).collect();
+        let known = self.read()?.roots()?;
+        let ends = known.iter().map(|root| root.top).chain(tops.iter().map(|(_, top)| *top));
+        let Untangled { left_out, rows: counted } = untangle(&transaction, doubts, rivals, ends, &tops)?;
+        if let Some(counted) = counted {
+            (rows, torn) = (counted, true);
+        }
 
         let before = self.read()?.seq()?.0 + edits.plan.records.len() as u64 + edits.messages.len() as u64;
         for (nth, SeedRoot { mut row, seen }) in roots.into_iter().enumerate() {
@@ -121,31 +136,59 @@ impl Index {
         self.meter.committed(begin.elapsed(), &records);
         drop(writer);
         self.mend_totals()?;
-        Ok(records)
+        Ok(Loaded { records, left_out, mixed })
     }
 }
 
-fn load_names(transaction: &WriteTransaction, keep: &Keep, meter: &Meter, runs: Runs) -> RunResult<()> {
+/// Answers names that more than one entry was seen by; the table has the first.
+fn load_names(
+    transaction: &WriteTransaction,
+    keep: &Keep,
+    meter: &Meter,
+    runs: Runs,
+) -> RunResult<Vec<Rival>> {
     let mut merge = Merge::new(keep, runs)?.telling(meter);
     let mut table = transaction.open_table(NAMES)?;
+    let mut rivals = Vec::new();
+    let mut rival = |key: &[u8], value, late| {
+        if let Some((dir, name)) = split_name_key(key) {
+            rivals.push(Rival { place: Place::new(dir, name), id: target(value).id, late });
+        }
+    };
     if table.is_empty()? {
         let mut cursor = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
-        let mut last = Vec::new();
+        let mut last = (Vec::new(), (0, 0));
         while let Some((key, value)) = merge.next()? {
-            // A directory that changed while it was listed may have told a name twice.
-            if key != last {
-                cursor.insert_before(key, name_value(value))?;
-                last.clear();
-                last.extend_from_slice(key);
+            let value = name_value(value);
+            if key != last.0 {
+                cursor.insert_before(key, value)?;
+                last.0.clear();
+                last.0.extend_from_slice(key);
+                last.1 = value;
+            } else if value != last.1 {
+                rival(key, value, false);
             }
         }
         cursor.close()?;
     } else {
+        let (mut last, mut late) = (Vec::new(), false);
         while let Some((key, value)) = merge.next()? {
-            table.insert(key, name_value(value))?;
+            let value = name_value(value);
+            let stored = table.get(key)?.map(|stored| stored.value());
+            if key != last {
+                // A directory of another root may have been moved into this one.
+                late = stored.is_some();
+                last.clear();
+                last.extend_from_slice(key);
+            }
+            match stored {
+                None => drop(table.insert(key, value)?),
+                Some(stored) if stored != value => rival(key, value, late),
+                Some(_) => {}
+            }
         }
     }
-    Ok(())
+    Ok(rivals)
 }
 
 fn name_value(value: &[u8]) -> (u32, u64) {
@@ -165,13 +208,13 @@ fn load_entries(
 ) -> RunResult<Outcome> {
     let mut merge = Merge::new(keep, runs)?.telling(meter);
     let mut table = transaction.open_table(ENTRIES)?;
-    let mut loaded = Loaded {
+    let mut loaded = Loading {
         rows: FxHashMap::default(),
         sums,
         links: transaction.open_table(LINKS)?,
         torn: false,
         sum_all,
-        strange: Vec::new(),
+        doubts: Doubts::default(),
     };
     let mut group = Group::default();
     if table.is_empty()? {
@@ -210,7 +253,7 @@ fn load_entries(
     }
     let mut sums = Runs::new();
     loaded.sums.finish(&mut sums);
-    Ok(Outcome { rows: loaded.rows, sums, torn: loaded.torn, strange: loaded.strange })
+    Ok(Outcome { rows: loaded.rows, sums, torn: loaded.torn, doubts: loaded.doubts })
 }
 
 /// The records of one entry: one for each name the walk found it by.
@@ -279,7 +322,7 @@ impl Group {
     }
 
     /// The entry's row, ready to write.
-    fn close(&mut self, loaded: &mut Loaded<'_>) -> RunResult<Option<(EntryId, Vec<u8>)>> {
+    fn close(&mut self, loaded: &mut Loading<'_>) -> RunResult<Option<(EntryId, Vec<u8>)>> {
         let Some(id) = self.id() else { return Ok(None) };
         let (root, counted, bytes) = split_root(&self.first);
         *loaded.rows.entry(root).or_default() += 1;
@@ -309,13 +352,26 @@ impl Group {
             .max_by_key(|(_, row)| (row.stat.is_directory(), row.looked_at))
             .map(|(_, row)| row.clone())
             .unwrap_or_else(|| found[0].1.clone());
+        let old = self.old.take();
+        let known = old.as_ref().is_none_or(|old| same_entry(old, &newest.stat));
+        let directory = newest.stat.is_directory();
+        let doubts = &mut loaded.doubts;
+        doubts.deep |= found.iter().map(|(_, row)| row).chain(&old).any(|row| row.stat.is_directory());
+        let under_number = |row: &Row| row.stat.is_directory() && !same_entry(row, &newest.stat);
+        if directory && found.iter().map(|(_, row)| row).chain(&old).any(under_number) {
+            doubts.mixed.push(id);
+        }
+        // A directory has one name, the one by which it was seen last; but what another root's seed stored stays, and its
+        // own looks tell what became of it.
         let mut strange = Vec::new();
         found.retain(|(_, row)| {
-            let same = same_entry(row, &newest.stat);
-            if !same {
+            let stays = known
+                && same_entry(row, &newest.stat)
+                && (!directory || old.is_none() && row.place == newest.place);
+            if !stays {
                 strange.extend(row.place.clone().map(|place| (place, id)));
             }
-            same
+            stays
         });
         let mut least: FxHashMap<RootId, Place> = FxHashMap::default();
         let mut names: Vec<Place> = self.stored.clone();
@@ -330,23 +386,21 @@ impl Group {
         names.sort();
         names.dedup();
         strange.retain(|(place, _)| names.binary_search(place).is_err());
-        loaded.strange.append(&mut strange);
+        doubts.strange.append(&mut strange);
         // Only hard links of one file are found under several names of a tree that stands still.
         // Sums that are added up from the rows as they are stored are right whatever moved.
         let strangers = found.len() < self.more.len() + 1;
-        loaded.torn |= !loaded.sum_all
-            && (strangers
-                || found
-                    .iter()
-                    .any(|(_, row)| SeedWorker::counts(&row.stat) || row.stat.links != newest.stat.links));
+        loaded.torn |= !known
+            || !loaded.sum_all
+                && (strangers
+                    || found.iter().any(|(_, row)| {
+                        SeedWorker::counts(&row.stat) || row.stat.links != newest.stat.links
+                    }));
         let uncounted = !SeedWorker::counts(&newest.stat);
-        if let Some(old) = self.old.take() {
-            if old.stat.kind == newest.stat.kind && old.stat.created == newest.stat.created {
-                // What changed since that row was written is for a look to find, which makes a record of it.
-                newest = old;
-            } else {
-                loaded.torn = true;
-            }
+        if let Some(old) = old {
+            // What changed since that row was written is for a look to find, which makes a record of it.
+            loaded.torn |= old.stat.is_directory();
+            newest = old;
         }
         newest.many_names = names.len() > 1;
         newest.place = names.first().cloned();
@@ -386,23 +440,6 @@ pub(super) fn split_root(value: &[u8]) -> (RootId, bool, &[u8]) {
         }
         None => (RootId(0), false, &[]),
     }
-}
-
-/// Takes names away that lead to another entry than they were seen to stand for: that one had the same number before or
-/// after. What is there now is for the next look at the name to find.
-fn leave_strange(transaction: &WriteTransaction, strange: &[(Place, EntryId)]) -> RunResult<()> {
-    if strange.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(NAMES)?;
-    for (place, id) in strange {
-        let key = name_key(place.dir, &place.name);
-        let stands = table.get(&key[..])?.is_some_and(|value| target(value.value()).id == *id);
-        if stands {
-            table.remove(&key[..])?;
-        }
-    }
-    Ok(())
 }
 
 fn load_totals(transaction: &WriteTransaction, keep: &Keep, meter: &Meter, runs: Runs) -> RunResult<()> {

@@ -7,6 +7,7 @@ mod manifest;
 mod resume;
 mod sort;
 mod sum;
+mod tangle;
 mod worker;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use resume::Resumed;
 use sort::{Run, Runs};
 
 pub use keep::Listing;
-pub use load::SeedRoot;
+pub use load::{Loaded, SeedRoot};
 pub use manifest::{SeedKey, SeedKeyRoot};
 pub use resume::{Unlisted, Waiting};
 pub use worker::SeedWorker;

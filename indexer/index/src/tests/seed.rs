@@ -7,7 +7,7 @@ use reconcile::{Batch, Found, Holds, Look, Root, Stored};
 use record::{Body, EntryId, How, Kind, Place, RootId, Row, Seq, Stat, Time, Totals};
 
 use super::make::{id, plain, root_row};
-use crate::{Begun, Edits, Index, IndexError, Seed, SeedKey, SeedRoot, SeedWorker, Settings};
+use crate::{Begun, Edits, Index, IndexError, Loaded, Seed, SeedKey, SeedRoot, SeedWorker, Settings};
 
 /// One thing to make: a directory or a file somewhere, or another name for a file.
 #[derive(Clone, Copy, Debug)]
@@ -123,8 +123,9 @@ impl Tree {
         }
         let roots =
             roots.iter().map(|root| SeedRoot { row: root_row(number(*root).0, id(*root)), seen: Time(9) });
-        let records = index.load(seed, roots.collect(), Edits::default()).unwrap();
-        for record in &records {
+        let loaded = index.load(seed, roots.collect(), Edits::default()).unwrap();
+        assert_eq!((loaded.left_out, loaded.mixed), (vec![], vec![]), "nothing moved");
+        for record in &loaded.records {
             assert!(matches!(&record.body, Body::Seeded(_)), "a seed tells of no single entry");
             let row = index.read().unwrap().roots().unwrap();
             let row = row.iter().find(|row| row.id == record.root).unwrap();
@@ -314,6 +315,117 @@ fn sums_are_of_what_is_stored_as_a_directory() {
     let is_directory = reader.row(id(9)).unwrap().is_some_and(|row| row.stat.is_directory());
     assert_eq!(reader.totals(id(9)).unwrap().is_some(), is_directory);
     assert_eq!(reader.check().unwrap().faults, []);
+}
+
+/// What a walk saw: an entry, its birth (below zero for a file), the place, and when.
+type Saw<'n> = (u64, i128, (u64, &'n [u8]), i128);
+
+/// Loads what a walk saw of root 1, which has directories 2 and 3.
+fn load_seen(seen: &[Saw<'_>]) -> (tempfile::TempDir, Index, Loaded) {
+    let folder = tempfile::tempdir().unwrap();
+    let index = index(folder.path(), "index");
+    let seed = fresh(folder.path().join("runs"), 1 << 20);
+    let mut worker = seed.worker();
+    let dir = plain(Kind::Directory, 2, 0, 1);
+    worker.entry(RootId(1), id(1), &dir, None, Time(0)).unwrap();
+    worker.entry(RootId(1), id(2), &dir, Some((id(1), b"2")), Time(0)).unwrap();
+    worker.entry(RootId(1), id(3), &dir, Some((id(1), b"3")), Time(0)).unwrap();
+    for (entry, birth, (above, name), at) in seen {
+        let kind = if *birth < 0 { Kind::File } else { Kind::Directory };
+        let stat = Stat { created: Some(Time(*birth)), ..plain(kind, 1, 10, 1) };
+        worker.entry(RootId(1), id(*entry), &stat, Some((id(*above), name)), Time(at * 1_000_000)).unwrap();
+    }
+    // What the walk added up is of no tree there ever was.
+    for dir in [1, 2, 3].into_iter().chain(seen.iter().filter(|seen| seen.1 >= 0).map(|seen| seen.0)) {
+        worker.totals(id(dir), &Totals { files: 99, ..Totals::default() }).unwrap();
+    }
+    seed.finish(worker);
+    let roots = vec![SeedRoot { row: root_row(1, id(1)), seen: Time(9) }];
+    let loaded = index.load(seed, roots, Edits::default()).unwrap();
+    let check = index.read().unwrap().check().unwrap();
+    assert_eq!(check.faults, []);
+    let Body::Seeded(seeded) = &loaded.records[0].body else { panic!("a seeded record") };
+    assert_eq!(seeded.entries, check.entries, "what was left out is not told of");
+    (folder, index, loaded)
+}
+
+/// A directory was moved under the walk and listed twice, and between that one file replaced another in it: the name is
+/// the later one's, and the other, which has no name, is not in the index. It is looked for where it was.
+#[test]
+fn a_name_seen_for_two_entries_is_the_later_ones() {
+    let place = (2, &b"two"[..]);
+    for (earlier, later) in [(10, 11), (11, 10)] {
+        let (_folder, index, loaded) = load_seen(&[(earlier, -5, place, 1), (later, -6, place, 2)]);
+        let reader = index.read().unwrap();
+        assert_eq!(reader.lookup(id(2), b"two").unwrap().map(|target| target.id), Some(id(later)));
+        assert_eq!(reader.row(id(earlier)).unwrap(), None);
+        assert_eq!(loaded.left_out, [Place::new(id(2), b"two")]);
+        assert_eq!(reader.totals(id(1)).unwrap().unwrap().files, 1);
+    }
+    // Where the earlier one was seen elsewhere too, that is its name.
+    let (_folder, index, _) =
+        load_seen(&[(10, -5, place, 1), (10, -5, (3, b"x"), 3), (11, -6, place, 2), (11, -6, (3, b"y"), 4)]);
+    let reader = index.read().unwrap();
+    assert_eq!(reader.row(id(10)).unwrap().unwrap().place, Some(Place::new(id(3), b"x")));
+    assert_eq!(reader.totals(id(1)).unwrap().unwrap().files, 2);
+}
+
+/// The one that lost its name is a directory, and was listed: what is in it goes with it.
+#[test]
+fn a_directory_without_a_name_is_left_out_with_all_below() {
+    let place = (2, &b"two"[..]);
+    let (_folder, index, _) = load_seen(&[
+        (10, 5, place, 1),
+        (11, -5, (10, b"in it"), 1),
+        (12, 5, (10, b"d"), 1),
+        (13, -5, (12, b"deep"), 1),
+        (14, -5, (12, b"elsewhere"), 1),
+        (14, -5, (3, b"elsewhere"), 2),
+        (20, 6, place, 3),
+    ]);
+    let reader = index.read().unwrap();
+    for gone in [10, 11, 12, 13] {
+        assert_eq!(reader.row(id(gone)).unwrap(), None, "{gone}");
+    }
+    assert_eq!(reader.row(id(14)).unwrap().unwrap().place, Some(Place::new(id(3), b"elsewhere")));
+    let totals = reader.totals(id(1)).unwrap().unwrap();
+    assert_eq!((totals.files, totals.directories), (1, 4));
+}
+
+/// A number that was a directory's and then a file's, and the other way round: what was listed under it stays a
+/// directory's, and sums stand by no file.
+#[test]
+fn a_number_recycled_under_the_walk_is_one_entrys() {
+    let file = (10, -5, (3, &b"file"[..]), 2);
+    for at in [1, 3] {
+        let (_folder, index, loaded) =
+            load_seen(&[(10, 5, (2, b"dir"), at), (11, -5, (10, b"in it"), at), file]);
+        let reader = index.read().unwrap();
+        assert!(reader.row(id(10)).unwrap().unwrap().stat.is_directory());
+        assert_eq!(reader.lookup(id(3), b"file").unwrap(), None);
+        assert_eq!(loaded.left_out, [Place::new(id(3), b"file")]);
+    }
+    // Two directories: rows below may be of either, and all names in it are to be looked at.
+    let (_folder, index, loaded) =
+        load_seen(&[(10, 5, (2, b"one"), 1), (11, -5, (10, b"in it"), 1), (10, 6, (3, b"other"), 2)]);
+    assert_eq!(loaded.mixed, [id(10)]);
+    assert_eq!(loaded.left_out, [Place::new(id(2), b"one")]);
+    assert_eq!(index.read().unwrap().row(id(10)).unwrap().unwrap().stat.created, Some(Time(6)));
+}
+
+/// Two directories, each seen in the other: that has no way up, and neither has what is in it.
+#[test]
+fn a_circle_of_directories_is_left_out() {
+    let (_folder, index, loaded) = load_seen(&[
+        (10, 5, (2, b"a"), 1),
+        (11, 5, (10, b"b"), 4),
+        (11, 5, (2, b"b"), 2),
+        (10, 5, (11, b"a"), 5),
+        (12, -5, (10, b"file"), 1),
+    ]);
+    let reader = index.read().unwrap();
+    assert_eq!(reader.check().unwrap().entries, 3);
+    assert!(loaded.left_out.contains(&Place::new(id(10), b"file")));
 }
 
 /// A file in the first root, changed since its row was written, is found again by the seed of the second:

@@ -464,7 +464,8 @@ impl Core {
                 Some(name) => reader.lookup(dir, name)?.map_or(dir, |target| target.id),
                 None => dir,
             };
-            if !reader.is_blind(id)? {
+            // What a first scan left out is listed when it is found again.
+            if reader.row(id)?.is_some() && !reader.is_blind(id)? {
                 coverage.insert(id, Some(why));
             }
         }
