@@ -413,3 +413,18 @@ fn a_target_tells_directories_apart() {
     world.drain();
     assert_eq!(world.memory.names[&Place::new(id(1), b"a")], Target { id: id(3), directory: true });
 }
+
+/// Sums that an index has under the number of a file go to no directory that gets the number.
+#[test]
+fn sums_by_the_number_of_a_file_are_not_inherited() {
+    let mut world = World::new();
+    world.touch(Op::Create { dir: 0, name: b'a', inode: 0, directory: false });
+    world.drain();
+    let stale = world.memory.totals[&id(1)];
+    world.memory.totals.insert(id(3), stale);
+    world.touch(Op::Tick);
+    world.touch(Op::Remove { dir: 0, name: b'a' });
+    world.touch(Op::Create { dir: 0, name: b'b', inode: 0, directory: true });
+    world.drain();
+    world.check_exact();
+}
