@@ -1,5 +1,6 @@
 //! Numbers for file systems: the same number for the same file system, over reboots and device numbers.
 
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,7 +57,7 @@ impl Volumes {
             .collect();
         for id in same {
             match state.live.get(&id) {
-                Some(other) if *other != device && self.is_mounted(*other) => {
+                Some(other) if *other != device && self.is_live(*other, identity) => {
                     // A clone or a snapshot mounted beside the original: told apart by the device while
                     // both live.
                     warn!(
@@ -92,19 +93,18 @@ impl Volumes {
 
     /// Whether the file system is mounted anywhere in sight, as far as its device tells.
     pub(crate) fn is_in_sight(&self, id: VolumeId) -> bool {
-        let (device, btrfs) = {
+        let (device, row) = {
             let state = self.lock();
-            let row = state.known.iter().find(|(known, _)| *known == id).map(|(_, row)| row);
-            let source = row.filter(|row| row.fs_type == "btrfs").map(|row| row.source.clone());
-            (state.live.get(&id).copied(), source)
+            let row = state.known.iter().find(|(known, _)| *known == id).map(|(_, row)| row.clone());
+            (state.live.get(&id).copied(), row)
         };
-        match btrfs {
+        let Some(row) = row else { return false };
+        if row.fs_type == "btrfs" {
             // The table has the device of the whole, which no directory of it has.
-            Some(source) => self.disk.mounts().is_ok_and(|mounts| {
-                mounts.iter().any(|mount| mount.fs_type == "btrfs" && mount.source == source[..])
-            }),
-            None => device.is_some_and(|device| self.is_mounted(device)),
+            let table = self.disk.mounts().unwrap_or_default();
+            return table.iter().any(|mount| mount.fs_type == row.fs_type && mount.source == row.source[..]);
         }
+        device.is_some_and(|device| self.is_live(device, &identity_of(&row)))
     }
 
     /// Notes that something is mounted at `point`.
@@ -144,8 +144,19 @@ impl Volumes {
         std::mem::take(&mut self.lock().unsaved)
     }
 
-    fn is_mounted(&self, device: u64) -> bool {
-        self.disk.mounts().is_ok_and(|mounts| mounts.iter().any(|mount| mount.device == device))
+    /// Whether the file system of this identity is still on that device: numbers are given out anew, so one that is in
+    /// the mount table may be another's by now. What cannot be looked at is taken to be it.
+    fn is_live(&self, device: u64, identity: &VolumeIdentity) -> bool {
+        let table = self.disk.mounts().unwrap_or_default();
+        let looks = table.iter().filter(|mount| mount.device == device).map(|mount| {
+            let dir = self.disk.open_root(&mount.point).ok()?;
+            let seen = self.disk.look_self(dir.as_fd()).ok()?;
+            let found = self.disk.identify(dir.as_fd(), seen.mount, &table).ok()?;
+            (seen.device == device).then(|| found.same_volume(identity))
+        });
+        let looks: Vec<Option<bool>> = looks.collect();
+        let unseen = !looks.is_empty() && looks.iter().all(Option::is_none);
+        unseen || looks.contains(&Some(true))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
