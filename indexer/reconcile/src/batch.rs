@@ -443,8 +443,10 @@ impl<'a, S: Stored> Batch<'a, S> {
     /// right under it on the way down to `dir` is dropped and looked at again.
     fn cut_cycle(&mut self, id: EntryId, dir: EntryId, look: &Look) -> Result<(), S::Error> {
         let mut below = dir;
+        let mut way = FxHashSet::default();
         while let Some(place) = self.place_after(below)? {
-            if place.dir == id {
+            // A first scan of a tree that moved may have stored a circle that `id` is not in: it is cut too.
+            if place.dir == id || !way.insert(below) {
                 self.touch(below, look)?;
                 self.lose(below, &place);
                 self.stale.insert(place, look.how);

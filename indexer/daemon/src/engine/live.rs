@@ -32,6 +32,9 @@ const MOST_TODO: usize = 64;
 /// Hints younger than what is waited for that go along with one round while a sweep makes them.
 const MOST_YOUNGER: usize = 16;
 
+/// Times that the end of holds is waited for, and of those that their end makes; a tree under work always has some.
+const MOST_EXTENDED: u32 = 4;
+
 /// How long the readers may take to say that their queues are read.
 const BARRIER: Duration = Duration::from_secs(10);
 
@@ -102,7 +105,7 @@ impl Core {
     /// Works until nothing is left that was there when it began (`until`: nothing older than that).
     pub(crate) fn work_off(&mut self, deadline: Option<Instant>) -> Result<(), EngineError> {
         let mut until = Instant::now();
-        let mut extended = false;
+        let mut extended = 0;
         let mut tries = 0;
         let mut repaired: FxHashSet<VolumeId> = FxHashSet::default();
         loop {
@@ -149,12 +152,15 @@ impl Core {
                 }
                 continue;
             }
-            if self.held.is_empty() || extended && self.held.iter().all(|(_, at)| *at > until) {
+            if self.held.is_empty()
+                || extended >= MOST_EXTENDED && self.held.iter().all(|(_, at)| *at > until)
+            {
                 return Ok(());
             }
-            // Holds end when what was queued at their loss has been looked at: once more, up to the last.
+            // Holds end when what was queued at their loss has been looked at: once more, up to the last. The
+            // looks at their end may leave others without a name.
             until = self.held.iter().map(|(_, at)| *at).max().unwrap_or(until);
-            extended = true;
+            extended += 1;
             self.end_expired()?;
         }
     }

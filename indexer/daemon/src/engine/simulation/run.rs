@@ -45,6 +45,8 @@ struct Simulation {
     /// What it knows, since it began.
     replica: Option<Replica>,
     busy: u64,
+    /// Programs work during the first scan too.
+    busy_scan: bool,
     report: Report,
 }
 
@@ -54,8 +56,9 @@ struct PowerLoss;
 type Done<T> = Result<T, PowerLoss>;
 
 /// Lives one life. Panics where a promise is broken. `log`: what the disk did is kept, and printed then.
-pub(super) fn live(seed: u64, log: bool) -> Report {
+pub(super) fn live(seed: u64, busy_scan: bool, log: bool) -> Report {
     let mut simulation = Simulation::new(seed, log);
+    simulation.busy_scan = busy_scan;
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
     if let Err(panic) = result {
         let lines = simulation.world.lock().model.log.take().unwrap_or_default();
@@ -133,6 +136,7 @@ impl Simulation {
             journal: Vec::new(),
             replica: None,
             busy: rng.pick(&[0, 5, 20, 50]),
+            busy_scan: true,
             report: Report::default(),
             rng,
         }
@@ -190,6 +194,7 @@ impl Simulation {
         };
         let pending = Arc::new(Pending::new(self.capacity));
         let left = self.rng.below(100);
+        let left = if self.replica.is_some() || self.busy_scan { left } else { 0 };
         {
             let mut state = self.world.lock();
             state.pending = Some(Arc::clone(&pending));
