@@ -44,8 +44,9 @@ impl<S: Stored> Batch<'_, S> {
             for place in &free {
                 self.hold_times(place.dir);
             }
-            if let Some(place) = free.first() {
-                finished.held.push(Held { id, place: Some(place.clone()) });
+            if !free.is_empty() {
+                // Each of them: the times of its directory are held too.
+                finished.held.extend(free.iter().map(|place| Held { id, place: Some(place.clone()) }));
                 if let Some(node) = self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut()) {
                     node.names = free;
                 }
