@@ -139,3 +139,29 @@ fn a_volume_that_outgrows_its_marks_goes_over_to_inotify() {
     daemon.assert_exact(root);
     assert!(daemon.terminate().success());
 }
+
+/// A link that came and went leaves another change time, and one that was renamed over a link count too; of neither does a mark on
+/// a directory tell by itself.
+#[test]
+fn links_that_went_before_anybody_looked() {
+    let ground = match Place::SubvolumeAlone.open() {
+        Ok(ground) => ground,
+        Err(reason) => return skipped(reason),
+    };
+    let root = ground.root();
+    let path = |name: &str| root.join(name);
+    for name in ["one", "two", "other"] {
+        std::fs::write(path(name), name).unwrap();
+    }
+    rustix::fs::syncfs(std::fs::File::open(root).unwrap()).unwrap();
+    let daemon = Daemon::start(&ground.state(), &[root], &[]);
+    assert_eq!(told(&daemon).0, "fanotify-dirs");
+    daemon.settle();
+    daemon.assert_exact(root);
+    std::fs::hard_link(path("one"), path("transient")).unwrap();
+    std::fs::remove_file(path("transient")).unwrap();
+    std::fs::hard_link(path("two"), path("victim")).unwrap();
+    std::fs::rename(path("other"), path("victim")).unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+}

@@ -63,7 +63,12 @@ impl FanotifyDirectories {
         mark(queue.as_fd(), libc::FAN_MARK_REMOVE, dir).map_err(failed(ArmStep::MarkDirectory))?;
         let queue = Arc::new(queue);
         // Who may not have an unlimited queue may not open handles either.
-        let scope = Scope { trees: vec![(tree, volume)], ignored: Vec::new(), openable: unlimited_queue };
+        let scope = Scope {
+            trees: vec![(tree, volume)],
+            ignored: Vec::new(),
+            openable: unlimited_queue,
+            links_are_silent: true,
+        };
         let marks = Arc::new(Mutex::new(Marks::new(share)));
         let source = Fanotify {
             queue: Arc::clone(&queue),

@@ -9,7 +9,7 @@ use crate::reader::{Counts, bump};
 use crate::{Flags, Handle, Hint, What};
 use libc::{
     FAN_ATTRIB, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE, FAN_DELETE_SELF, FAN_MODIFY, FAN_MOVE_SELF,
-    FAN_Q_OVERFLOW, FAN_RENAME,
+    FAN_ONDIR, FAN_Q_OVERFLOW, FAN_RENAME,
 };
 use record::{How, VolumeId};
 
@@ -17,7 +17,7 @@ use record::{How, VolumeId};
 ///
 /// Not MOVED_FROM and MOVED_TO nor the *_SELF events: a rename would be four events instead of one.
 pub(super) const MASK: u64 =
-    FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | libc::FAN_ONDIR;
+    FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_ONDIR;
 
 /// What a mark on one directory asks for: also the ends of the directory itself, with which the mark ends, and moves
 /// of it, which a root's unwatched parent does not tell. Files have none of these events.
@@ -32,6 +32,9 @@ pub(super) struct Scope {
     pub(super) ignored: Vec<(VolumeId, u64)>,
     /// Whether handles can be opened, so that hints should carry them.
     pub(super) openable: bool,
+    /// Whether a link that comes or goes changes its file without an event of the file's own: so it is where
+    /// directories are marked one by one. The file system's mark tells of it.
+    pub(super) links_are_silent: bool,
 }
 
 impl Scope {
@@ -91,7 +94,11 @@ pub(super) fn translate(
         entry(place, named, flags, hints);
     }
     let touched = flags.any(Flags::WRITTEN | Flags::CLOSED | Flags::META);
-    if unlinked || (touched && (gone || !made)) {
+    // Of the name that came or went, others of the file may remain, with another link count and change time.
+    let linked = scope.links_are_silent && (made || gone) && event.mask & FAN_ONDIR == 0;
+    if linked {
+        inode(object, scope, flags.without(Flags::NAMED) | Flags::META, counts, hints);
+    } else if unlinked || (touched && (gone || !made)) {
         inode(object, scope, flags.without(Flags::NAMED), counts, hints);
     }
 }

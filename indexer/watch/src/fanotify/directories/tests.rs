@@ -75,7 +75,12 @@ fn every_operation(root: &Path) {
     assert_eq!(rig.hints(|| chmod(&d)), ["inode D {META}"], "chmod of a marked directory");
 
     let got = rig.hints(|| fs::hard_link(d.join("f"), e.join("g")).unwrap());
-    assert_eq!(got, ["E/g {NAMED}"], "link");
+    assert_eq!(got, ["E/g {NAMED}", "inode f {META}"], "link");
+    let got = rig.hints(|| {
+        fs::hard_link(d.join("f"), d.join("transient")).unwrap();
+        fs::remove_file(d.join("transient")).unwrap();
+    });
+    assert_eq!(got, ["D/transient {NAMED}", "inode f {META}"], "a link that is gone when it is looked for");
     // What inotify cannot tell: whose name that was.
     fs::remove_file(d.join("f")).unwrap();
     let got = rig.hints(|| file.write_all_at(b"y", 0).unwrap());

@@ -22,7 +22,12 @@ fn at<'a>(dir: &'a [u8], name: &'a [u8]) -> Option<Named<'a>> {
 }
 
 fn hints(event: &Event<'_>) -> (Vec<String>, Counts) {
-    let scope = Scope { trees: vec![(0, VOLUME), (5, OTHER)], ignored: vec![(VOLUME, 50)], openable: true };
+    let scope = Scope {
+        trees: vec![(0, VOLUME), (5, OTHER)],
+        ignored: vec![(VOLUME, 50)],
+        openable: true,
+        links_are_silent: false,
+    };
     let (counts, mut hints) = (Counts::default(), Vec::new());
     translate(event, &scope, inode_of, &counts, &mut hints);
     let lines = hints.into_iter().map(|hint| {
