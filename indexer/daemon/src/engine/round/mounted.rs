@@ -182,20 +182,39 @@ impl Round<'_> {
     }
 
     /// Whether a nameless entry is only out of sight: something is mounted where it was, or it is the top of a file
-    /// system that is not mounted.
-    pub(super) fn is_aside(&mut self, id: EntryId, how: How) -> Result<bool, EngineError> {
-        let Some(detached) = self.reader.detached(id)? else { return Ok(false) };
-        let Place { dir, name } = detached.place;
-        if self.batch.row_of(dir)?.is_none() {
-            return Ok(false);
-        }
-        if dir.volume != id.volume {
-            return Ok(self.shared.volumes.may_be_back(id.volume, dir.volume, &detached.path));
-        }
-        // What is above it is out of sight itself.
-        let Some(spot) = self.spot(dir)? else { return Ok(true) };
+    /// system that is not mounted; or so is what it was in.
+    pub(super) fn is_aside(&mut self, mut id: EntryId, how: How) -> Result<bool, EngineError> {
+        let mut above = Vec::new();
+        let (spot, dir, name) = loop {
+            let Some(detached) = self.reader.detached(id)? else { return Ok(false) };
+            let Place { dir, name } = detached.place;
+            if self.batch.row_of(dir)?.is_none() {
+                return Ok(false);
+            }
+            if dir.volume != id.volume {
+                return Ok(self.shared.volumes.may_be_back(id.volume, dir.volume, &detached.path));
+            }
+            if let Some(spot) = self.spot(dir)? {
+                break (spot, dir, name);
+            }
+            // What it was in has no way up. Where that waits for a name, or ends, so must this one.
+            above.push(id);
+            id = self.nameless_above(dir)?;
+            if above.contains(&id) {
+                return Ok(false);
+            }
+        };
         let Some(dir) = self.open(dir, None, how)? else { return Ok(!self.trees[spot.tree].present) };
         let seen = self.shared.ground.disk.look(std::os::fd::AsFd::as_fd(&dir.fd), &name);
         Ok(matches!(seen, scan::Look::Present(seen) if seen.mount != dir.seen.mount))
+    }
+
+    /// The entry without a name at the end of the way up.
+    fn nameless_above(&mut self, dir: EntryId) -> Result<EntryId, EngineError> {
+        let mut at = dir;
+        while let Some(place) = self.batch.names_of(at)?.into_iter().next() {
+            at = place.dir;
+        }
+        Ok(at)
     }
 }
