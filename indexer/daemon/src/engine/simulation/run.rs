@@ -186,7 +186,14 @@ impl Simulation {
 
     fn start(&mut self) -> Done<()> {
         self.daemon = None;
-        self.world.lock().model.queue.close();
+        {
+            let mut state = self.world.lock();
+            state.model.queue.close();
+            // What is written by a name that went before the start is told by no inotify watch.
+            if state.model.queue.manners.how == How::Inotify {
+                state.model.opens.retain(|open| !open.gone);
+            }
+        }
         let index = match self.store.index(self.settings) {
             Ok(index) => index,
             Err(_) if self.store.is_off() => return Err(PowerLoss),
