@@ -48,11 +48,11 @@ impl OverlayMount {
 pub struct FuseMount {
     // In the order of dropping, as above.
     point: MountPoint,
-    _below: TmpfsMount,
+    below: TmpfsMount,
 }
 
 impl FuseMount {
-    /// Mounts one by bindfs.
+    /// Mounts one by bindfs, which keeps no attributes.
     ///
     /// # Errors
     /// Without root, bindfs or `/dev/fuse`.
@@ -60,9 +60,17 @@ impl FuseMount {
         let below = TmpfsMount::new("mode=755")?;
         let bindfs = need_tool("bindfs", "bindfs")?;
         let mut point = MountPoint::new();
-        run(&bindfs, &[&below.path(), &point.path]).map_err(Skipped)?;
+        // With a cache, the stat of a file lags behind what was done to it by another of its names.
+        let uncached = "attr_timeout=0,entry_timeout=0,negative_timeout=0";
+        run(&bindfs, &[&"-o", &uncached, &below.path(), &point.path]).map_err(Skipped)?;
         point.mounted = true;
-        Ok(FuseMount { point, _below: below })
+        Ok(FuseMount { point, below })
+    }
+
+    /// The same files without FUSE.
+    #[must_use]
+    pub fn below(&self) -> &Path {
+        self.below.path()
     }
 
     /// Where it is mounted.

@@ -389,6 +389,7 @@ impl Core {
             parts: volumes.into_iter().map(|(_, volume, path)| (volume, path)).collect(),
             verified: tree.row.verified,
             swept: tree.swept.clone(),
+            doubted: tree.doubt.map_or(0, |(missing, _)| missing),
             lost: tree.row.lost.clone(),
         }
     }

@@ -114,6 +114,10 @@ fn of_coverage<'r>(
     if coverage.unverified > 0 && root.state == "live" {
         say("unverified", Some(root), format!("{} directories are not compared yet", coverage.unverified));
     }
+    if root.doubted > 0 {
+        let why = format!("{} entries are not there, which a second look has to confirm", root.doubted);
+        say("doubted", Some(root), why);
+    }
     let blind = coverage.blind.max(root.blind);
     if blind > 0 {
         let first = root.blind_paths.first().map(|blind| format!(", as {}: {}", blind.path, blind.why));

@@ -200,7 +200,14 @@ impl Core {
         let unsettled = self
             .trees
             .iter()
-            .filter_map(|tree| tree.row.lost.as_ref().map(|why| format!("{}: {why}", tree.display())))
+            .filter_map(|tree| {
+                let doubt = tree.doubt.map(|(missing, _)| {
+                    format!(
+                        "{missing} entries are not there; `indexer sweep`, or a look in a minute, confirms it"
+                    )
+                });
+                tree.row.lost.clone().or(doubt).map(|why| format!("{}: {why}", tree.display()))
+            })
             .collect();
         Ok(Settled {
             seq: self.shared.index.read()?.seq()?.0,

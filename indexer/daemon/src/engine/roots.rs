@@ -1,6 +1,7 @@
 //! The configured trees at run time: their rows, scopes and state.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use index::RootRow;
 use reconcile::Root;
@@ -18,6 +19,8 @@ pub(crate) struct Tree {
     pub(crate) scope: Arc<Scope>,
     /// The directory it is at now is the one it was seeded at.
     pub(crate) present: bool,
+    /// So many entries were not found and are not believed to be gone, and since when.
+    pub(crate) doubt: Option<(u64, Instant)>,
     /// Its last sweep as a whole.
     pub(crate) swept: Option<SweptStatus>,
 }
@@ -66,6 +69,7 @@ impl Tree {
                     row: RootRow { rules, lost: None, ..row },
                     scope: Arc::new(scope),
                     present,
+                    doubt: None,
                     swept: None,
                 };
                 tree.row.lost = (!present).then(|| tree.why_lost(shared));
@@ -83,7 +87,7 @@ impl Tree {
             (None, _, Err(error)) => return Err(root_error(format!("cannot be opened: {error}"))),
             (None, None, Ok(_)) => return Err(root_error("its file system cannot be identified".to_owned())),
         };
-        Ok(Tree { row, scope: Arc::new(scope), present: true, swept: None })
+        Ok(Tree { row, scope: Arc::new(scope), present: true, doubt: None, swept: None })
     }
 
     /// As reconcile knows it.

@@ -143,6 +143,8 @@ pub(crate) struct RootView {
     pub(crate) parts: Vec<(VolumeId, Vec<u8>)>,
     /// Everything in it was compared with the disk at this time.
     pub(crate) verified: Time,
+    /// Entries that were not found and are not believed to be gone.
+    pub(crate) doubted: u64,
     /// Its last sweep as a whole.
     pub(crate) swept: Option<SweptStatus>,
     pub(crate) lost: Option<String>,

@@ -149,6 +149,9 @@ pub(crate) struct RootStatus {
     /// How its directories are kept true, and since when.
     #[serde(default)]
     pub(crate) coverage: CoverageStatus,
+    /// Entries that the last sweep did not find and that are kept until a second look confirms it.
+    #[serde(default)]
+    pub(crate) doubted: u64,
     /// Its last sweep as a whole, if there was one since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) swept: Option<SweptStatus>,

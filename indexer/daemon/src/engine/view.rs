@@ -74,6 +74,7 @@ impl Shared {
             status.warnings.extend(counted.err().map(|error| error.to_string()));
             let CoverageStatus { swept, unverified, .. } = root.coverage;
             root.swept.clone_from(&shown.swept);
+            root.doubted = shown.doubted;
             if swept == 0 && unverified == 0 {
                 root.verified_ns = Some(known);
             } else if shown.verified.0 > 0 {

@@ -86,6 +86,13 @@ impl Volumes {
         self.several.load(Ordering::Relaxed)
     }
 
+    /// Whether a file system of this kind may show empty directories when it fails: a server is behind it, or a program.
+    pub(crate) fn may_lie(&self, id: VolumeId) -> bool {
+        let state = self.lock();
+        let row = state.known.iter().find(|(known, _)| *known == id);
+        row.is_some_and(|(_, row)| row.fs_type.starts_with("fuse") || scan::is_remote(&row.fs_type))
+    }
+
     /// The device a volume is on now.
     pub(crate) fn device(&self, id: VolumeId) -> Option<u64> {
         self.lock().live.get(&id).copied()

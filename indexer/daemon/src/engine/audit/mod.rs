@@ -53,6 +53,13 @@ impl Audit {
         if every.is_zero() { None } else { Some(self.last + every) }
     }
 
+    /// Has a root swept at `due`, unless it is to be before.
+    pub(crate) fn hurry(&mut self, root: RootId, due: Instant) {
+        if !self.hurried.iter().any(|(hurried, _)| *hurried == root) {
+            self.hurried.push((root, due));
+        }
+    }
+
     /// When there is something to do.
     pub(crate) fn due(&self, every: Duration) -> Option<Instant> {
         let hurried = self.hurried.iter().map(|(_, due)| *due);
@@ -123,10 +130,7 @@ impl Core {
 
     /// Has a tree swept before its time: what is missed in one place may be missed in others.
     fn hurry(&mut self, at: usize) {
-        let root = self.trees[at].row.id;
-        if !self.audit.hurried.iter().any(|(hurried, _)| *hurried == root) {
-            self.audit.hurried.push((root, Instant::now() + HURRY));
-        }
+        self.audit.hurry(self.trees[at].row.id, Instant::now() + HURRY);
     }
 
     /// Sweeps the trees in which an audit found something.

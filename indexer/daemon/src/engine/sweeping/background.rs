@@ -74,6 +74,8 @@ pub(crate) struct Order {
     pub(crate) tickets: Vec<Ticket>,
     /// Entries it will meet, by the index.
     pub(crate) expected: u64,
+    /// What it does not find is not looked for if that is a great part: a second look has to confirm it.
+    pub(crate) guarded: bool,
     /// How often directories had lacked a watch when it was ordered, in the volumes that no other root is on. It
     /// arms them anew, and only at its end it is known whether all of them have one.
     pub(crate) unwatched: Vec<(Arc<Arm>, Counting)>,
@@ -220,6 +222,7 @@ impl Sweeps {
             level: order.level,
             how: order.how,
             pass: order.pass,
+            guard: order.guarded.then_some(order.expected),
             threads: self.limits.threads,
             pace: Pace::new(self.limits.rate.filter(|_| order.why == Why::Due)),
             stop: Arc::clone(&stop),

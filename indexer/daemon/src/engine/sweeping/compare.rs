@@ -26,6 +26,10 @@ use crate::engine::shared::Shared;
 use crate::engine::status::SweepReport;
 use crate::engine::sweep::{Hints, Pass, SweepVisitor};
 
+/// On FUSE and network file systems so many entries may be gone at once, and a fifth of all, before a second look has to
+/// confirm it: servers and caches answer with empty directories when they fail.
+const MOST_BELIEVED: u64 = 1_000;
+
 /// What a thread needs to sweep.
 pub(crate) struct Work {
     pub(crate) shared: Arc<Shared>,
@@ -35,6 +39,8 @@ pub(crate) struct Work {
     pub(crate) level: Level,
     pub(crate) how: How,
     pub(crate) pass: Pass,
+    /// Entries there should be, where finding far fewer is not believed at once.
+    pub(crate) guard: Option<u64>,
     pub(crate) threads: usize,
     pub(crate) pace: Pace,
     pub(crate) stop: Arc<AtomicBool>,
@@ -50,6 +56,8 @@ pub(crate) struct Outcome {
     pub(crate) seen_again: Vec<EntryId>,
     /// Directories whose watch stood before they were compared.
     pub(crate) compared: Vec<(EntryId, WatchId)>,
+    /// So many entries were not found, and that was not believed: nothing was concluded of them.
+    pub(crate) doubted: Option<u64>,
     /// It was told to stop.
     pub(crate) stopped: bool,
     /// Why it could not begin, or not go on.
@@ -64,7 +72,8 @@ pub(crate) fn sweep(work: &Work) -> Result<Outcome, EngineError> {
         Level::Stat => walk(work, &hints)?,
         Level::Names => names::look(work, &hints)?,
     };
-    if !outcome.stopped {
+    outcome.doubted = work.guard.and_then(|expected| doubted(expected, &work.walked));
+    if !outcome.stopped && outcome.doubted.is_none() {
         hints.hand_over();
         for (dir, watch) in std::mem::take(&mut outcome.compared) {
             shared.arms.compared(dir, watch);
@@ -74,6 +83,13 @@ pub(crate) fn sweep(work: &Work) -> Result<Outcome, EngineError> {
     outcome.report.directories = work.walked.directories.load(Ordering::Relaxed);
     outcome.report.differences = hints.count();
     Ok(outcome)
+}
+
+/// How many of `expected` entries a walk did not meet, if they are a great part.
+fn doubted(expected: u64, walked: &scan::Progress) -> Option<u64> {
+    // The walk does not count the directory it began at.
+    let missing = expected.saturating_sub(walked.entries.load(Ordering::Relaxed) + 1);
+    (missing > MOST_BELIEVED && missing.saturating_mul(5) > expected).then_some(missing)
 }
 
 fn walk(work: &Work, hints: &Hints<'_>) -> Result<Outcome, EngineError> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use index::{Blind, Edits};
 use reconcile::Stored as _;
 use record::{EntryId, How, Name, Time, VolumeId};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::background::{Asker, Done, Limits, Order, Ticket, Why};
 use self::schedule::Turn;
@@ -26,6 +26,9 @@ use super::live::MOST_LOOKED_FOR;
 use super::shared::Reply;
 use super::status::{SweepReport, SweptStatus};
 use super::sweep::Pass;
+
+/// How long what is not believed at once waits for the look that confirms it.
+const SECOND_LOOK: Duration = Duration::from_secs(60);
 
 /// How often who waits for a sweep looks whether the daemon is to stop, and tells of progress.
 const TICK: Duration = Duration::from_millis(200);
@@ -89,6 +92,7 @@ impl Core {
             gaps: Vec::new(),
             tickets: Vec::new(),
             expected,
+            guarded: path.is_none() && level == Level::Stat && self.is_doubtful(at, why),
             unwatched,
         })
     }
@@ -202,7 +206,10 @@ impl Core {
             );
         }
         let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
-        if outcome.trouble.is_none() && order.path.is_none() {
+        if order.path.is_none() && order.level == Level::Stat {
+            self.note_doubt(at, outcome.doubted, order.expected);
+        }
+        if outcome.trouble.is_none() && order.path.is_none() && outcome.doubted.is_none() {
             self.note_swept(at, &order, &report, took);
         }
         if outcome.trouble.is_none() {
@@ -232,6 +239,28 @@ impl Core {
             self.show_root(at, "live");
         }
         Ok(())
+    }
+
+    /// Whether a sweep of this tree should not believe that a great part is gone: on its first look.
+    fn is_doubtful(&self, at: usize, why: Why) -> bool {
+        let tree = &self.trees[at];
+        let confirms = |(_, since): &(u64, Instant)| why == Why::Asked || since.elapsed() >= SECOND_LOOK;
+        self.shared.volumes.may_lie(tree.row.top.volume) && !tree.doubt.as_ref().is_some_and(confirms)
+    }
+
+    /// Keeps, or ends, the doubt about what a sweep did not find.
+    fn note_doubt(&mut self, at: usize, doubted: Option<u64>, expected: u64) {
+        let tree = &mut self.trees[at];
+        let Some(missing) = doubted else {
+            tree.doubt = None;
+            return;
+        };
+        let since = tree.doubt.map_or_else(Instant::now, |(_, since)| since);
+        if tree.doubt.is_none() {
+            warn!(root = %tree.display(), missing, expected, "a great part is not there; a second look has to confirm it");
+        }
+        tree.doubt = Some((missing, since));
+        self.audit.hurry(self.trees[at].row.id, since + SECOND_LOOK);
     }
 
     /// A whole tree was compared: what has no watch in it was true when that began.
