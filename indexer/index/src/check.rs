@@ -177,9 +177,12 @@ impl Reader {
         let mut dirs = Vec::new();
         for place in links {
             let mut top = place.dir;
-            while !tops.contains(&top)
-                && let Some((Some(parent), _)) = directories.get(&top)
-            {
+            // No way up is longer than there are directories, but one that runs in a circle.
+            for _ in 0..directories.len() {
+                if tops.contains(&top) {
+                    break;
+                }
+                let Some((Some(parent), _)) = directories.get(&top) else { break };
                 top = *parent;
             }
             if !seen.contains(&top) {

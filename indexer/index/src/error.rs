@@ -87,18 +87,34 @@ impl IndexError {
         IndexError::Damaged { what: what.to_string(), source }
     }
 
+    /// A directory that lies in itself: whoever walks finds no end.
+    #[must_use]
+    pub fn circle(at: record::EntryId) -> IndexError {
+        IndexError::damaged(format!("way of {at}"), Corrupt("it runs in a circle"))
+    }
+
     /// Whether the disk is full: worth waiting for, nothing is lost.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        let io = match self {
+        self.io().is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
+    }
+
+    /// Whether the file system failed, and not the file.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        self.io().is_some()
+            || matches!(self, IndexError::Store(error) if matches!(**error, redb::Error::PreviousIo))
+    }
+
+    fn io(&self) -> Option<&std::io::Error> {
+        match self {
             IndexError::Store(error) => match &**error {
-                redb::Error::Io(io) => io,
-                _ => return false,
+                redb::Error::Io(io) => Some(io),
+                _ => None,
             },
-            IndexError::Run { source, .. } => source,
-            _ => return false,
-        };
-        io.kind() == std::io::ErrorKind::StorageFull
+            IndexError::Run { source, .. } => Some(source),
+            _ => None,
+        }
     }
 }
 

@@ -54,9 +54,24 @@ enum Store {
     Read(Box<ReadOnlyDatabase>),
 }
 
+/// A store whose closing may panic on a damaged file: what it would have saved is found again at the next open.
+struct Held(Option<Store>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let store = self.0.take();
+        if let Err(said) = crate::guard::caught(|| drop(store)) {
+            tracing::error!(
+                said,
+                "the index could not be closed; `indexer doctor` tells whether it is damaged"
+            );
+        }
+    }
+}
+
 /// An open index.
 pub struct Index {
-    store: Store,
+    store: Held,
     path: PathBuf,
     pub(crate) settings: Settings,
     /// One writer: `begin_write` would wait, this says who waits for whom.
@@ -91,7 +106,7 @@ impl Index {
             .create_file(file)
             .map_err(|error| open_error(path, error))?;
         let index = Index {
-            store: Store::Write(Box::new(store)),
+            store: Held(Some(Store::Write(Box::new(store)))),
             path: path.into(),
             settings,
             writer: Mutex::new(()),
@@ -106,7 +121,7 @@ impl Index {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn over(store: Database, settings: Settings) -> Index {
         Index {
-            store: Store::Write(Box::new(store)),
+            store: Held(Some(Store::Write(Box::new(store)))),
             path: PathBuf::new(),
             settings,
             writer: Mutex::new(()),
@@ -123,7 +138,7 @@ impl Index {
         let store = guarded(path, || Builder::new().set_cache_size(settings.cache).open(path))?
             .map_err(|error| open_error(path, error))?;
         let index = Index {
-            store: Store::Write(Box::new(store)),
+            store: Held(Some(Store::Write(Box::new(store)))),
             path: path.into(),
             settings,
             writer: Mutex::new(()),
@@ -150,7 +165,7 @@ impl Index {
             Err(error) => return Err(open_error(path, error)),
         };
         let index = Index {
-            store: Store::Read(Box::new(store)),
+            store: Held(Some(Store::Read(Box::new(store)))),
             path: path.into(),
             settings,
             writer: Mutex::new(()),
@@ -198,21 +213,22 @@ impl Index {
     /// # Errors
     /// When the file cannot be written, or readers are still open.
     pub fn compact(&mut self) -> Result<bool, IndexError> {
-        match &mut self.store {
-            Store::Write(store) => Ok(store.compact()?),
-            Store::Read(_) => Ok(false),
+        match &mut self.store.0 {
+            Some(Store::Write(store)) => Ok(store.compact()?),
+            Some(Store::Read(_)) | None => Ok(false),
         }
     }
 
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction, IndexError> {
-        Ok(match &self.store {
-            Store::Write(store) => store.begin_read()?,
-            Store::Read(store) => store.begin_read()?,
+        Ok(match &self.store.0 {
+            Some(Store::Write(store)) => store.begin_read()?,
+            Some(Store::Read(store)) => store.begin_read()?,
+            None => return Err(redb::StorageError::DatabaseClosed.into()),
         })
     }
 
     pub(crate) fn begin_write(&self) -> Result<redb::WriteTransaction, IndexError> {
-        let Store::Write(store) = &self.store else {
+        let Some(Store::Write(store)) = &self.store.0 else {
             let error = std::io::Error::new(ErrorKind::PermissionDenied, "opened for reading alone");
             return Err(redb::StorageError::Io(error).into());
         };
@@ -302,11 +318,8 @@ fn check_file(path: &Path) -> Result<(), OpenError> {
 /// Runs a part of opening in which the store may panic: it trusts some numbers in the header and in pages
 /// before it has checked their sums, and a damaged file must be an error here, which names the file.
 pub(crate) fn guarded<T>(path: &Path, open: impl FnOnce() -> T) -> Result<T, OpenError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-        OpenError::Damaged { path: path.into(), why: format!("the store gave up: {text}") }
-    })
+    crate::guard::caught(open)
+        .map_err(|said| OpenError::Damaged { path: path.into(), why: format!("the store gave up: {said}") })
 }
 
 pub(crate) fn damaged(path: &Path, error: IndexError) -> OpenError {

@@ -120,7 +120,7 @@ impl Reader {
 
     /// The last record seen before `time`: by bisection over blocks, then along one of them.
     fn before(&self, time: Time) -> Result<Seq, IndexError> {
-        let (mut low, mut high) = (self.oldest()?.0, self.seq()?.0 + 1);
+        let (mut low, mut high) = (self.oldest()?.0, self.seq()?.0.saturating_add(1));
         // Invariant: blocks that begin before `low` were seen before `time`, those from `high` on were not.
         while low < high {
             let middle = low + (high - low) / 2;
@@ -128,7 +128,8 @@ impl Reader {
             let first = key.value();
             let (count, seen) = head(first, value.value())?;
             if seen < time {
-                low = first.saturating_add(count);
+                // Past the middle in any case: a damaged block may say that it holds fewer records than lie before the next.
+                low = first.saturating_add(count).max(middle.saturating_add(1));
             } else {
                 high = first;
             }

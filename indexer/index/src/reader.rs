@@ -295,6 +295,9 @@ impl Reader {
                 break root;
             }
             let Some(place) = self.row(at)?.and_then(|row| row.place) else { return Ok(None) };
+            if names.len() as u64 > self.entries()? {
+                return Err(IndexError::circle(of));
+            }
             names.push(place.name);
             at = place.dir;
         };

@@ -3,6 +3,7 @@
 mod codec;
 mod commits;
 mod crash;
+mod damage;
 mod format;
 mod journal;
 mod make;

@@ -111,10 +111,10 @@ impl Totals {
 
     /// Adds what counts elsewhere too.
     pub fn add(&mut self, more: &Totals) {
-        self.files += more.files;
-        self.directories += more.directories;
-        self.bytes += more.bytes;
-        self.allocated += more.allocated;
+        self.files = self.files.wrapping_add(more.files);
+        self.directories = self.directories.wrapping_add(more.directories);
+        self.bytes = self.bytes.wrapping_add(more.bytes);
+        self.allocated = self.allocated.wrapping_add(more.allocated);
         self.newest = self.newest.max(more.newest);
     }
 }

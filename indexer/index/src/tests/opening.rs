@@ -1,13 +1,10 @@
 //! What cannot be opened is refused by name, and never by a panic.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-
-use record::Seq;
 
 use super::make::{look, with_root};
 use crate::tables::META;
-use crate::{FORMAT, Index, IndexError, OpenError, Settings};
+use crate::{FORMAT, Index, OpenError, Settings};
 
 const SMALL: Settings = Settings { cache: 1 << 20, repair: crate::Repair::Walk };
 
@@ -99,47 +96,4 @@ fn a_new_index_appears_whole() {
     drop(Index::create(&path, SMALL).unwrap());
     let left: Vec<_> = folder.path().read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["index.redb"], "nothing but the index is left");
-}
-
-/// Flipped and missing bytes anywhere: opening answers, and so does reading everything, or both fail; the
-/// store's own panics are answers too once they are errors here.
-#[test]
-fn damage_anywhere_is_an_error_and_no_panic() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = made(folder.path());
-    let whole = std::fs::read(&path).unwrap();
-    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
-    let mut panics = Vec::new();
-    let mut seed = 1u64;
-    let mut next = |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(seed >> 33).unwrap() % below
-    };
-    let copy = folder.path().join("copy");
-    for turn in 0..400 {
-        let mut bytes = whole.clone();
-        match turn % 4 {
-            0 => bytes.truncate(next(whole.len())),
-            1 => bytes[next(512)] ^= 1 << next(8),
-            _ => bytes[used[next(used.len())]] ^= 1 << next(8),
-        }
-        std::fs::write(&copy, &bytes).unwrap();
-        let outcome = catch_unwind(AssertUnwindSafe(|| open(&copy)));
-        match outcome {
-            Err(_) => panics.push(("open", turn)),
-            Ok(Err(_)) => {}
-            Ok(Ok(index)) => {
-                let read = catch_unwind(AssertUnwindSafe(|| {
-                    let reader = index.read()?;
-                    reader.check()?;
-                    reader.each_record::<IndexError>(Seq(0), |_| Ok(true))
-                }));
-                if read.is_err() {
-                    panics.push(("read", turn));
-                }
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(index)));
-            }
-        }
-    }
-    assert_eq!(panics, [], "these turns panicked");
 }
