@@ -54,6 +54,11 @@ pub(crate) enum Failure {
         /// The oldest record there is.
         oldest: u64,
     },
+    /// A panic: what it said.
+    #[error(
+        "gave up: {0}. `indexer doctor` tells whether the index file is damaged; with a whole file this is a bug of ours"
+    )]
+    Bug(String),
     /// Whoever read our output is gone: nothing is left to say or to whom.
     #[error("the reader of the output is gone")]
     Pipe,

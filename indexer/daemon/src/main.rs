@@ -21,11 +21,15 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::failure::Failure;
+
 fn main() -> ExitCode {
     // clap itself ends with 2 on usage errors and 0 on help.
     let cli = cli::Cli::parse();
     let json = cli.global.json;
-    match commands::run(cli) {
+    // The store may panic on a page that is not what was written.
+    let result = index::caught(|| commands::run(cli)).unwrap_or_else(|said| Err(Failure::Bug(said)));
+    match result {
         Ok(outcome) => outcome.code(),
         Err(failure) => failure.report(json),
     }

@@ -63,12 +63,19 @@ struct RootReport {
     directories: u64,
 }
 
-/// Prints findings and advice; ends with 1 when the index has faults.
+/// Prints findings and advice; ends with 1 when the index has faults, with 3 when it cannot be read.
 pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
     let mut report = Report { kernel: kernel(), ..Report::default() };
-    match look_at_index(context, &mut report) {
-        Ok(()) => {}
-        Err(failure) => report.index_error = Some(failure.to_string()),
+    let state = context.state_path()?;
+    let looked = index::caught(|| look_at_index(context, &mut report)).unwrap_or_else(|said| {
+        Err(Failure::Failed(format!(
+            "{} is damaged (reading it ended with: {said}); move it away and the next start builds a new one from the \
+             disk",
+            crate::paths::shown(&state.join("index.redb"))
+        )))
+    });
+    if let Err(failure) = &looked {
+        report.index_error = Some(failure.to_string());
     }
     look_at_machine(&mut report);
     advise(&mut report);
@@ -79,6 +86,12 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
         out.text(&text(&report, Out::width()))?;
     }
     out.flush()?;
+    // A machine without an index yet is no failure: what it gives is what was asked for.
+    let missing = || !state.join("index.redb").try_exists().unwrap_or(true);
+    match looked {
+        Err(failure) if !missing() => return Err(failure),
+        Ok(()) | Err(_) => {}
+    }
     Ok(Outcome::found(report.index.is_none_or(|check| check.faults == 0)))
 }
 
@@ -90,7 +103,10 @@ fn look_at_index(context: &Context, report: &mut Report) -> Result<(), Failure> 
             Source::Daemon(client)
         }
         None => {
-            let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
+            let (path, settings) = (state.index_path(), context.settings()?.index());
+            // Held open for reading while its pages are compared, so that nobody writes.
+            let index = Index::open_read_only(&path, settings)?;
+            Index::check_pages(&path, settings)?;
             report.index = Some(query::check(&index)?);
             Source::Local(index.into())
         }

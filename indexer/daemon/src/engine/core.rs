@@ -155,7 +155,18 @@ impl Core {
         match self.boot().and_then(|()| self.follow()) {
             Ok(()) | Err(EngineError::Stopped) => {}
             // Said in the log with the change of state that follows.
-            Err(error) => self.shared.set_view(|view| view.failed = Some(error.to_string())),
+            Err(error) => {
+                let why = match &error {
+                    EngineError::Index { .. } => {
+                        format!(
+                            "in the state folder {}: {error}",
+                            crate::paths::shown(&self.shared.state_dir)
+                        )
+                    }
+                    _ => error.to_string(),
+                };
+                self.shared.set_view(|view| view.failed = Some(why));
+            }
         }
         self.sweeps.end();
         if let Err(error) = self.leave() {

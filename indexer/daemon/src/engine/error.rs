@@ -47,6 +47,8 @@ pub(crate) enum EngineError {
 fn full(error: &IndexError) -> &'static str {
     if error.is_disk_full() {
         "; the state folder's disk is full: make room and start again, nothing is lost"
+    } else if error.is_io() {
+        "; look after the disk that the state folder is on and start again, nothing is lost"
     } else {
         ""
     }

@@ -36,7 +36,6 @@ mod volumes;
 mod writing;
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -95,8 +94,11 @@ pub(crate) fn start(
     let of_thread = Arc::clone(&shared);
     let run = move || {
         // A panic must not leave a daemon that answers and no longer follows.
-        if std::panic::catch_unwind(AssertUnwindSafe(|| core.run())).is_err() {
-            let why = "a bug ended the engine's thread; the index is as of its last commit".to_owned();
+        if let Err(said) = index::caught(|| core.run()) {
+            let why = format!(
+                "the engine's thread gave up: {said}; the index is as of its last commit. Stop the daemon and ask \
+                 `indexer doctor` whether the file is damaged; with a whole file this is a bug of ours"
+            );
             of_thread.set_view(|view| view.failed = Some(why));
         }
         of_thread.ended();

@@ -1,7 +1,7 @@
 //! `coverage`: how each directory below a path is kept true, and since when, summed up on the way. Asks a keeper how;
 //! looks at no file.
 
-use index::{Blind, Reader};
+use index::{Blind, IndexError, Reader};
 use reconcile::Stored as _;
 use record::wire::v1::text_and_raw;
 use record::{EntryId, Name, VolumeId};
@@ -183,6 +183,9 @@ impl Walk<'_> {
             path.truncate(frame.length);
             if let Some((name, id)) = frame.left.pop() {
                 push_name(&mut path, &name);
+                if stack.iter().any(|above| above.id == id) {
+                    return Err(IndexError::circle(id).into());
+                }
                 let below = self.frame(&path, id, &mut parts, &mut blind_paths)?;
                 stack.push(below);
                 continue;

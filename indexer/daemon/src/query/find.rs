@@ -1,6 +1,6 @@
 //! `find`: a walk down the names, depth first, names in byte order. Rows are read only of what may match.
 
-use index::Reader;
+use index::{IndexError, Reader};
 use reconcile::Stored as _;
 use record::wire::v1;
 use record::{EntryId, Name};
@@ -94,6 +94,9 @@ impl Find<'_> {
                 return Ok(false);
             }
             if item.directory && depth < self.max_depth {
+                if levels.iter().any(|above| above.dir == item.id) {
+                    return Err(IndexError::circle(item.id).into());
+                }
                 levels.push(self.enter(item.id, path.len(), depth + 1)?);
             }
         }
