@@ -302,7 +302,7 @@ impl Daemon {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
-                Err(RecvTimeoutError::Timeout) => panic!("deaf to SIGTERM for {PATIENCE:?}:\n{}", self.log()),
+                Err(RecvTimeoutError::Timeout) => panic!("no end after {PATIENCE:?}:\n{}", self.log()),
             }
         }
     }

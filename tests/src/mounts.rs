@@ -104,6 +104,28 @@ impl LoopMount {
     pub fn unmount(&mut self) {
         self.point.unmount(&[]).expect("nobody holds the mount");
     }
+
+    /// Ends XFS below its users, as a device that is pulled out does: from now on all fails with EIO, until it is mounted anew.
+    ///
+    /// # Errors
+    /// Without `xfs_io`.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn shut_down(&self) -> Result<(), Skipped> {
+        let xfs_io = need_tool("xfs_io", "xfsprogs")?;
+        run(&xfs_io, &[&"-x", &"-c", &"shutdown", &self.path()]).expect("a mounted XFS can be shut down");
+        Ok(())
+    }
+
+    /// Unmounts it as soon as nobody is looking at it, and mounts it again.
+    ///
+    /// # Panics
+    /// When it stays busy, or does not come back.
+    pub fn remount(&mut self) {
+        crate::wait_for("the mount to be let go", || self.point.unmount(&[]).ok());
+        self.mount().expect("it was mounted before");
+    }
 }
 
 /// A tmpfs, unmounted on drop.

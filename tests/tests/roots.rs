@@ -124,20 +124,53 @@ fn a_damaged_or_newer_index_is_refused_and_left_alone() {
         ("a header of noise", torn),
     ] {
         fs::write(&index, &bytes).unwrap();
-        for command in
-            [vec!["watch"], vec!["find"], vec!["status"], vec!["du"], vec!["changes"], vec!["scan"]]
-        {
+        for command in [
+            vec!["watch"],
+            vec!["find"],
+            vec!["status"],
+            vec!["du"],
+            vec!["changes"],
+            vec!["scan"],
+            vec!["doctor"],
+        ] {
             let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
                 command.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>).collect();
             let said = indexer(&state, &arguments);
             let error = stderr(&said);
             assert_eq!(said.status.code(), Some(3), "{what}, {command:?}: {error}");
             assert!(
-                error.contains("index.redb") && !error.contains("panicked"),
+                error.contains("index.redb") && error.contains("move it away") && !error.contains("panicked"),
                 "{what}, {command:?}: {error}"
             );
         }
         assert!(fs::read(&index).unwrap() == bytes, "{what}: the file was touched");
+    }
+    fs::write(&index, &good).unwrap();
+    // Damage in the middle, of a page that opening does not read: every answer is an answer, and `doctor` tells.
+    let whole: Vec<Vec<u8>> = ["find", "changes"].map(|word| indexer(&state, &[&word]).stdout).into();
+    let used = (4096..good.len()).filter(|at| good[*at] != 0).collect::<Vec<_>>();
+    for nth in 0..12 {
+        let mut bytes = good.clone();
+        for at in used[nth * used.len() / 12..].iter().take(200) {
+            bytes[*at] ^= 0x10;
+        }
+        fs::write(&index, &bytes).unwrap();
+        let doctor = indexer(&state, &[&"doctor"]);
+        let told = !doctor.status.success();
+        for (word, right) in ["find", "changes"].iter().zip(&whole) {
+            let said = indexer(&state, &[word]);
+            let error = stderr(&said);
+            assert!(!error.contains("panicked"), "{nth}, {word}: {error}");
+            match said.status.code() {
+                Some(0 | 1) => {
+                    assert!(told || said.stdout == *right, "{nth}, {word}: other answers, and no word of it");
+                }
+                code => assert!(code == Some(3) && told, "{nth}, {word}: {code:?}: {error}"),
+            }
+        }
+        let error = stderr(&doctor);
+        assert!(!told || error.contains("index.redb") && error.contains("move it away"), "{nth}: {error}");
+        assert!(fs::read(&index).unwrap() == bytes, "{nth}: the file was touched");
     }
     fs::write(&index, &good).unwrap();
     let daemon = Daemon::start(&state, &[], &[]);
