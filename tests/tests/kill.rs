@@ -1,10 +1,11 @@
 //! Killed at any instant, the index is whole, its journal has lost and doubled nothing that was seen, and the next start
-//! makes it equal to the disk. It could break at every durable write, and between what is shown and what is stored.
+//! makes it equal to the disk: two hundred moments in all, in the first scan, in starts and in following. It could break at
+//! every durable write, and between what is shown and what is stored.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indexer_tests::{Daemon, Place, Rng, Workload, find_json, indexer_binary, skipped, wait_for};
 use serde_json::Value;
@@ -90,12 +91,12 @@ fn killed_live(place: Place, flags: &[&str], kills: u64, seed: u64) {
 
 #[test]
 fn r7_killed_live_on_ext4_by_fanotify() {
-    killed_live(Place::Ext4, &[], 9, 1);
+    killed_live(Place::Ext4, &[], 4, 1);
 }
 
 #[test]
 fn r7_killed_live_on_tmpfs_by_inotify() {
-    killed_live(Place::Tmpfs, &["--backend", "inotify"], 8, 2);
+    killed_live(Place::Tmpfs, &["--backend", "inotify"], 3, 2);
 }
 
 #[test]
@@ -103,8 +104,63 @@ fn r7_killed_live_without_rights() {
     killed_live(Place::Here, &["--backend", "inotify"], 3, 3);
 }
 
-fn large_tree(root: &Path) {
-    for folder in 0..400 {
+/// Work goes on without a pause; the daemon is killed `kills` times in a row, in its start or while it follows, and is judged
+/// after each row: the starts that were killed have left nothing that the last one trips over.
+fn killed_in_rows(place: Place, flags: &[&str], rows: u64, kills: u64, seed: u64) {
+    let ground = match place.open() {
+        Ok(ground) => ground,
+        Err(reason) => return skipped(reason),
+    };
+    let (root, state) = (ground.root(), ground.state());
+    let mut rng = Rng::new(seed);
+    let mut seen: BTreeMap<u64, Value> = BTreeMap::new();
+    for _ in 0..rows {
+        let work = Workload { seed: rng.bits(), threads: 1 };
+        let (mut daemon, _) = work.around(root, || {
+            for _ in 0..kills {
+                let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], flags);
+                // Half of them from before the index is open to somewhere in the first sweep.
+                let boot = if rng.chance(50) {
+                    Duration::from_millis(rng.below(60))
+                } else {
+                    Duration::from_secs(60)
+                };
+                if daemon.is_live_within(boot) {
+                    let last = seen.keys().next_back().copied().unwrap_or(0);
+                    let follower =
+                        daemon.follow(&[&"changes", &"--follow", &"--json", &"--since", &last.to_string()]);
+                    for _ in 0..rng.below(100) {
+                        let Some((_, line)) = follower.next_line(Duration::from_secs(20)) else { break };
+                        let record: Value = serde_json::from_str(&line).unwrap();
+                        seen.insert(record["seq"].as_u64().unwrap(), record);
+                    }
+                }
+                daemon.kill9();
+            }
+            Daemon::spawn(indexer_binary(), &state, &[root], flags)
+        });
+        daemon.wait_live();
+        daemon.settle();
+        daemon.assert_exact(root);
+        let records = daemon.changes(0);
+        assert_same(&seen, &records);
+        seen = records.into_iter().map(|record| (record["seq"].as_u64().unwrap(), record)).collect();
+        daemon.kill9();
+    }
+}
+
+#[test]
+fn r7_killed_in_rows_on_ext4_by_fanotify() {
+    killed_in_rows(Place::Ext4, &[], 4, 20, 5);
+}
+
+#[test]
+fn r7_killed_in_rows_on_tmpfs_by_inotify() {
+    killed_in_rows(Place::Tmpfs, &["--backend", "inotify"], 3, 20, 6);
+}
+
+fn tree(root: &Path, folders: u64) {
+    for folder in 0..folders {
         let folder = root.join(format!("{}/{folder}", folder % 13));
         std::fs::create_dir_all(&folder).unwrap();
         for file in 0..50 {
@@ -117,29 +173,39 @@ fn large_tree(root: &Path) {
 #[test]
 fn r7_killed_in_the_seed() {
     let ground = Place::Here.open().unwrap();
-    let (root, state) = (ground.root(), ground.state());
-    large_tree(root);
+    let root = ground.root();
+    tree(root, 120);
+    // In every other round it is made safe all the time, and gone on with.
+    let config = ground.beside("often.toml");
+    std::fs::write(&config, "checkpoint = \"5ms\"\n").unwrap();
+    let often = ["--config", config.to_str().unwrap()];
     let mut rng = Rng::new(4);
-    for _ in 0..8 {
-        let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], &[]);
-        // From before it has made its folder to somewhere in the load.
-        if daemon.is_live_within(Duration::from_millis(rng.below(250))) {
-            break;
+    let start = Instant::now();
+    drop(Daemon::start(&ground.beside("whole"), &[root], &[]));
+    let whole_ms = u64::try_from(start.elapsed().as_millis()).unwrap();
+    for round in 0..6 {
+        let state = ground.beside(&format!("state {round}"));
+        let flags: &[&str] = if round % 2 == 0 { &often } else { &[] };
+        for _ in 0..9 {
+            let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], flags);
+            // From before it has made its folder to the end of the load.
+            daemon.is_live_within(Duration::from_millis(rng.below(whole_ms)));
+            daemon.kill9();
         }
-        daemon.kill9();
+        let daemon = Daemon::start(&state, &[root], flags);
+        daemon.settle();
+        daemon.assert_exact(root);
+        let records = daemon.changes(0);
+        assert_eq!(records[0]["op"], "seeded", "{records:#?}");
+        assert_eq!(records[0]["entries"], find_json(&daemon, root).len());
+        // Time in which nobody looked is told where a scan was gone on with, and nothing else is.
+        assert!(records[1..].iter().all(|record| record["op"] == "gap"), "{records:#?}");
+        // What a seed sorts by is not left lying about.
+        assert!(
+            !state.join("seed").try_exists().unwrap()
+                || std::fs::read_dir(state.join("seed")).unwrap().count() == 0
+        );
     }
-    let daemon = Daemon::start(&state, &[root], &[]);
-    daemon.settle();
-    daemon.assert_exact(root);
-    let records = daemon.changes(0);
-    assert_eq!(records.len(), 1, "{records:#?}");
-    assert_eq!(records[0]["op"], "seeded");
-    assert_eq!(records[0]["entries"], find_json(&daemon, root).len());
-    // What a seed sorts by is not left lying about.
-    assert!(
-        !state.join("seed").try_exists().unwrap()
-            || std::fs::read_dir(state.join("seed")).unwrap().count() == 0
-    );
 }
 
 /// SIGTERM in the middle of work, and in the middle of a seed.
@@ -147,7 +213,7 @@ fn r7_killed_in_the_seed() {
 fn sigterm_leaves_cleanly_at_any_time() {
     let ground = Place::Here.open().unwrap();
     let (root, state) = (ground.root(), ground.state());
-    large_tree(root);
+    tree(root, 400);
     let mut daemon = Daemon::spawn(indexer_binary(), &state, &[root], &[]);
     wait_for("the state folder", || state.join("index.redb").try_exists().unwrap().then_some(()));
     let status = daemon.terminate();
