@@ -256,7 +256,11 @@ impl Arms {
 
     /// Whether directories of its volume are watched one by one, as far as there are watches.
     pub(crate) fn is_one_by_one(&self, dir: EntryId) -> bool {
-        self.get(dir.volume).is_some_and(|arm| matches!(arm.tier, Tier::Inotify(_)))
+        self.get(dir.volume).is_some_and(|arm| match &arm.tier {
+            Tier::Inotify(_) => true,
+            Tier::Other(watch) => watch.how() == How::Inotify,
+            _ => false,
+        })
     }
 
     /// The inotify queue, if one was wanted and had.

@@ -1,6 +1,6 @@
 //! What programs do to the simulated disk: chosen at random among what is there; what cannot be done does nothing.
 
-use record::Kind;
+use record::{How, Kind};
 use watch::Flags;
 
 use super::model::{Key, Model, Open};
@@ -155,7 +155,16 @@ impl Model {
         }
     }
 
+    /// inotify tells of a writer by the name it opened the file by. Where that name went while events were lost,
+    /// nobody can know whose it was: that limit is stated, and such writers end.
+    pub(super) fn forget_unknowable(&mut self) {
+        if self.queue.doubt && self.queue.manners.how == How::Inotify {
+            self.opens.retain(|open| !open.gone);
+        }
+    }
+
     fn write_open(&mut self, rng: &mut Rng) {
+        self.forget_unknowable();
         if self.opens.is_empty() {
             return;
         }
@@ -166,6 +175,7 @@ impl Model {
     }
 
     fn close(&mut self, rng: &mut Rng) {
+        self.forget_unknowable();
         if self.opens.is_empty() {
             return;
         }

@@ -65,6 +65,8 @@ pub(super) struct Queue {
     /// fanotify: the volume, once it is marked.
     volume: Option<VolumeId>,
     overflowed: bool,
+    /// Something was lost, told or not: names may have come and gone that nobody knows of.
+    pub(super) doubt: bool,
     /// Hints were lost without a word since the last sweep of everything.
     pub(super) lied: bool,
     pub(super) overflows: u64,
@@ -78,6 +80,7 @@ impl Queue {
             watches: BTreeMap::new(),
             volume: None,
             overflowed: false,
+            doubt: false,
             lied: false,
             overflows: 0,
         }
@@ -125,6 +128,7 @@ impl Queue {
     /// What is queued is lost, and that is told.
     pub(super) fn overflow(&mut self) {
         self.overflowed = true;
+        self.doubt = true;
         self.overflows += 1;
     }
 
@@ -133,6 +137,7 @@ impl Queue {
         let before = self.items.len();
         self.items.retain(|_| rng.chance(50));
         self.lied |= self.items.len() < before;
+        self.doubt |= self.lied;
     }
 
     /// Hints of the first `count` events. `alive` tells whether an object is there still.

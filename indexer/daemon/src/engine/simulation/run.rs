@@ -367,6 +367,11 @@ impl Simulation {
             self.restart();
             self.world.lock().left = 0;
         }
+        {
+            let mut state = self.world.lock();
+            state.model.forget_unknowable();
+            state.model.queue.doubt = false;
+        }
         self.report.checks += 1;
         self.check_exact("R1, after settle");
         let reader = self.reader();
