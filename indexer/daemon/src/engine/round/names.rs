@@ -170,7 +170,9 @@ impl Round<'_> {
         let may_see = directory && flags.has(Flags::META) && self.reader.is_blind(id)?;
         if directory && (!known || made || may_see) {
             self.list_later(id, look.how);
-        } else if directory && decision != Decision::Refresh && self.was_passed_by(id) {
+        }
+        // Half a rename looks like a directory that was made: it may be a known one, with all below it.
+        if directory && known && decision != Decision::Refresh && self.was_passed_by(id) {
             self.left.todo.push_back(Todo::List(id, true, look.how));
         }
         Ok(())
