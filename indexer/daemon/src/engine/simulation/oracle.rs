@@ -76,6 +76,9 @@ fn expected(model: &Model, tops: &[(Key, EntryId)]) -> (BTreeMap<EntryId, Stat>,
     (stats, names)
 }
 
+/// How a difference begins that is of a file's change time alone.
+pub(super) const CHANGED_ALONE: &str = "changed alone: ";
+
 /// R1: what differs between the disk and the index, one line each.
 pub(super) fn differences(model: &Model, tops: &[(Key, EntryId)], reader: &Reader) -> Vec<String> {
     let (stats, names) = expected(model, tops);
@@ -86,7 +89,10 @@ pub(super) fn differences(model: &Model, tops: &[(Key, EntryId)], reader: &Reade
             (Some(_), None) => found.push(format!("{id} has no row")),
             (None, Some(row)) => found.push(format!("{id} is not there: {row:?}")),
             (Some(seen), Some(row)) if !row.stat.same(seen) => {
-                found.push(format!("{id} is {seen:?}, stored {:?}", row.stat));
+                let alone =
+                    row.stat.same(&Stat { changed: row.stat.changed, ..*seen }) && !seen.is_directory();
+                let what = if alone { CHANGED_ALONE } else { "" };
+                found.push(format!("{what}{id} is {seen:?}, stored {:?}", row.stat));
             }
             _ => {}
         }

@@ -392,7 +392,16 @@ impl Simulation {
         if std::mem::take(&mut self.world.lock().model.queue.lied) {
             self.sweep()?;
         }
-        self.settle()
+        self.settle()?;
+        // A name that came and went in a directory that had no watch yet moved the file's change time, and inotify
+        // has no word for that: a stated limit, which a sweep mends.
+        let found = self.differences();
+        let inotify = self.world.lock().model.queue.manners.how == How::Inotify;
+        if inotify && !found.is_empty() && found.iter().all(|line| line.starts_with(oracle::CHANGED_ALONE)) {
+            self.sweep()?;
+            self.settle()?;
+        }
+        Ok(())
     }
 
     fn reader(&self) -> index::Reader {
@@ -400,6 +409,11 @@ impl Simulation {
     }
 
     fn check_exact(&self, what: &str) {
+        let found = self.differences();
+        assert!(found.is_empty(), "{what}: {found:#?}");
+    }
+
+    fn differences(&self) -> Vec<String> {
         let (core, _) = self.daemon.as_ref().unwrap();
         let state = self.world.lock();
         let tops: Vec<(Key, EntryId)> = core
@@ -412,8 +426,7 @@ impl Simulation {
                 (key, tree.row.top)
             })
             .collect();
-        let found = oracle::differences(&state.model, &tops, &self.reader());
-        assert!(found.is_empty(), "{what}: {found:#?}");
+        oracle::differences(&state.model, &tops, &self.reader())
     }
 
     /// R2: looking again at everything writes nothing.
