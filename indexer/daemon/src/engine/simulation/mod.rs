@@ -18,7 +18,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 /// Lives fresh lives for this long where nothing else is said.
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 10;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()

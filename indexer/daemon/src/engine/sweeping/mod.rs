@@ -209,9 +209,7 @@ impl Core {
         if order.path.is_none() && order.level == Level::Stat {
             self.note_doubt(at, outcome.doubted, order.expected);
         }
-        if outcome.trouble.is_none() && order.path.is_none() && outcome.doubted.is_none() {
-            self.note_swept(at, &order, &report, took);
-        }
+        let whole = outcome.trouble.is_none() && order.path.is_none() && outcome.doubted.is_none();
         if outcome.trouble.is_none() {
             if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
                 for turn in Turn::ALL {
@@ -226,11 +224,15 @@ impl Core {
             self.check_presence(self.trees[at].row.top.volume, &trouble)?;
         }
         let scope = order.path.as_deref().unwrap_or(&order.root_path);
-        for (from, why) in order.gaps {
-            self.tell_gap(at, scope, from, &why)?;
+        for (from, why) in &order.gaps {
+            self.tell_gap(at, scope, *from, why)?;
         }
         if order.why == Why::Start {
             self.tell_downtime(at, report.differences)?;
+        }
+        // After the gap, which reaches back to the sweep before.
+        if whole {
+            self.note_swept(at, &order, &report, took);
         }
         for volume in order.repairs {
             self.repaired(volume, took);
