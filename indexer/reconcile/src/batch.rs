@@ -236,6 +236,26 @@ impl<'a, S: Stored> Batch<'a, S> {
         self.aside.insert(id);
     }
 
+    /// Cuts the circle that the way up from `dir` runs in, if it does: the name at which it closes is lost, and is
+    /// to be looked at again.
+    ///
+    /// # Errors
+    /// When the stored rows cannot be read.
+    pub fn cut_circle(&mut self, dir: EntryId, look: &Look) -> Result<(), S::Error> {
+        let mut way = FxHashSet::default();
+        let mut at = dir;
+        while let Some(place) = self.place_after(at)? {
+            if !way.insert(at) {
+                self.touch(at, look)?;
+                self.lose(at, &place);
+                self.stale.insert(place, look.how);
+                return Ok(());
+            }
+            at = place.dir;
+        }
+        Ok(())
+    }
+
     /// Names that have to be looked at before [`Batch::finish`]: those through which an entry that lost or
     /// shares names is seen again (its link count and change time moved, with no event that names it).
     /// Each comes with what made the look that calls for it.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use record::{EntryId, How, Name};
+use rustc_hash::FxHashSet;
 use watch::Flags;
 
 use super::Round;
@@ -36,6 +37,9 @@ impl Round<'_> {
     pub(super) fn search(&mut self, id: EntryId, how: How) -> Result<(), EngineError> {
         let mut way = Vec::new();
         let mut at = id;
+        if self.spot(id)?.is_none() {
+            return Ok(());
+        }
         while let Some(place) = self.batch.names_of(at)?.into_iter().next() {
             at = place.dir;
             way.push(place);
@@ -57,6 +61,7 @@ impl Round<'_> {
     pub(super) fn spot(&mut self, id: EntryId) -> Result<Option<Rc<Spot>>, EngineError> {
         let mut way: Vec<(EntryId, Name)> = Vec::new();
         let mut at = id;
+        let mut seen = FxHashSet::from_iter([id]);
         let mut spot = loop {
             if let Some(spot) = self.opener.spot(at) {
                 break spot;
@@ -67,6 +72,13 @@ impl Round<'_> {
             let Some(place) = self.batch.names_of(at)?.into_iter().next() else { return Ok(None) };
             way.push((at, place.name));
             at = place.dir;
+            // Rows may run in a circle where looks made at different times met; the disk does not.
+            if !seen.insert(at) {
+                let look = self.look_of(Flags::NONE, How::Sweep, true);
+                self.batch.cut_circle(at, &look)?;
+                self.opener.moved();
+                return Ok(None);
+            }
         };
         for (id, name) in way.into_iter().rev() {
             spot = self.opener.remember(Spot::below(spot, name, id));
