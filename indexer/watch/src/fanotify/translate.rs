@@ -79,7 +79,13 @@ pub(super) fn translate(
     let Some(named) = event.at else {
         return inode(object, scope, flags, counts, hints);
     };
-    let Some(place) = place(named, scope, &mut inode_of, counts) else { return };
+    let Some(place) = place(named, scope, &mut inode_of, counts) else {
+        // A file that was opened by a name in a directory that is gone may live on under another.
+        if inode_of(named.dir).is_none() {
+            inode(object, scope, flags.without(Flags::NAMED), counts, hints);
+        }
+        return;
+    };
     let volume = place.volume;
     let name = named.name.unwrap_or(b".");
     if name == b"." {

@@ -258,6 +258,9 @@ fn fanotify(
     match event {
         Event::Name { dir, name, object, flags, made, gone, unnamed, .. } => {
             if !known(dir) {
+                if known(object) {
+                    hints.push(inode(object, flags.without(Flags::NAMED)));
+                }
                 return;
             }
             if name == b"." {
