@@ -17,8 +17,17 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-/// Lives fresh lives for this long where nothing else is said.
+/// Lives the first seeds for this long where nothing else is said.
 const SECONDS: u64 = 10;
+
+/// How many lives those are at most.
+const FIRST: u64 = 1500;
+
+/// A seed that was not lived before.
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_micros()).unwrap()
+}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -65,13 +74,16 @@ fn fresh_seeds() {
         return;
     }
     let start = Instant::now();
-    let time = Duration::from_secs(number("SIM_SECONDS").unwrap_or(SECONDS));
-    let first = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-    let mut seed = u64::try_from(first / 1000).unwrap();
+    // Told how long to look, new seeds are lived; otherwise the first ones, so that a run says something of the change
+    // it is made for and not of the hour.
+    let (time, mut seed, most) = match number("SIM_SECONDS") {
+        Some(seconds) => (Duration::from_secs(seconds), now(), u64::MAX),
+        None => (Duration::from_secs(SECONDS), 1, FIRST),
+    };
     eprintln!("seeds from {seed}");
     let mut sum = run::Report::default();
     let mut lives = 0;
-    while start.elapsed() < time {
+    while start.elapsed() < time && lives < most {
         let report = live(seed, busy_scan);
         sum.checks += report.checks;
         sum.records += report.records;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use consumer::Replica;
 use index::testing::Store;
 use index::{Repair, Retention, Settings};
-use record::{EntryId, How, Record, Seq};
+use record::{Body, EntryId, How, Record, Seq};
 use watch::Pending;
 
 use super::super::config::{Backend, EngineConfig, RootConfig};
@@ -271,8 +271,20 @@ impl Simulation {
             if let Some(replica) = &mut self.replica {
                 replica.apply(&record);
             }
+            self.note_record(&record);
             self.journal.push(record);
         }
+    }
+
+    fn note_record(&self, record: &Record) {
+        self.world.lock().model.note(|_| match &record.body {
+            Body::Change(change) => {
+                let old = change.old_path.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                let path = String::from_utf8_lossy(&change.path);
+                format!("    record {} {} {} {path} {old}", record.seq, change.op.word(), change.entry)
+            }
+            body => format!("    record {} {body:?}", record.seq),
+        });
     }
 
     /// A while in which anything may happen.

@@ -206,8 +206,10 @@ impl Disk for World {
     }
 
     fn look(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Look {
-        let state = self.call();
-        match state.step(state.key(dir), name) {
+        let mut state = self.call();
+        let at = state.key(dir);
+        state.model.note(|model| format!("  look {} {:?}", model.show_name(at, name), model.child(at, name)));
+        match state.step(at, name) {
             Ok(key) if state.model.bad.contains(&key) => Look::Failed(Errno::IO),
             Ok(key) => Look::Present(state.seen(key)),
             Err(Errno::NOENT | Errno::NOTDIR) => Look::Absent,
@@ -229,6 +231,7 @@ impl Disk for World {
         let (key, mut names) = {
             let mut state = self.call();
             let key = state.key(dir);
+            state.model.note(|model| format!("  list {}", model.show(key)));
             if !state.model.is_named(key) {
                 return Err(Errno::NOENT);
             }
