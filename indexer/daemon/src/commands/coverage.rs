@@ -6,7 +6,7 @@ use record::Time;
 use record::wire::v1;
 
 use crate::commands::source::by_spelling;
-use crate::commands::{Answer, Context, Source};
+use crate::commands::{Context, Source};
 use crate::failure::{Failure, Outcome};
 use crate::query::{Coverage, CoverageRequest, PathPair};
 use crate::render::{Align, Out, Table, ago, count, quoted};
@@ -22,19 +22,7 @@ pub(crate) fn run(context: &Context, path: Option<&Path>, depth: u32, all: bool)
         let (path, path_raw) = pair.map_or((None, None), |pair| (Some(pair.path), pair.raw));
         let request = CoverageRequest { path, path_raw, depth: Some(depth), all: all.then_some(true) };
         source.coverage(&request, &mut |answer| {
-            any |= !matches!(answer, Answer::Pause);
-            if context.global.json {
-                answer.print(&mut out)?;
-                return Ok(true);
-            }
-            match answer {
-                Answer::Line(line) => found.push(
-                    serde_json::from_slice(line)
-                        .map_err(|error| Failure::doing("read the daemon's answer", error))?,
-                ),
-                Answer::Value(line) => found.push(line),
-                Answer::Pause => {}
-            }
+            any |= answer.print_or_keep(context.global.json, &mut out, &mut found)?;
             Ok(true)
         })
     })?;

@@ -4,7 +4,7 @@ use record::wire::v1;
 
 use crate::cli::Du;
 use crate::commands::source::by_spelling;
-use crate::commands::{Answer, Context, Source};
+use crate::commands::{Context, Source};
 use crate::failure::{Failure, Outcome};
 use crate::query::{DuRequest, PathPair};
 use crate::render::{Align, Out, Table, bytes, count, quoted};
@@ -21,19 +21,7 @@ pub(crate) fn run(context: &Context, flags: &Du) -> Result<Outcome, Failure> {
         let (depth, top) = (flags.depth, flags.top);
         let request = DuRequest { path, path_raw, depth, top, exact: flags.exact.then_some(true) };
         source.du(&request, &mut |answer| {
-            any |= !matches!(answer, Answer::Pause);
-            if context.global.json {
-                answer.print(&mut out)?;
-                return Ok(true);
-            }
-            match answer {
-                Answer::Line(line) => found.push(
-                    serde_json::from_slice(line)
-                        .map_err(|error| Failure::doing("read the daemon's answer", error))?,
-                ),
-                Answer::Value(du) => found.push(du),
-                Answer::Pause => {}
-            }
+            any |= answer.print_or_keep(context.global.json, &mut out, &mut found)?;
             Ok(true)
         })
     })?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use index::{Index, Reader};
 use record::wire::v1;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::api::Client;
 use crate::commands::Context;
@@ -40,6 +41,23 @@ impl<T: Serialize> Answer<'_, T> {
             Answer::Pause => out.flush()?,
         }
         Ok(())
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Answer<'_, T> {
+    /// Writes it as JSON, or keeps it for a table. True if it was one.
+    pub(crate) fn print_or_keep(self, json: bool, out: &mut Out, kept: &mut Vec<T>) -> Result<bool, Failure> {
+        let some = !matches!(self, Answer::Pause);
+        match self {
+            answer if json => answer.print(out)?,
+            Answer::Line(line) => kept.push(
+                serde_json::from_slice(line)
+                    .map_err(|error| Failure::doing("read the daemon's answer", error))?,
+            ),
+            Answer::Value(value) => kept.push(value),
+            Answer::Pause => {}
+        }
+        Ok(some)
     }
 }
 
