@@ -154,17 +154,19 @@ impl Opener {
     ) -> Option<Rc<Dir>> {
         self.refused = None;
         let opened = handle.and_then(|handle| self.by_handle(shared, id.volume, handle));
+        // The kernel says that the directory of this handle is gone. Its number may be another's by now, and the hints
+        // about both are one: what is where it was decides.
+        let stale = matches!(opened, Some(Err(Errno::STALE))).then_some(Errno::STALE);
         let fd = match opened {
             Some(Ok(fd)) => fd,
-            // The kernel says that this very directory is gone; another may be where it was.
-            Some(Err(Errno::STALE)) => {
-                self.refused = Some(Errno::STALE);
-                return None;
-            }
-            _ => match self.by_path(shared, trees, &spot)? {
-                Ok(fd) => fd,
-                Err(error) => {
-                    self.refused = matches!(error, Errno::ACCESS | Errno::PERM).then_some(error);
+            _ => match self.by_path(shared, trees, &spot) {
+                Some(Ok(fd)) => fd,
+                Some(Err(error)) => {
+                    self.refused = matches!(error, Errno::ACCESS | Errno::PERM).then_some(error).or(stale);
+                    return None;
+                }
+                None => {
+                    self.refused = stale;
                     return None;
                 }
             },
@@ -175,6 +177,7 @@ impl Opener {
             && device.is_none_or(|device| device == seen.device)
             && expected.is_none_or(|row| same_entry(row, &seen.stat));
         if !same {
+            self.refused = stale;
             return None;
         }
         if self.dirs.len() >= MOST_OPEN {

@@ -100,6 +100,10 @@ impl Writing {
                 names: Vec::new(),
                 how: deferred.how,
             });
+            if hints.handle != deferred.handle {
+                // One of them is of a directory that is gone, and whose number is another's.
+                hints.handle = None;
+            }
             hints.names.push((name.clone(), deferred.flags));
             false
         });

@@ -6,7 +6,7 @@ use super::Stats;
 use super::names::Names;
 use crate::{Batch, DirHints, Flags, Handle, Hint, ListingHint, What};
 use record::{EntryId, How, Name, VolumeId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -119,6 +119,13 @@ impl State {
         for (volume, why) in batch.lost {
             self.lose(volume, why, now);
         }
+        let has_handle = |id: &EntryId| {
+            let of =
+                |items: &FxHashMap<EntryId, Item>| items.get(id).is_some_and(|item| item.handle.is_some());
+            of(&self.listings) || self.directories.get(id).is_some_and(|dir| dir.handle.is_some())
+        };
+        let ids = batch.directories.iter().map(DirHints::id);
+        let known: FxHashSet<EntryId> = ids.filter(has_handle).collect();
         let mut put = |volume, what, flags, handle, how| {
             self.insert(Hint { volume, what, flags, handle, how }, now);
         };
@@ -129,9 +136,11 @@ impl State {
             put(listing.volume, What::Listing(listing.inode), Flags::NONE, listing.handle, listing.how);
         }
         for dir in batch.directories {
+            // The handle that is there is newer: this one's directory may be gone, and its number another's.
+            let handle = if known.contains(&dir.id()) { None } else { dir.handle };
             for (name, flags) in dir.names {
                 let what = What::Entry { dir: dir.inode, name };
-                put(dir.volume, what, flags, dir.handle.clone(), dir.how);
+                put(dir.volume, what, flags, handle.clone(), dir.how);
             }
         }
         for (id, flags, how) in batch.inodes {

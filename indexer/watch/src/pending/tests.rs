@@ -129,6 +129,24 @@ fn flags_and_handles_gather() {
     assert_eq!(dir.names[1].1, Flags::NAMED);
 }
 
+/// A directory went while a look at a name in it was put off, and another got its number.
+#[test]
+fn what_is_put_back_does_not_bring_an_old_handle() {
+    let handle = |byte| Some(Handle::new(1, &[byte; 8]));
+    let of = |name, byte| Hint { handle: handle(byte), ..entry(1, name) };
+    let pending = Pending::default();
+    pending.add_all([of("a", 1), of("b", 1)]);
+    let old = pending.take(usize::MAX);
+    pending.add(of("new", 2));
+    pending.put_back(old.clone());
+    let batch = pending.take(usize::MAX);
+    assert_eq!(line(&batch), "1(a b new)");
+    assert_eq!(batch.directories[0].handle, handle(2));
+    // Where nothing newer is known, it serves all of them.
+    pending.put_back(old);
+    assert_eq!(pending.take(usize::MAX).directories[0].handle, handle(1));
+}
+
 #[test]
 fn taking_stops_at_whole_directories() {
     let pending = Pending::default();
