@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use reconcile::{Root, same_entry};
-use record::{EntryId, Name, Row, VolumeId};
-use rustc_hash::FxHashMap;
+use record::{EntryId, Name, Place, Row, VolumeId};
+use rustc_hash::{FxHashMap, FxHashSet};
 use scan::{Errno, Seen};
 use watch::Handle;
 
@@ -60,6 +60,16 @@ impl Spot {
         (found, names)
     }
 
+    /// The names on the way to it, each with the directory that it is in: its own first, one in the root last.
+    pub(crate) fn way(&self) -> impl Iterator<Item = Place> {
+        let mut at = self.above.clone();
+        std::iter::from_fn(move || {
+            let (dir, name) = at.take()?;
+            at.clone_from(&dir.above);
+            Some(Place::new(dir.id, &name))
+        })
+    }
+
     /// The path of `name` in it, from the root.
     pub(crate) fn relative(&self, name: &[u8]) -> Vec<u8> {
         let (_, mut names) = self.components(|_| None::<()>);
@@ -104,9 +114,13 @@ pub(crate) struct Dir {
 pub(crate) struct Opener {
     dirs: FxHashMap<EntryId, Rc<Dir>>,
     spots: FxHashMap<EntryId, Rc<Spot>>,
+    /// Directories that the rows and looks so far give no way to.
+    nowhere: FxHashSet<EntryId>,
     roots: FxHashMap<usize, Option<Rc<OwnedFd>>>,
     mounts: FxHashMap<VolumeId, Option<Rc<OwnedFd>>>,
     refused: Option<Errno>,
+    /// A spot may be known and those above it not.
+    torn: bool,
 }
 
 impl Opener {
@@ -118,19 +132,52 @@ impl Opener {
         self.spots.get(&id).cloned()
     }
 
+    /// Whether the rows and looks so far are known to give no way to it.
+    pub(crate) fn is_nowhere(&self, id: EntryId) -> bool {
+        self.nowhere.contains(&id)
+    }
+
+    /// They give no way to these.
+    pub(crate) fn nowhere(&mut self, ids: impl Iterator<Item = EntryId>) {
+        if self.nowhere.len() >= MOST_SPOTS {
+            self.nowhere.clear();
+        }
+        self.nowhere.extend(ids);
+    }
+
+    /// A directory came to a name: there may be a way now.
+    pub(crate) fn came(&mut self) {
+        self.nowhere.clear();
+    }
+
     pub(crate) fn remember(&mut self, spot: Spot) -> Rc<Spot> {
         if self.spots.len() >= MOST_SPOTS {
             self.spots.clear();
+            self.torn = true;
         }
         let spot = Rc::new(spot);
         self.spots.insert(spot.id, Rc::clone(&spot));
         spot
     }
 
-    /// A directory moved or went: paths are to be found anew.
-    pub(crate) fn moved(&mut self) {
+    /// The directory `id` moved or went: where it was, and with it all below it, is to be found anew.
+    pub(crate) fn moved(&mut self, id: EntryId) {
+        self.dirs.remove(&id);
+        let spot = self.spots.remove(&id);
+        // Nothing below one that is held here alone is known. So a removal from the bottom up costs one spot each, and not
+        // the whole way up anew.
+        let sole = spot.map_or(!self.torn, |spot| Rc::strong_count(&spot) == 1 && !self.torn);
+        if !sole {
+            self.all_moved();
+        }
+    }
+
+    /// Paths are to be found anew.
+    pub(crate) fn all_moved(&mut self) {
         self.spots.clear();
+        self.nowhere.clear();
         self.dirs.clear();
+        self.torn = false;
     }
 
     pub(crate) fn forget_refusal(&mut self) {

@@ -72,7 +72,7 @@ impl Round<'_> {
         // The kernel shows it at its very place: no birth has to witness that it is the one.
         let look = Look { moved: look.moved || known, ..*look };
         self.batch.name(dir.id, name, Some(found), &look)?;
-        self.opener.moved();
+        self.opener.all_moved();
         // A directory has one name: what was mounted elsewhere before is there no more.
         for other in others.into_iter().filter(|other| *other != place) {
             let todo = self.todo_name(other);

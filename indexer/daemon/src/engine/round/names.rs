@@ -114,7 +114,7 @@ impl Round<'_> {
                 if let Some(owner) = owner
                     && self.batch.row_of(owner)?.is_some_and(|row| row.stat.is_directory())
                 {
-                    self.opener.moved();
+                    self.opener.moved(owner);
                 }
             }
             Decision::Nothing if look.how == How::Inotify => self.left.unseen += 1,
@@ -162,7 +162,9 @@ impl Round<'_> {
         if matches!(decision, Decision::Relink | Decision::Recycle)
             || (decision == Decision::Gain && directory && known)
         {
-            self.opener.moved();
+            self.opener.all_moved();
+        } else if decision == Decision::Gain && directory {
+            self.opener.came();
         }
         // One made where another was may have its number and even its birth: only a listing tells.
         let made = flags.has(Flags::NAMED) && !flags.has(Flags::MOVED);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use record::{EntryId, How, Name};
+use record::{EntryId, How, Name, Place};
 use rustc_hash::FxHashSet;
 use watch::Flags;
 
@@ -32,29 +32,32 @@ impl Round<'_> {
         Ok(dir)
     }
 
-    /// Looks at every name on the way down to a directory that is not where it was, so that what moved or
-    /// went on that way is known.
+    /// Looks at the names on the way down to a directory that is not where it was, from the nearest above it that
+    /// is, so that what moved or went on that way is known.
     pub(super) fn search(&mut self, id: EntryId, how: How) -> Result<(), EngineError> {
-        let mut way = Vec::new();
-        let mut at = id;
-        if self.spot(id)?.is_none() {
-            return Ok(());
+        let Some(spot) = self.spot(id)? else { return Ok(()) };
+        let way: Vec<Place> = spot.way().collect();
+        let (mut from, mut step) = (0, 1);
+        // Further up by leaps: of a tree ten thousand deep each of its directories may be sought.
+        while from + 1 < way.len() && self.stands(way[from].dir)?.is_none() {
+            from = (from + step).min(way.len() - 1);
+            step *= 2;
         }
-        while let Some(place) = self.batch.names_of(at)?.into_iter().next() {
-            at = place.dir;
-            way.push(place);
-        }
-        for place in way.into_iter().rev() {
-            let Some(spot) = self.spot(place.dir)? else { return Ok(()) };
-            let expected = self.batch.row_of(place.dir)?;
-            let Some(dir) =
-                self.opener.open(self.shared, self.trees, place.dir, spot, None, expected.as_ref())
-            else {
-                return Ok(());
-            };
+        for place in way.iter().take(from + 1).rev() {
+            let Some(dir) = self.stands(place.dir)? else { return Ok(()) };
             self.name(&dir, &place.name, Flags::NONE, how)?;
         }
         Ok(())
+    }
+
+    /// A directory, if it is where it should be.
+    fn stands(&mut self, id: EntryId) -> Result<Option<Rc<Dir>>, EngineError> {
+        if let Some(dir) = self.opener.get(id) {
+            return Ok(Some(dir));
+        }
+        let Some(spot) = self.spot(id)? else { return Ok(None) };
+        let expected = self.batch.row_of(id)?;
+        Ok(self.opener.open(self.shared, self.trees, id, spot, None, expected.as_ref()))
     }
 
     /// Where a directory is by the rows and the looks so far.
@@ -69,14 +72,21 @@ impl Round<'_> {
             if let Some(tree) = self.tops.iter().position(|root| root.top == at) {
                 break self.opener.remember(Spot::root(tree, at));
             }
-            let Some(place) = self.batch.names_of(at)?.into_iter().next() else { return Ok(None) };
+            let place = match self.opener.is_nowhere(at) {
+                true => None,
+                false => self.batch.names_of(at)?.into_iter().next(),
+            };
+            let Some(place) = place else {
+                self.opener.nowhere(way.iter().map(|(id, _)| *id).chain([at]));
+                return Ok(None);
+            };
             way.push((at, place.name));
             at = place.dir;
             // Rows may run in a circle where looks made at different times met; the disk does not.
             if !seen.insert(at) {
                 let look = self.look_of(Flags::NONE, How::Sweep, true);
                 self.batch.cut_circle(at, &look)?;
-                self.opener.moved();
+                self.opener.all_moved();
                 return Ok(None);
             }
         };
