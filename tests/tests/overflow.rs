@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, skipped, stderr, wait_for,
+    Daemon, Ground, Place, Rows, TmpfsMount, Workload, find_json, indexer_binary, skipped, stderr, wait_for,
 };
 use rustix::process::Signal;
 
@@ -68,6 +68,53 @@ fn r3_a_queue_that_ran_over_is_repaired_and_told() {
     let mut rows = then;
     records.iter().for_each(|record| rows.apply(record));
     assert_eq!(rows.differences(&Rows::of_find(&find_json(&daemon, root))), Vec::<String>::new());
+}
+
+/// Each volume is repaired by itself: what others were told of there is gone past, and nothing of either is missed.
+#[test]
+fn r3_two_volumes_in_one_root_are_both_repaired() {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    let inner = match TmpfsMount::new("size=16m") {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    fs::create_dir_all(inner.path().join("old/deep")).unwrap();
+    let point = root.join("outer/inner");
+    fs::create_dir_all(&point).unwrap();
+    let mounted = std::process::Command::new("mount").arg("--bind").args([inner.path(), &point]).status();
+    assert!(mounted.unwrap().success());
+    let unmount = Unmount(point.clone());
+    let daemon = Daemon::start(&ground.state(), &[root], &["--backend", "inotify"]);
+    let seq = daemon.seq();
+    daemon.while_stopped(|| {
+        for file in 0..limit("max_queued_events") + 1_000 {
+            fs::write(root.join(format!("{file}")), b"").unwrap();
+        }
+        for folder in [root.join("outer"), point.join("old/deep")] {
+            fs::create_dir_all(folder.join("new/below")).unwrap();
+            fs::write(folder.join("new/below/file"), b"lost").unwrap();
+        }
+        fs::rename(point.join("old"), point.join("moved")).unwrap();
+    });
+    daemon.settle();
+    daemon.assert_exact(root);
+    fs::write(point.join("moved/deep/new/below/file"), b"found again").unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+    let gaps = daemon.changes(seq).iter().filter(|record| record["op"] == "gap").count();
+    assert!(gaps >= 2, "{gaps} gaps for two volumes");
+    drop(daemon);
+    drop(unmount);
+}
+
+/// Takes a mount away at the end of a test, whatever that end is.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 /// A script that runs the daemon in a user namespace in which it has `watches` watches.

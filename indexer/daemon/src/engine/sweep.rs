@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use index::{Blind, Index, IndexError, Reader, Sighting};
 use reconcile::{Stored, same_entry};
-use record::{EntryId, How, Kind, Name, Row, Stat, Time};
+use record::{EntryId, How, Kind, Name, Row, Stat, Time, VolumeId};
 use rustix::io::Errno;
 use scan::{Directory, Seen, Visitor};
 use watch::{Active, Flags, Hint, Pending, WatchId, What};
@@ -22,7 +22,7 @@ use super::sweeping::schedule::Pace;
 const QUIET_NS: i128 = 2_000_000_000;
 
 /// Which directories a sweep goes past, to those below them, without a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// None: events may have been lost.
     Nothing,
@@ -30,6 +30,15 @@ pub(crate) enum Pass {
     Marked,
     /// Those that events tell of, by whatever means.
     Watched,
+    /// Those of every other volume: on this one events were lost.
+    Others(VolumeId),
+}
+
+impl Pass {
+    /// Whether one that goes past these looks at all that one which goes past those would.
+    pub(crate) fn covers(self, other: Pass) -> bool {
+        self == Pass::Nothing || self == other || (self, other) == (Pass::Marked, Pass::Watched)
+    }
 }
 
 /// How long a thread reads one view of the index: an older one keeps the pages that commits free, and the file
@@ -308,6 +317,7 @@ impl Visitor for SweepVisitor<'_> {
             Pass::Nothing => false,
             Pass::Marked => arms.is_marked(dir),
             Pass::Watched => arms.is_watched(dir),
+            Pass::Others(volume) => dir.volume != volume,
         };
         if !passed {
             return None;

@@ -90,7 +90,7 @@ impl Order {
     fn covers(&self, other: &Order) -> bool {
         self.root == other.root
             && (self.level == Level::Stat || other.level == Level::Names)
-            && self.pass <= other.pass
+            && self.pass.covers(other.pass)
             && (self.path.is_none() || self.path == other.path)
     }
 

@@ -206,10 +206,11 @@ impl Core {
             );
         }
         let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
-        if order.path.is_none() && order.level == Level::Stat {
+        let all = order.path.is_none() && !matches!(order.pass, Pass::Others(_));
+        if all && order.level == Level::Stat {
             self.note_doubt(at, outcome.doubted, order.expected);
         }
-        let whole = outcome.trouble.is_none() && order.path.is_none() && outcome.doubted.is_none();
+        let whole = outcome.trouble.is_none() && all && outcome.doubted.is_none();
         if outcome.trouble.is_none() {
             if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
                 for turn in Turn::ALL {
@@ -469,6 +470,15 @@ impl Core {
             if self.trees[at].present {
                 self.show_root(at, "repairing");
                 let mut order = self.order_of(at, None, Level::Stat, How::Sweep, Why::Repair)?;
+                let scope = &self.trees[at].scope;
+                // What others tell of was not lost; which links are followed the index does not say.
+                if scope.volumes().len() > 1 && !scope.follow_symlinks && !order.guarded {
+                    order.pass = Pass::Others(volume);
+                    let arm = self.shared.arms.get(volume);
+                    order
+                        .unwatched
+                        .retain(|(other, _)| arm.as_ref().is_some_and(|arm| Arc::ptr_eq(arm, other)));
+                }
                 order.repairs.push(volume);
                 order.gaps.push((from, why.to_owned()));
                 self.submit(order)?;
