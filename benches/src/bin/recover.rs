@@ -2,14 +2,16 @@
 //! directories than watches. Beside it the bare walk of the same tree, in turn.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
 use indexer_benches::{Summary, machine, run};
-use indexer_tests::{Daemon, indexer, indexer_binary};
+use indexer_tests::{Daemon, indexer_binary};
 use serde_json::{Value, json};
 
 /// Measure how soon the daemon is right again
@@ -85,9 +87,17 @@ fn main() -> io::Result<()> {
 }
 
 impl Arguments {
+    fn program(&self) -> &Path {
+        self.indexer.as_deref().unwrap_or_else(|| indexer_binary())
+    }
+
+    /// One question to the daemon, from any thread.
+    fn ask(&self, question: &[&OsStr]) -> io::Result<Output> {
+        Command::new(self.program()).arg("--state").arg(&self.state).args(question).output()
+    }
+
     fn daemon(&self) -> Daemon {
-        let binary = self.indexer.as_deref().unwrap_or_else(|| indexer_binary());
-        Daemon::spawn(binary, &self.state, &[&self.root], &["--backend", &self.backend])
+        Daemon::spawn(self.program(), &self.state, &[&self.root], &["--backend", &self.backend])
     }
 
     /// Seconds of a bare walk of the tree.
@@ -120,7 +130,7 @@ fn restart(arguments: &Arguments) -> io::Result<Figures> {
             }
             let start = Instant::now();
             daemon = arguments.daemon();
-            while !indexer(&arguments.state, &[&"du", &arguments.root]).status.success() {
+            while !daemon.run(&[&"du", &arguments.root]).status.success() {
                 std::thread::yield_now();
             }
             let first = start.elapsed().as_secs_f64();
@@ -212,17 +222,18 @@ fn directories(arguments: &Arguments, count: usize) -> io::Result<Figures> {
         }
         let begun = Instant::now();
         std::thread::scope(|threads| -> io::Result<()> {
-            let asking = threads.spawn(|| indexer(&arguments.state, &[&"settle", &"--timeout", &"30m"]));
+            let asking =
+                threads.spawn(|| arguments.ask(&["settle".as_ref(), "--timeout".as_ref(), "30m".as_ref()]));
             while !asking.is_finished() {
                 let asked = Instant::now();
-                let answer = indexer(&arguments.state, &[&"ls", &inner(round)]);
+                let answer = arguments.ask(&["ls".as_ref(), inner(round).as_os_str()])?;
                 if !answer.status.success() {
                     return Err(io::Error::other("a question is not answered during a settle"));
                 }
                 queries.push(asked.elapsed().as_secs_f64() * 1e3);
             }
             match asking.join() {
-                Ok(said) if said.status.success() => {}
+                Ok(Ok(said)) if said.status.success() => {}
                 _ => return Err(io::Error::other("a settle fails")),
             }
             Ok(())
