@@ -260,8 +260,7 @@ fn directories(arguments: &Arguments, count: usize) -> io::Result<Figures> {
 
 /// Watches that the daemon holds, by its own account.
 fn watches(status: &Value) -> Value {
-    let volumes = status["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    json!(volumes.iter().filter_map(|volume| volume["watches"].as_u64()).sum::<u64>())
+    status["roots"][0]["watches"].clone()
 }
 
 fn last_line(out: &[u8], talk: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! The first load of a tree: what the walk finds goes into sorted runs, and one merge makes tables of
 //! them. Memory is bounded by the buffers, whatever the tree. A seed that is cut off can be gone on with.
 
+mod entries;
 mod keep;
 mod load;
 mod manifest;
@@ -8,6 +9,7 @@ mod resume;
 mod sort;
 mod sum;
 mod tangle;
+mod ways;
 mod worker;
 
 use std::path::PathBuf;
