@@ -2,13 +2,13 @@
 //! long `settle` takes after the last close, and how soon a closed file shows in `changes --follow`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use indexer_benches::{Summary, machine};
+use indexer_benches::{Figures, Summary, tell};
 use indexer_tests::{Daemon, Follower, indexer_binary};
 use serde_json::{Value, json};
 
@@ -67,25 +67,12 @@ fn main() -> io::Result<()> {
         Mode::Files { count, rounds } => files(&arguments, count, rounds)?,
         Mode::Latency { rate, seconds } => latency(&arguments, rate, seconds)?,
     };
-    let mut out = io::stdout();
-    for (name, value) in &figures {
-        writeln!(out, "{name:32} {value}")?;
-    }
-    if let Some(results) = &arguments.results {
-        let line = json!({
-            "scenario": match arguments.mode { Mode::Files { .. } => "live files", Mode::Latency { .. } => "live latency" },
-            "unix_time": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            "machine": machine(),
-            "backend": arguments.backend,
-            "figures": figures,
-        });
-        writeln!(OpenOptions::new().create(true).append(true).open(results)?, "{line}")?;
-    }
-    Ok(())
+    let scenario = match arguments.mode {
+        Mode::Files { .. } => "live files",
+        Mode::Latency { .. } => "live latency",
+    };
+    tell(scenario, &arguments.backend, &figures, arguments.results.as_deref())
 }
-
-/// Figures by name, units in the name.
-type Figures = BTreeMap<String, Value>;
 
 fn files(arguments: &Arguments, count: usize, rounds: usize) -> io::Result<Figures> {
     let work = arguments.root.join("produced");

@@ -1,16 +1,15 @@
 //! How soon the daemon vouches for all again: after a start, after a queue that ran over, and where there are more
 //! directories than watches. Beside it the bare walk of the same tree, in turn.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use indexer_benches::{Summary, machine, run};
+use indexer_benches::{Figures, Summary, run, tell};
 use indexer_tests::{Daemon, indexer_binary};
 use serde_json::{Value, json};
 
@@ -55,9 +54,6 @@ enum Mode {
     },
 }
 
-/// Figures by name, units in the name.
-type Figures = BTreeMap<String, Value>;
-
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     if arguments.state.try_exists()? {
@@ -69,21 +65,7 @@ fn main() -> io::Result<()> {
         Mode::Directories { count } => ("directories", directories(&arguments, count)?),
     };
     fs::remove_dir_all(&arguments.state)?;
-    let mut out = io::stdout();
-    for (name, value) in &figures {
-        writeln!(out, "{name:44} {value}")?;
-    }
-    if let Some(results) = &arguments.results {
-        let line = json!({
-            "scenario": scenario,
-            "unix_time": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            "machine": machine(),
-            "backend": arguments.backend,
-            "figures": figures,
-        });
-        writeln!(OpenOptions::new().create(true).append(true).open(results)?, "{line}")?;
-    }
-    Ok(())
+    tell(scenario, &arguments.backend, &figures, arguments.results.as_deref())
 }
 
 impl Arguments {

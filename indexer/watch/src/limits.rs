@@ -22,14 +22,10 @@ impl InotifyLimits {
     }
 
     fn read_in(folder: &Path) -> InotifyLimits {
-        let number = |name: &str, otherwise: usize| {
-            let text = std::fs::read_to_string(folder.join(name)).ok();
-            text.and_then(|text| text.trim().parse().ok()).unwrap_or(otherwise)
-        };
         InotifyLimits {
-            watches: number("max_user_watches", 8192),
-            instances: number("max_user_instances", 128),
-            queued_events: number("max_queued_events", 16_384),
+            watches: number(folder, "max_user_watches", 8192),
+            instances: number(folder, "max_user_instances", 128),
+            queued_events: number(folder, "max_queued_events", 16_384),
         }
     }
 
@@ -37,9 +33,20 @@ impl InotifyLimits {
     /// editors and desktops, whose failures would come without a word of why. Never less than one.
     #[must_use]
     pub fn share(&self) -> usize {
-        let spare = (self.watches / 8).max(512);
-        self.watches.saturating_sub(spare).max(1)
+        share(self.watches)
     }
+}
+
+/// The number in a file of a folder of limits.
+pub(crate) fn number(folder: &Path, name: &str, otherwise: usize) -> usize {
+    let text = std::fs::read_to_string(folder.join(name)).ok();
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(otherwise)
+}
+
+/// Our part of a limit that one user's programs share.
+pub(crate) fn share(all: usize) -> usize {
+    let spare = (all / 8).max(512);
+    all.saturating_sub(spare).max(1)
 }
 
 #[cfg(test)]

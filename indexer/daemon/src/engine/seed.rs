@@ -12,6 +12,7 @@ use scan::{Directory, Seen, Visitor};
 
 use super::arms::Arms;
 use super::ground::Clock;
+use super::sweeping::background::checked;
 
 /// Feeds a [`Seed`].
 pub(crate) struct SeedVisitor<'a> {
@@ -87,14 +88,7 @@ pub(crate) struct Worker {
 impl SeedVisitor<'_> {
     /// Ends the walk on the first error of a run file: it would be the disk's.
     fn check<T>(&self, result: Result<T, IndexError>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                self.stop.store(true, Ordering::Relaxed);
-                None
-            }
-        }
+        checked(result, &self.failed, self.stop)
     }
 }
 

@@ -16,6 +16,7 @@ use watch::{Active, Flags, Hint, Pending, WatchId, What};
 use super::arms::Arms;
 use super::ground::Clock;
 use super::shared::Shared;
+use super::sweeping::background::checked;
 use super::sweeping::schedule::Pace;
 
 /// How old a write must be before a sweep calls a file complete that no close was seen of.
@@ -201,14 +202,7 @@ impl<'a> SweepVisitor<'a> {
     }
 
     fn check<T>(&self, result: Result<T, IndexError>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                self.stop.store(true, Ordering::Relaxed);
-                None
-            }
-        }
+        checked(result, &self.failed, self.stop)
     }
 
     /// Opens the view anew, if it is old. Only between directories: what is compared in one is of one moment.

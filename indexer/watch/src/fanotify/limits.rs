@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::limits::{number, share};
+
 /// The limits of fanotify for this user, from `/proc/sys/fs/fanotify`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FanotifyLimits {
@@ -23,14 +25,10 @@ impl FanotifyLimits {
     }
 
     fn read_in(folder: &Path) -> FanotifyLimits {
-        let number = |name: &str, otherwise: usize| {
-            let text = std::fs::read_to_string(folder.join(name)).ok();
-            text.and_then(|text| text.trim().parse().ok()).unwrap_or(otherwise)
-        };
         FanotifyLimits {
-            marks: number("max_user_marks", 8192),
-            groups: number("max_user_groups", 128),
-            queued_events: number("max_queued_events", 16_384),
+            marks: number(folder, "max_user_marks", 8192),
+            groups: number(folder, "max_user_groups", 128),
+            queued_events: number(folder, "max_queued_events", 16_384),
         }
     }
 
@@ -38,8 +36,7 @@ impl FanotifyLimits {
     /// programs. Never less than one. Root keeps to it too: the limit stands for the kernel's memory.
     #[must_use]
     pub fn share(&self) -> usize {
-        let spare = (self.marks / 8).max(512);
-        self.marks.saturating_sub(spare).max(1)
+        share(self.marks)
     }
 }
 

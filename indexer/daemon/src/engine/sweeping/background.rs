@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use index::Blind;
+use index::{Blind, IndexError};
 use record::{EntryId, How, Name, RootId, Time, VolumeId};
 use rustc_hash::FxHashSet;
 use scan::Scope;
@@ -342,6 +342,22 @@ impl Drop for Sweeps {
 /// What a sweep could not look into: a directory, the name in it unless it is the directory itself, and why.
 pub(crate) type Unseen = (EntryId, Option<Name>, Blind);
 
-pub(crate) fn taken<T: Default>(slot: std::sync::Mutex<T>) -> T {
+/// The value, or none: then the walk is stopped, and the first error of the index is what it failed by.
+pub(crate) fn checked<T>(
+    result: Result<T, IndexError>,
+    failed: &Mutex<Option<IndexError>>,
+    stop: &AtomicBool,
+) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            stop.store(true, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+pub(crate) fn taken<T: Default>(slot: Mutex<T>) -> T {
     slot.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
