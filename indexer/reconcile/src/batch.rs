@@ -67,6 +67,16 @@ impl Touched {
         self.written |= look.written;
         self.closed = look.closed || (self.closed && !look.written);
     }
+
+    /// Whether names or stat differ from what is stored, so that there will be a record.
+    pub(crate) fn tells(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => {
+                self.recycled || before.names != after.names || !before.row.stat.same(&after.row.stat)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// The looks of one transaction, and what they change.

@@ -19,11 +19,15 @@ impl<S: Stored> Batch<'_, S> {
     pub(crate) fn settle_flags(&mut self, finished: &mut Finished) {
         for id in &self.order {
             let Some(touched) = self.touched.get_mut(id) else { continue };
+            let tells = touched.tells();
             let Some(node) = &mut touched.after else { continue };
             node.row.place = node.names.first().cloned();
             node.row.many_names = node.names.len() > 1;
             if node.row.stat.kind == Kind::File {
-                node.row.writing = (node.row.writing || touched.written) && !touched.closed;
+                // The row says what the last record said: where there is none, nothing begins, and nothing is complete.
+                if !node.names.is_empty() {
+                    node.row.writing = (node.row.writing || (touched.written && tells)) && !touched.closed;
+                }
                 if node.row.writing {
                     finished.writing.push(*id);
                 }

@@ -16,10 +16,11 @@ use crate::{Batch, Decision, Finished, Found, Holds, Look, Root, Target};
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Disk(Op),
-    /// A single name is looked at, for no reason.
+    /// A single name is looked at, for no reason, for a write (`writer` 1) or for a close (2).
     Glance {
         dir: u8,
         name: u8,
+        writer: u8,
     },
     /// All that was touched so far is looked at, in this batch.
     Look,
@@ -96,8 +97,7 @@ impl World {
     }
 
     fn commit(&mut self, finished: Finished) {
-        let Finished { plan, held, aside: _, unfinished, writing } = finished;
-        assert!(writing.is_empty(), "no look said written");
+        let Finished { plan, held, aside: _, unfinished, writing: _ } = finished;
         self.held = held.into_iter().map(|held| (held.id, held.place)).collect();
         self.unfinished.extend(unfinished);
         let records = self.memory.apply(plan);
@@ -300,7 +300,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => op().prop_map(Step::Disk),
-        2 => (0..8u8, b'a'..=b'd').prop_map(|(dir, name)| Step::Glance { dir, name }),
+        2 => (0..8u8, b'a'..=b'd', 0..3u8).prop_map(|(dir, name, writer)| Step::Glance { dir, name, writer }),
         2 => Just(Step::Look),
         1 => Just(Step::Commit),
         1 => Just(Step::End),
@@ -314,9 +314,12 @@ fn run(steps: &[Step], limit: usize) -> World {
     for step in steps {
         match *step {
             Step::Disk(op) => world.touch(op),
-            Step::Glance { dir, name } => {
+            Step::Glance { dir, name, writer } => {
                 let place = Place::new(id(u64::from(dir) + 1), &[name]);
-                world.batch(Holds::Keep, |disk, batch, look| look_at(disk, batch, &place, look));
+                world.batch(Holds::Keep, |disk, batch, look| {
+                    let look = Look { written: writer == 1, closed: writer == 2, ..*look };
+                    look_at(disk, batch, &place, &look);
+                });
             }
             Step::Look | Step::Commit => world.look_at_touched(Holds::Keep),
             Step::End => world.look_at_touched(Holds::End),
@@ -365,9 +368,9 @@ proptest! {
     ) {
         let mut world = World::new();
         let mut made: Vec<Made> = Vec::new();
-        for op in &ops {
+        for (nth, op) in ops.iter().enumerate() {
             let touched = world.disk.apply(*op);
-            let look = world.plain();
+            let look = Look { written: nth % 3 == 1, closed: nth % 5 == 2, ..world.plain() };
             for place in touched.places {
                 made.extend(world.disk.look(&place).map(|found| (place, found, look)));
             }

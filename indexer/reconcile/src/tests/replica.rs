@@ -1,6 +1,6 @@
-//! What a reader of the journal knows: rows made of records alone. Sees no plan's row edits.
+//! What a reader of the journal knows: rows made of records alone, and who is still written to. Sees no plan's row edits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use record::{Body, EntryId, Op, Place, Record, State};
 
@@ -10,6 +10,8 @@ use super::memory::Memory;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Replica {
     states: BTreeMap<EntryId, State>,
+    /// Entries whose last record was not complete.
+    writing: BTreeSet<EntryId>,
     names: BTreeMap<Place, EntryId>,
 }
 
@@ -19,6 +21,7 @@ impl Replica {
         let state = |row: &record::Row| State { stat: row.stat, digest: row.current_digest() };
         Replica {
             states: memory.rows.iter().map(|(id, row)| (*id, state(row))).collect(),
+            writing: memory.rows.iter().filter(|(_, row)| row.writing).map(|(id, _)| *id).collect(),
             names: memory.names.iter().map(|(place, target)| (place.clone(), target.id)).collect(),
         }
     }
@@ -46,6 +49,11 @@ impl Replica {
         match change.after {
             Some(state) => drop(self.states.insert(change.entry, state)),
             None => drop(self.states.remove(&change.entry)),
+        }
+        if change.complete {
+            self.writing.remove(&change.entry);
+        } else {
+            self.writing.insert(change.entry);
         }
         for (id, stat) in &change.parents {
             let state = self.states.get_mut(id).expect("a parent is known");
