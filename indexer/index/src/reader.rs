@@ -257,6 +257,20 @@ impl Reader {
         Ok(all)
     }
 
+    /// Whether a directory waits for a name that is still to be found: neither it nor anything below it is on a path. One that
+    /// is out of sight does not wait.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn has_waiting(&self) -> Result<bool, IndexError> {
+        for id in self.all_detached()? {
+            if self.row(id)?.is_some_and(|row| row.stat.is_directory()) && !self.is_blind(id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The entry at an absolute path, with the root it lies in. The path must be spelled as the index has
     /// it: no `.`, `..` or doubled slashes.
     ///

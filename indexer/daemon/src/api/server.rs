@@ -136,7 +136,7 @@ async fn check(State(api): State<Api>) -> Answer {
 async fn find(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
     let request = from_query(text)?;
     Ok(stream::lines(api.questions, move |lines| {
-        query::find(&api.engine.index().read()?, &request, &mut |entry| lines.push(&entry))
+        query::find(&query::whole(api.engine.index())?, &request, &mut |entry| lines.push(&entry))
     })
     .await)
 }

@@ -10,6 +10,7 @@ mod glob;
 mod ls;
 mod request;
 mod roots;
+mod whole;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -29,6 +30,7 @@ pub(crate) use request::{
     PathRequest, SettleRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
+pub(crate) use whole::whole;
 
 /// Takes answers one by one; answers false when no more are wanted.
 pub(crate) type Emit<'a, T> = &'a mut dyn FnMut(T) -> bool;
