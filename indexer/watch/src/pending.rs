@@ -6,6 +6,7 @@ mod state;
 #[cfg(not(loom))]
 #[cfg(test)]
 mod tests;
+mod told;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Batch, Hint};

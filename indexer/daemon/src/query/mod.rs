@@ -10,9 +10,9 @@ mod glob;
 mod ls;
 mod request;
 mod roots;
-mod whole;
 #[cfg(test)]
 pub(crate) mod testing;
+mod whole;
 
 use index::{IndexError, Reader, RootRow};
 use record::EntryId;

@@ -4,9 +4,10 @@ mod room;
 
 use super::Stats;
 use super::names::Names;
+use super::told::Told;
 use crate::{Batch, DirHints, Flags, Handle, Hint, ListingHint, What};
 use record::{EntryId, How, Name, VolumeId};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Directory {
     number: u64,
-    handle: Option<Handle>,
+    told: Told,
     how: How,
     names: Names,
 }
@@ -43,7 +44,7 @@ struct Directory {
 #[derive(Debug)]
 struct Item {
     number: u64,
-    handle: Option<Handle>,
+    told: Told,
     flags: Flags,
     how: How,
 }
@@ -119,13 +120,6 @@ impl State {
         for (volume, why) in batch.lost {
             self.lose(volume, why, now);
         }
-        let has_handle = |id: &EntryId| {
-            let of =
-                |items: &FxHashMap<EntryId, Item>| items.get(id).is_some_and(|item| item.handle.is_some());
-            of(&self.listings) || self.directories.get(id).is_some_and(|dir| dir.handle.is_some())
-        };
-        let ids = batch.directories.iter().map(DirHints::id);
-        let known: FxHashSet<EntryId> = ids.filter(has_handle).collect();
         let mut put = |volume, what, flags, handle, how| {
             self.insert(Hint { volume, what, flags, handle, how }, now);
         };
@@ -136,11 +130,9 @@ impl State {
             put(listing.volume, What::Listing(listing.inode), Flags::NONE, listing.handle, listing.how);
         }
         for dir in batch.directories {
-            // The handle that is there is newer: this one's directory may be gone, and its number another's.
-            let handle = if known.contains(&dir.id()) { None } else { dir.handle };
             for (name, flags) in dir.names {
                 let what = What::Entry { dir: dir.inode, name };
-                put(dir.volume, what, flags, handle.clone(), dir.how);
+                put(dir.volume, what, flags, dir.handle.clone(), dir.how);
             }
         }
         for (id, flags, how) in batch.inodes {
@@ -182,14 +174,13 @@ impl State {
         }
         if let Some(listing) = self.listings.get_mut(&id) {
             listing.how = how;
-            listing.handle = handle.or(listing.handle.take());
+            listing.told.add(handle);
             return false;
         }
         let full = self.items() >= self.capacity;
         if let Some(dir) = self.directories.get_mut(&id) {
             dir.how = how;
-            // The newer handle: after the directory's inode number was reused, the older one is stale.
-            dir.handle = handle.or(dir.handle.take());
+            dir.told.add(handle);
             if let Some(known) = dir.names.get_mut(&name) {
                 *known |= flags;
                 return false;
@@ -208,7 +199,7 @@ impl State {
         }
         let number = self.arrive(Kind::Directory, id, now);
         let names = Names::One(name, flags);
-        self.directories.insert(id, Directory { number, handle, how, names });
+        self.directories.insert(id, Directory { number, told: handle.into(), how, names });
         self.names += 1;
         true
     }
@@ -228,16 +219,16 @@ impl State {
         if let Some(known) = self.items_of(kind).and_then(|items| items.get_mut(&id)) {
             known.flags |= flags;
             known.how = how;
-            known.handle = handle.or(known.handle.take());
+            known.told.add(handle);
             return false;
         }
         // What a listing or subtree covers goes first: it makes the room.
-        let mut handle = handle;
+        let mut told = Told::from(handle);
         if matches!(kind, Kind::Listing | Kind::Subtree)
             && let Some(dir) = self.directories.remove(&id)
         {
             self.names -= dir.names.len();
-            handle = handle.or(dir.handle);
+            told.join(dir.told);
         }
         if matches!(kind, Kind::Subtree) {
             self.listings.remove(&id);
@@ -247,7 +238,7 @@ impl State {
         }
         let number = self.arrive(kind, id, now);
         if let Some(items) = self.items_of(kind) {
-            items.insert(id, Item { number, handle, flags, how });
+            items.insert(id, Item { number, told, flags, how });
         }
         true
     }
@@ -300,10 +291,11 @@ impl State {
             match arrival.kind {
                 Kind::Directory => {
                     if let Some(dir) = self.directories.remove(&arrival.id) {
-                        let Directory { handle, how, names, .. } = dir;
+                        let Directory { told, how, names, .. } = dir;
                         self.names -= names.len();
                         out += names.len() - 1;
                         let names = names.into_sorted();
+                        let handle = told.handle();
                         batch.directories.push(DirHints { volume, inode, handle, names, how });
                     }
                 }
@@ -313,7 +305,8 @@ impl State {
                     }
                 }
                 Kind::Listing => {
-                    if let Some(Item { handle, how, .. }) = self.listings.remove(&arrival.id) {
+                    if let Some(Item { told, how, .. }) = self.listings.remove(&arrival.id) {
+                        let handle = told.handle();
                         batch.listings.push(ListingHint { volume, inode, handle, how });
                     }
                 }

@@ -114,37 +114,38 @@ fn the_volume_with_the_most_is_lost_first() {
 }
 
 #[test]
-fn flags_and_handles_gather() {
+fn flags_gather() {
     let pending = Pending::default();
-    let handle = |byte| Some(Handle::new(1, &[byte; 8]));
-    let mut first = entry(1, "a");
-    let mut second = entry(1, "a");
-    (first.handle, second.handle, second.flags) = (handle(1), handle(2), Flags::WRITTEN);
-    pending.add_all([first, second, entry(1, "b")]);
+    let second = Hint { flags: Flags::WRITTEN, ..entry(1, "a") };
+    pending.add_all([entry(1, "a"), second, entry(1, "b")]);
     assert_eq!(pending.stats(), Stats { received: 3, coalesced: 1, overflows: 0 });
     let batch = pending.take(usize::MAX);
     let dir = &batch.directories[0];
-    assert_eq!(dir.handle, handle(2), "the newest");
     assert_eq!(dir.names[0].1, Flags::NAMED | Flags::WRITTEN);
     assert_eq!(dir.names[1].1, Flags::NAMED);
 }
 
-/// A directory went while a look at a name in it was put off, and another got its number.
+/// A directory went and another got its number, while hints about the first waited, were put off, or came late: opened by
+/// either handle, the hints about the other would go as done.
 #[test]
-fn what_is_put_back_does_not_bring_an_old_handle() {
+fn hints_by_two_handles_have_none() {
     let handle = |byte| Some(Handle::new(1, &[byte; 8]));
     let of = |name, byte| Hint { handle: handle(byte), ..entry(1, name) };
     let pending = Pending::default();
-    pending.add_all([of("a", 1), of("b", 1)]);
-    let old = pending.take(usize::MAX);
+    let took = || pending.take(usize::MAX);
+    pending.add_all([of("a", 1), entry(1, "c"), of("b", 1)]);
+    let old = took();
+    assert_eq!(old.directories[0].handle, handle(1));
+    pending.put_back(old.clone());
+    assert_eq!(took().directories[0].handle, handle(1));
     pending.add(of("new", 2));
     pending.put_back(old.clone());
-    let batch = pending.take(usize::MAX);
-    assert_eq!(line(&batch), "1(a b new)");
-    assert_eq!(batch.directories[0].handle, handle(2));
-    // Where nothing newer is known, it serves all of them.
+    pending.add(of("newer", 2));
+    let batch = took();
+    assert_eq!((line(&batch), &batch.directories[0].handle), ("1(a b c new newer)".to_owned(), &None));
     pending.put_back(old);
-    assert_eq!(pending.take(usize::MAX).directories[0].handle, handle(1));
+    pending.add_all([of("new", 2), of("late", 1)]);
+    assert_eq!(took().directories[0].handle, None);
 }
 
 #[test]

@@ -12,7 +12,7 @@ impl State {
         if let Some(dir) = self.directories.remove(&id) {
             self.names -= dir.names.len();
             let number = self.arrive(Kind::Listing, id, now);
-            let item = Item { number, handle: dir.handle, flags: Flags::NONE, how: dir.how };
+            let item = Item { number, told: dir.told, flags: Flags::NONE, how: dir.how };
             self.listings.insert(id, item);
         }
     }
