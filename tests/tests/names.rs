@@ -380,3 +380,36 @@ fn r4_what_cannot_be_read_is_kept_and_told() {
     daemon.assert_exact(root);
     assert_eq!(daemon.status()["roots"][0]["blind"], 0, "{}", daemon.status());
 }
+
+/// A file that was made without a name pins the directory it was made in, and the watch there; after that directory went, its
+/// number is all that an event tells.
+fn made_without_a_name(flags: &[&str]) {
+    let ground = match Place::Ext4.open() {
+        Ok(ground) => ground,
+        Err(reason) => return skipped(reason),
+    };
+    let (root, gone) = (ground.root(), ground.root().join("gone"));
+    fs::create_dir(&gone).unwrap();
+    let daemon = Daemon::start(&ground.state(), &[root], flags);
+    let unnamed = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, &gone, unnamed, Mode::from_raw_mode(0o644)).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let opened = format!("/proc/self/fd/{number}");
+    rustix::fs::linkat(CWD, opened, CWD, root.join("linked"), AtFlags::SYMLINK_FOLLOW).unwrap();
+    fs::remove_dir(&gone).unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+    rustix::io::write(&file, b"written where nobody has a name for it").unwrap();
+    daemon.settle();
+    daemon.assert_exact(root);
+}
+
+#[test]
+fn made_without_a_name_in_what_is_gone() {
+    made_without_a_name(&[]);
+}
+
+#[test]
+fn made_without_a_name_in_what_is_gone_by_inotify() {
+    made_without_a_name(&["--backend", "inotify"]);
+}

@@ -146,6 +146,12 @@ impl<'r> Round<'r> {
         let id = hints.id();
         // Where the row is of no directory, one with that number was elsewhere on the volume and is gone.
         if self.batch.row_of(id)?.is_none_or(|row| !row.stat.is_directory()) {
+            if hints.how == How::Inotify {
+                // Its watch lives on while a file is open that was made in it.
+                for (name, flags) in &hints.names {
+                    self.by_old_name(id, name, *flags, hints.how)?;
+                }
+            }
             return Ok(Fate::Unknown);
         }
         let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else {

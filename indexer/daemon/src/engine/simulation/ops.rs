@@ -4,7 +4,7 @@ use record::{How, Kind};
 use watch::Flags;
 
 use super::model::{Key, Model, Open};
-use super::queue::Event;
+use super::queue::{Event, Numbered};
 use super::rng::Rng;
 
 /// Names that are given. Few, so that they meet again; one is not UTF-8.
@@ -163,6 +163,12 @@ impl Model {
         }
     }
 
+    /// A watch stands only on what has a name at the start.
+    pub(super) fn forget_untold(&mut self) {
+        let named: Vec<bool> = (0..self.objects.len()).map(|key| self.is_named(key)).collect();
+        self.opens.retain(|open| !open.gone && (!open.unnamed || named[open.dir]));
+    }
+
     fn write_open(&mut self, rng: &mut Rng) {
         self.forget_unknowable();
         if self.opens.is_empty() {
@@ -278,12 +284,19 @@ impl Model {
         }
     }
 
+    /// A directory ended. A file that is open by where it was pins it, and the watch there.
+    fn end(&mut self, dir: Numbered) {
+        if !self.opens.iter().any(|open| open.dir == dir.0) {
+            self.queue.push(Event::Ended(dir));
+        }
+    }
+
     fn remove_at(&mut self, dir: Key, name: &[u8]) {
         let key = self.get(dir).children[name];
         self.note(|model| format!("remove {} at {}", model.show(key), model.show_name(dir, name)));
         let object = self.numbered(key);
         if self.is_directory(key) {
-            self.queue.push(Event::Ended(object));
+            self.end(object);
         }
         self.unname(dir, name);
         self.change(key);
@@ -363,7 +376,7 @@ impl Model {
         };
         self.queue.push(event);
         match ended {
-            Some((victim, true)) => self.queue.push(Event::Ended(victim)),
+            Some((victim, true)) => self.end(victim),
             Some((victim, false)) => self.queue.push(Event::Links(victim)),
             None => {}
         }

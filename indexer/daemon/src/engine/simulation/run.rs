@@ -189,9 +189,10 @@ impl Simulation {
         {
             let mut state = self.world.lock();
             state.model.queue.close();
-            // What is written by a name that went before the start is told by no inotify watch.
+            // What is written by a name that went before the start, or was made without one in a directory that did, is told
+            // by no inotify watch.
             if state.model.queue.manners.how == How::Inotify {
-                state.model.opens.retain(|open| !open.gone);
+                state.model.forget_untold();
             }
         }
         let index = match self.store.index(self.settings) {
