@@ -204,6 +204,17 @@ impl<'a, S: Stored> Batch<'a, S> {
         })
     }
 
+    /// Entries, not directories, that came or changed their link count in this batch and have more links than known
+    /// names: others are outside, or not met yet.
+    pub fn lacking_names(&self) -> impl Iterator<Item = EntryId> {
+        let links = |node: &Node| node.row.stat.links;
+        self.touched.iter().filter_map(move |(id, touched)| {
+            let after = touched.after.as_ref().filter(|node| !node.row.stat.is_directory())?;
+            let changed = touched.before.as_ref().map(links) != Some(links(after));
+            (changed && (after.names.len() as u64) < u64::from(links(after))).then_some(*id)
+        })
+    }
+
     /// Takes a look at an entry itself, a directory through its descriptor. Another entry found at the
     /// same number changes nothing here: its name's own look brings it.
     ///

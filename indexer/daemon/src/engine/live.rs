@@ -341,7 +341,7 @@ impl Core {
             }
         }
         round.flush(holds)?;
-        let left = round.left;
+        let left = round.leave();
         self.take_over(left, at)?;
         if self.astray.len() + self.put_aside.len() > MOST_ASTRAY || self.todo.len() > MOST_OWED {
             self.astray.clear();
@@ -376,7 +376,7 @@ impl Core {
         let mut round =
             Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         round.end_holds(&expired, how)?;
-        let left = round.left;
+        let left = round.leave();
         self.take_over(left, Instant::now())
     }
 
@@ -411,7 +411,7 @@ impl Core {
         }
         round.settle()?;
         round.flush(Holds::Keep)?;
-        let left = round.left;
+        let left = round.leave();
         let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
         self.take_over(left, Instant::now())?;
         if self.sweeps.is_running() && still.len() == count && self.shared.pending.is_empty() {

@@ -1,7 +1,7 @@
 //! The first scan of a root as the walk's visitor: rows into sorted runs, sums up the tree.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use index::{Blind, IndexError, Listing, Seed, SeedWorker};
@@ -25,6 +25,9 @@ pub(crate) struct SeedVisitor<'a> {
     pub(crate) blind: Mutex<Vec<(EntryId, Option<Name>, Blind)>>,
     /// Directories that were seen and then could not be entered (moved, gone, or refused), or had changed by then.
     pub(crate) unlisted: Mutex<Vec<EntryId>>,
+    /// A file with several names was met where directories are watched one by one: a name that went before its
+    /// directory was had no event.
+    pub(crate) linked: AtomicBool,
     pub(crate) failed: Mutex<Option<IndexError>>,
     pub(crate) stop: &'a std::sync::atomic::AtomicBool,
     pub(crate) clock: &'a dyn Clock,
@@ -135,6 +138,13 @@ impl Visitor for SeedVisitor<'_> {
 
     fn entry(&self, worker: &mut Worker, dir: &Directory<Sums>, name: &[u8], id: EntryId, seen: &Seen) {
         self.check(worker.seed.entry(self.root, id, &seen.stat, Some((dir.id, name)), worker.at));
+        if seen.stat.links > 1
+            && !seen.stat.is_directory()
+            && !self.linked.load(Ordering::Relaxed)
+            && self.arms.is_some_and(|arms| arms.is_one_by_one(id))
+        {
+            self.linked.store(true, Ordering::Relaxed);
+        }
         if SeedWorker::counts(&seen.stat) && !self.goes_on {
             let one = Totals::of(&seen.stat);
             worker.sums.add(&one);

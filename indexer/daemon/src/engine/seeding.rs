@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ pub(crate) struct Unverified {
 struct Unseen {
     blind: Vec<(EntryId, Option<Name>, Blind)>,
     unlisted: Vec<EntryId>,
+    linked: bool,
 }
 
 impl Core {
@@ -106,6 +107,7 @@ impl Core {
             }
             self.shared.durable.send_replace(record.seq.0);
         }
+        self.unseen += u64::from(unseen.linked);
         // They moved under the scan; where something watches, its events say where to.
         let how = |id: EntryId| self.shared.arms.get(id.volume).map_or(How::Scan, |arm| arm.how());
         for id in unseen.unlisted.into_iter().chain(loaded.mixed) {
@@ -213,6 +215,7 @@ impl Core {
             goes_on,
             arms: self.config.arms(&self.shared),
             blind: Mutex::default(),
+            linked: AtomicBool::new(false),
             unlisted: Mutex::default(),
             failed: Mutex::default(),
             stop: &self.shared.stop,
@@ -247,6 +250,7 @@ impl Core {
             Err(error) => return Err(walk_error(tree, &error)),
         }
         unseen.unlisted.append(&mut visitor.unlisted.into_inner().unwrap_or_else(PoisonError::into_inner));
+        unseen.linked |= visitor.linked.into_inner();
         unseen.blind.append(&mut visitor.blind.into_inner().unwrap_or_else(PoisonError::into_inner));
         Ok(unseen)
     }

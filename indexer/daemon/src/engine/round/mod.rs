@@ -70,7 +70,8 @@ pub(crate) struct Left {
     /// What could not be done because a directory was not where it should be.
     pub(crate) astray: Vec<Todo>,
     /// inotify events about something that is nowhere to be found: names that came and went, writes by names
-    /// that are gone. They may have moved the link count or the times of a file that no event names.
+    /// that are gone. They may have moved the link count or the times of a file that no event names. So may the loss
+    /// of a name that is not known, where a file has more links than names.
     pub(crate) unseen: u64,
     /// Entries without a name that are out of sight and kept.
     pub(crate) aside: Vec<EntryId>,
@@ -234,9 +235,7 @@ impl<'r> Round<'r> {
                 self.flush(Holds::End)?;
             }
         }
-        self.list_fresh()?;
-        self.again()?;
-        self.stat_parents()?;
+        self.settle()?;
         self.flush(Holds::End)
     }
 
@@ -252,14 +251,34 @@ impl<'r> Round<'r> {
 
     /// Lists what is new, looks again at what became doubtful. To be called before the last flush.
     pub(crate) fn settle(&mut self) -> Result<(), EngineError> {
-        self.list_fresh()?;
-        self.again()?;
-        self.stat_parents()
+        for _ in 0..MOST_AGAIN {
+            self.list_fresh()?;
+            self.again()?;
+            self.stat_parents()?;
+            // The way to one of those may have led past others that moved.
+            if self.fresh.is_empty() && self.moved_names.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the round could not finish, to be taken over after its last flush.
+    pub(crate) fn leave(mut self) -> Left {
+        let fresh = std::mem::take(&mut self.fresh).into_iter();
+        self.left.todo.extend(fresh.map(|(id, how)| Todo::List(id, false, how)));
+        let moved = std::mem::take(&mut self.moved_names).into_iter();
+        self.left.todo.extend(moved.map(|(id, how)| Todo::Inode(id, Flags::NONE, how)));
+        self.left
     }
 
     /// Decides and commits what was looked at.
     pub(crate) fn flush(&mut self, holds: Holds) -> Result<(), EngineError> {
         self.path_bytes = 0;
+        // A name in a directory that has no watch yet goes without an event, and takes its link along.
+        let mut lacking = self.batch.lacking_names();
+        self.left.unseen += u64::from(lacking.any(|id| self.shared.arms.is_one_by_one(id)));
+        drop(lacking);
         let empty = Batch::new(Rc::clone(&self.reader), self.tops);
         let batch = std::mem::replace(&mut self.batch, empty);
         let finished = batch.finish(holds, MOST_DOOMED)?;

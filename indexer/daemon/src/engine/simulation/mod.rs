@@ -58,7 +58,7 @@ fn saved_seeds() {
     for line in include_str!("seeds.txt").lines() {
         let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
         if let Some(seed) = seed {
-            live(seed, true);
+            live(seed, !line.contains(" rested: "));
         }
     }
 }

@@ -157,9 +157,15 @@ impl Model {
 
     /// inotify tells of a writer by the name it opened the file by. Where that name went while events were lost,
     /// nobody can know whose it was: that limit is stated, and such writers end.
+    ///
+    /// Likewise a file made without a name in a directory that is gone: nothing tells of what is written to it, and
+    /// it can be given a name elsewhere.
     pub(super) fn forget_unknowable(&mut self) {
-        if self.queue.doubt && self.queue.manners.how == How::Inotify {
-            self.opens.retain(|open| !open.gone);
+        if self.queue.manners.how == How::Inotify {
+            let gone: Vec<Key> =
+                self.opens.iter().map(|open| open.dir).filter(|dir| !self.is_named(*dir)).collect();
+            let doubt = self.queue.doubt;
+            self.opens.retain(|open| !(doubt && open.gone || open.unnamed && gone.contains(&open.dir)));
         }
     }
 

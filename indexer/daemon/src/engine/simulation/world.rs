@@ -195,8 +195,13 @@ impl Disk for World {
 
     fn open_below(&self, root: BorrowedFd<'_>, components: &[&[u8]]) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
-        let key = state.walk(state.key(root), components)?;
-        state.open(key)
+        let from = state.key(root);
+        let found = state.walk(from, components);
+        state.model.note(|model| {
+            let names = components.join(&b'/');
+            format!("  open {}: {found:?}", model.show_name(from, &names))
+        });
+        state.open(found?)
     }
 
     fn open_path(&self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -354,6 +359,7 @@ impl Watch for World {
     fn open(&self, handle: &Handle) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
         let key = Key::from_ne_bytes(handle.bytes().try_into().unwrap());
+        state.model.note(|model| format!("  open handle of {}", model.show(key)));
         if state.model.is_named(key) { state.open(key) } else { Err(Errno::STALE) }
     }
 }
