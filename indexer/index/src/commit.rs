@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use reconcile::Plan;
 use record::{Body, EntryId, How, Record, RootId, Seq, Time, VolumeId};
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
 use crate::error::IndexError;
 use crate::file::{Index, META_JOURNAL_BYTES, META_SEQ};
@@ -108,6 +108,7 @@ pub(crate) fn apply(transaction: &WriteTransaction, edits: Edits) -> Result<Vec<
             };
         }
     }
+    end_blindness(transaction, &plan)?;
     let mut records = plan.records;
     for message in messages {
         let Message { seen, how, root, body } = message;
@@ -115,6 +116,21 @@ pub(crate) fn apply(transaction: &WriteTransaction, edits: Edits) -> Result<Vec<
     }
     append(transaction, &mut records)?;
     Ok(records)
+}
+
+/// What ended is not blind any more.
+fn end_blindness(transaction: &WriteTransaction, plan: &Plan) -> Result<(), IndexError> {
+    let mut ended = plan.rows.iter().filter(|(_, row)| row.is_none()).peekable();
+    if ended.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(COVERAGE)?;
+    if !table.is_empty()? {
+        for (id, _) in ended {
+            table.remove(key(*id))?;
+        }
+    }
+    Ok(())
 }
 
 fn apply_rows(transaction: &WriteTransaction, plan: &Plan) -> Result<(), IndexError> {

@@ -1,7 +1,7 @@
 //! Entries without a name at the end of a batch: those that wait, and those that are gone with all below.
 
 use record::{EntryId, Name, Place};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::batch::{Batch, Touched};
 use crate::paths::{Paths, Side, join, top};
@@ -115,10 +115,12 @@ impl<S: Stored> Batch<'_, S> {
     /// a circle.
     fn is_below(&mut self, dir: EntryId, id: EntryId) -> Result<bool, S::Error> {
         let mut at = dir;
+        let mut way = FxHashSet::default();
         while at != id {
+            // A circle without `id` may be stored; a round that comes upon it cuts it.
             match self.place_after(at)? {
-                Some(place) => at = place.dir,
-                None => return Ok(false),
+                Some(place) if way.insert(at) => at = place.dir,
+                _ => return Ok(false),
             }
         }
         Ok(true)

@@ -183,7 +183,12 @@ impl<S: Stored> Batch<'_, S> {
             }
         }
         let mut found = FxHashMap::default();
+        let mut been = FxHashSet::default();
         while let Some(dir) = moved.pop() {
+            // Stored names may run in a circle.
+            if !been.insert(dir) {
+                continue;
+            }
             let mut last = None;
             loop {
                 let children = self.stored.children(dir, last.as_deref(), CHUNK)?;

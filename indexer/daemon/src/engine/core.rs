@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use index::{Edits, RootRow};
 use reconcile::{Held, Root};
-use record::{RootId, Time, VolumeId};
+use record::{EntryId, RootId, Time, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::warn;
 
@@ -92,6 +92,8 @@ pub(crate) struct Core {
     /// inotify events since the last full look that no look could find the cause of.
     pub(crate) unseen: u64,
     pub(crate) last_unseen: Instant,
+    /// The last directory that could not be looked at and was tried again.
+    pub(crate) retried: Option<EntryId>,
     /// What the boot's sweeps compared.
     pub(crate) swept: super::status::SweepReport,
     last_trim: Instant,
@@ -137,6 +139,7 @@ impl Core {
             unverified: Vec::new(),
             unseen: 0,
             last_unseen: now,
+            retried: None,
             swept: super::status::SweepReport::default(),
             // Due at once: a daemon that is often restarted trims too.
             last_trim: now.checked_sub(TRIM_EVERY).unwrap_or(now),
@@ -269,6 +272,7 @@ impl Core {
         if now.duration_since(self.last_presence) >= self.presence_every() {
             self.last_presence = now;
             self.look_for_lost()?;
+            self.retry_blind()?;
         }
         if now.duration_since(self.last_refit) >= REFIT_EVERY {
             self.last_refit = now;

@@ -13,7 +13,7 @@ use watch::Flags;
 use super::config::Level;
 use super::core::{Core, Repair};
 use super::error::EngineError;
-use super::round::{Fate, Left, Round, Todo};
+use super::round::{Fate, Left, Round, Todo, is_out_of_sight};
 use super::status::Settled;
 use super::sweeping::background::{Ticket, Why};
 
@@ -49,6 +49,9 @@ pub(crate) const MOST_LOOKED_FOR: u64 = 100_000;
 
 /// Most directories remembered as astray; one more and the volume is swept instead.
 const MOST_ASTRAY: usize = 65_536;
+
+/// Directories that could not be looked at and are tried again at once.
+const MOST_RETRIED: usize = 1024;
 
 /// Times that a settle looks for directories that are not where they should be.
 const MOST_TRIES: u32 = 64;
@@ -179,6 +182,7 @@ impl Core {
         let known = Time::now();
         self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;
+        self.retry_blind()?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
             let tickets = self.sweep_unwatched(Why::Settle, false)?;
             self.wait_for_sweeps(&tickets, Some(deadline))?;
@@ -195,7 +199,11 @@ impl Core {
             self.wait_for_sweeps(&tickets, Some(deadline))?;
             self.work_off(Some(deadline))?;
         }
-        self.look_for_lost()?;
+        if self.look_for_lost()? {
+            // Its sweep may have found what no look at the rest did, and has set watches.
+            self.barrier(deadline)?;
+            self.work_off(Some(deadline))?;
+        }
         self.drained = known;
         let unsettled = self
             .trees
@@ -282,6 +290,25 @@ impl Core {
         self.shared.arms.get(volume).map_or(How::Sweep, |arm| arm.how())
     }
 
+    /// Has directories that could not be looked at listed again, so many at a time: nothing tells when a disk's errors
+    /// are over, or when somebody else has given the right to read.
+    pub(crate) fn retry_blind(&mut self) -> Result<(), EngineError> {
+        let reader = self.shared.index.read()?;
+        if !reader.has_blind()? {
+            return Ok(());
+        }
+        let mut blind = reader.blind()?;
+        blind.retain(|(_, blind)| !is_out_of_sight(&blind.why));
+        let next = blind.partition_point(|(id, _)| self.retried.is_some_and(|last| *id <= last));
+        blind.rotate_left(next);
+        blind.truncate(MOST_RETRIED);
+        self.retried = blind.last().map(|(id, _)| *id).or(self.retried);
+        for (id, _) in blind {
+            self.todo.push_back(Todo::List(id, false, self.how(id.volume)));
+        }
+        Ok(())
+    }
+
     fn pace(&mut self) {
         let pace = if self.flooded && !self.settling { PACE_IN_FLOOD } else { PACE };
         let clock = &self.shared.ground.clock;
@@ -289,7 +316,7 @@ impl Core {
         self.last_round = clock.instant();
     }
 
-    fn owe_repair(&mut self, volume: VolumeId, why: String) {
+    pub(crate) fn owe_repair(&mut self, volume: VolumeId, why: String) {
         let now = Instant::now();
         let due = match self.repaired.get(&volume) {
             Some((last, wait)) => (*last + *wait).max(now),

@@ -116,7 +116,7 @@ pub(crate) struct Opener {
     spots: FxHashMap<EntryId, Rc<Spot>>,
     /// Directories that the rows and looks so far give no way to.
     nowhere: FxHashSet<EntryId>,
-    roots: FxHashMap<usize, Option<Rc<OwnedFd>>>,
+    roots: FxHashMap<usize, Result<Option<Rc<OwnedFd>>, Errno>>,
     mounts: FxHashMap<VolumeId, Option<Rc<OwnedFd>>>,
     refused: Option<Errno>,
     /// A spot may be known and those above it not.
@@ -209,7 +209,7 @@ impl Opener {
             _ => match self.by_path(shared, trees, &spot) {
                 Some(Ok(fd)) => fd,
                 Some(Err(error)) => {
-                    self.refused = matches!(error, Errno::ACCESS | Errno::PERM).then_some(error).or(stale);
+                    self.refused = Some(error).filter(|error| !is_elsewhere(*error)).or(stale);
                     return None;
                 }
                 None => {
@@ -218,7 +218,13 @@ impl Opener {
                 }
             },
         };
-        let seen = shared.ground.disk.look_self(fd.as_fd()).ok()?;
+        let seen = match shared.ground.disk.look_self(fd.as_fd()) {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.refused = Some(error).filter(|error| !is_elsewhere(*error)).or(stale);
+                return None;
+            }
+        };
         let device = shared.volumes.device(id.volume);
         let same = seen.inode == id.inode
             && device.is_none_or(|device| device == seen.device)
@@ -260,10 +266,18 @@ impl Opener {
             }
         }
         let root = self.roots.entry(spot.tree).or_insert_with(|| {
-            let (fd, _) = tree.scope.open().ok()?;
-            (tree.scope.root_entry() == Some(tree.row.top)).then(|| Rc::new(fd))
+            let (fd, _) = tree.scope.open()?;
+            Ok((tree.scope.root_entry() == Some(tree.row.top)).then(|| Rc::new(fd)))
         });
-        let root = root.clone()?;
+        let root = match root {
+            Ok(root) => root.clone()?,
+            Err(error) => return Some(Err(*error)),
+        };
         Some(tree.scope.open_below(root.as_fd(), &spot.components(|_| None::<()>).1))
     }
+}
+
+/// Whether an error says that the directory is not at that path, and not that it cannot be read.
+fn is_elsewhere(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE)
 }

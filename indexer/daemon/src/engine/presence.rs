@@ -24,12 +24,16 @@ impl Core {
         Ok(())
     }
 
-    /// Looks whether lost roots are back, and whether roots are still there.
-    pub(crate) fn look_for_lost(&mut self) -> Result<(), EngineError> {
+    /// Looks whether lost roots are back, and whether roots are still there. True if one is back.
+    pub(crate) fn look_for_lost(&mut self) -> Result<bool, EngineError> {
+        let mut back = false;
         for at in 0..self.trees.len() {
             let there = self.is_there(at)?;
             match (self.trees[at].present, there) {
-                (false, true) => self.welcome_back(at)?,
+                (false, true) => {
+                    self.welcome_back(at)?;
+                    back = true;
+                }
                 (true, false) => {
                     self.trees[at].present = false;
                     self.tell_lost(at)?;
@@ -47,7 +51,7 @@ impl Core {
                 (true, true) => {}
             }
         }
-        Ok(())
+        Ok(back)
     }
 
     fn is_there(&self, at: usize) -> Result<bool, EngineError> {
@@ -70,6 +74,12 @@ impl Core {
         self.say(message)?;
         self.shared.arms.forget_dead();
         self.show_root(at, "sweeping");
+        // What lost its last name while the root was out of sight was kept for it.
+        for id in self.shared.index.read()?.all_detached()? {
+            if self.held.iter().all(|(held, _)| held.id != id) {
+                self.held.push((reconcile::Held { id, place: None }, Instant::now()));
+            }
+        }
         self.sweep_tree(at, Why::Start)?;
         self.work_off(None)?;
         if self.followed.contains(&self.trees[at].row.id) {

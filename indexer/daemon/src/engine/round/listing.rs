@@ -20,7 +20,7 @@ impl Round<'_> {
         if self.batch.row_of(id)?.is_none() {
             return Ok(Fate::Unknown);
         }
-        let Some(dir) = self.open(id, None, how)? else { return Ok(Fate::Astray) };
+        let Some(dir) = self.open(id, None, how)? else { return self.unopened(id) };
         self.list_open(&dir, below, how)?;
         self.list_fresh()?;
         Ok(Fate::Done)
@@ -30,18 +30,21 @@ impl Round<'_> {
         while let Some((id, how)) = self.fresh.pop() {
             match self.open(id, None, how)? {
                 Some(dir) => self.list_open(&dir, false, how)?,
-                None => match self.opener.refused() {
-                    Some(error) => self.blind(id, "open", error)?,
-                    // In the index without what is in it: it must be listed, wherever it is now.
-                    None => self.left.astray.push(Todo::List(id, false, how)),
-                },
+                // In the index without what is in it: it must be listed, wherever it is now.
+                None if self.unopened(id)? == Fate::Astray => {
+                    self.left.astray.push(Todo::List(id, false, how));
+                }
+                None => {}
             }
         }
         Ok(())
     }
 
-    fn blind(&mut self, id: EntryId, doing: &str, error: Errno) -> Result<(), EngineError> {
-        if self.reader.is_blind(id)? {
+    pub(super) fn blind(&mut self, id: EntryId, doing: &str, error: Errno) -> Result<(), EngineError> {
+        self.troubles += 1;
+        // What was to end the blindness came too early.
+        self.coverage.retain(|(of, why)| *of != id || why.is_some());
+        if self.reader.is_blind(id)? || self.coverage.iter().any(|(of, _)| *of == id) {
             return Ok(());
         }
         tracing::warn!(directory = %id, doing, %error, "a directory cannot be read; what is stored of it stays");
@@ -65,14 +68,17 @@ impl Round<'_> {
         let armed = self.shared.arms.arm(dir.id, dir.seen.device, dir.fd.as_fd(), active, &point);
         let names = match Names::read(&*self.shared.ground.disk, dir) {
             Ok(names) => names,
-            Err(error) => {
-                self.trouble(dir, b".", error);
-                return self.blind(dir.id, "list", error);
+            // It was removed: the look at its own name says so.
+            Err(Errno::NOENT | Errno::STALE) => {
+                self.left.astray.push(Todo::List(dir.id, below, how));
+                return Ok(());
             }
+            Err(error) => return self.trouble(dir, b".", error),
         };
-        if self.reader.is_blind(dir.id)? {
-            self.coverage.push((dir.id, None));
-        }
+        let was_blind = self.reader.is_blind(dir.id)?;
+        // What changed below it meanwhile could not be looked at either.
+        let below = below || was_blind;
+        let troubles = self.troubles;
         for name in names.iter() {
             let Some(id) = self.listed_name(dir, name, how)? else { continue };
             if below {
@@ -82,6 +88,9 @@ impl Round<'_> {
         }
         self.missing(dir, &names, how)?;
         self.own_stat(dir, how)?;
+        if was_blind && self.troubles == troubles {
+            self.coverage.push((dir.id, None));
+        }
         // What was looked at is decided and committed before this thread does anything else.
         if let Some(watch) = armed.watch {
             self.shared.arms.compared(dir.id, watch);

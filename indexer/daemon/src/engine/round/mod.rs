@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use scan::Errno;
 use watch::{DirHints, Flags};
 
-pub(crate) use self::mounted::{Hidden, InSight, NOT_MOUNTED};
+pub(crate) use self::mounted::{Hidden, InSight, NOT_MOUNTED, is_out_of_sight};
 use super::error::EngineError;
 use super::ghosts::Ghosts;
 use super::open::Opener;
@@ -99,6 +99,8 @@ pub(crate) struct Round<'r> {
     moved_names: FxHashMap<EntryId, How>,
     /// Directories that turned out unreadable, or readable again.
     coverage: Vec<(EntryId, Option<Blind>)>,
+    /// Looks that failed.
+    troubles: u64,
     /// Bytes of paths that the records of the batch will hold.
     path_bytes: usize,
     pub(crate) left: Left,
@@ -127,6 +129,7 @@ impl<'r> Round<'r> {
             messages: Vec::new(),
             moved_names: FxHashMap::default(),
             coverage: Vec::new(),
+            troubles: 0,
             path_bytes: 0,
             left: Left::default(),
         })
@@ -158,7 +161,7 @@ impl<'r> Round<'r> {
         let Some(dir) = self.open(id, hints.handle.as_ref(), hints.how)? else {
             // Gone for good: the look at its own name takes along what was in it.
             let gone = self.opener.refused() == Some(Errno::STALE);
-            return Ok(if gone { Fate::Done } else { Fate::Astray });
+            return if gone { Ok(Fate::Done) } else { self.unopened(id) };
         };
         for (name, flags) in &hints.names {
             self.name(&dir, name, *flags, hints.how)?;
@@ -182,14 +185,17 @@ impl<'r> Round<'r> {
             return Ok(Fate::Done);
         }
         if self.tops.iter().any(|root| root.top == id) {
-            let Some(dir) = self.open(id, None, how)? else { return Ok(Fate::Astray) };
+            let Some(dir) = self.open(id, None, how)? else { return self.unopened(id) };
             self.own_stat(&dir, how)?;
             return Ok(Fate::Done);
         }
         let mut fate = Fate::Unknown;
         for place in self.batch.names_of(id)? {
             let Some(dir) = self.open(place.dir, None, how)? else {
-                fate = Fate::Astray;
+                fate = match self.unopened(place.dir)? {
+                    Fate::Done if fate == Fate::Astray => Fate::Astray,
+                    unopened => unopened,
+                };
                 continue;
             };
             self.name(&dir, &place.name, flags, how)?;
@@ -205,7 +211,7 @@ impl<'r> Round<'r> {
         if self.batch.row_of(place.dir)?.is_none() {
             return Ok(Fate::Unknown);
         }
-        let Some(dir) = self.open(place.dir, None, how)? else { return Ok(Fate::Astray) };
+        let Some(dir) = self.open(place.dir, None, how)? else { return self.unopened(place.dir) };
         self.name(&dir, &place.name, flags, how)?;
         Ok(Fate::Done)
     }
@@ -362,8 +368,9 @@ impl<'r> Round<'r> {
     /// Looks at directories of which a name came or went by a look that was not at the whole of them.
     fn stat_parents(&mut self) -> Result<(), EngineError> {
         for (id, how) in std::mem::take(&mut self.moved_names) {
-            if let Some(dir) = self.open(id, None, how)? {
-                self.own_stat(&dir, how)?;
+            match self.open(id, None, how)? {
+                Some(dir) => self.own_stat(&dir, how)?,
+                None => drop(self.unopened(id)?),
             }
         }
         Ok(())

@@ -17,6 +17,11 @@ pub(crate) const COVERED: &str = "covered by a mount";
 /// Why a file system that was followed inside a root cannot be.
 pub(crate) const NOT_MOUNTED: &str = "its file system is not mounted";
 
+/// Whether that is why a directory is blind: then its mount tells when it can be looked at again.
+pub(crate) fn is_out_of_sight(why: &str) -> bool {
+    why.starts_with(COVERED) || why == NOT_MOUNTED
+}
+
 /// What went out of sight in a round.
 pub(crate) struct Hidden {
     pub(crate) path: Vec<u8>,
@@ -157,8 +162,8 @@ impl Round<'_> {
     pub(super) fn in_sight(&mut self, id: EntryId, anew: bool) -> Result<(), EngineError> {
         let mut since = None;
         if self.reader.is_blind(id)? {
-            let ours = |why: &str| why.starts_with(COVERED) || why == NOT_MOUNTED;
-            let blind = self.reader.blind()?.into_iter().find(|(of, blind)| *of == id && ours(&blind.why));
+            let mut blind = self.reader.blind()?.into_iter();
+            let blind = blind.find(|(of, blind)| *of == id && is_out_of_sight(&blind.why));
             if let Some((_, blind)) = blind {
                 since = Some(blind.since);
                 self.coverage.retain(|(of, _)| *of != id);
@@ -212,7 +217,10 @@ impl Round<'_> {
     /// The entry without a name at the end of the way up.
     fn nameless_above(&mut self, dir: EntryId) -> Result<EntryId, EngineError> {
         let mut at = dir;
-        while let Some(place) = self.batch.names_of(at)?.into_iter().next() {
+        let mut seen = rustc_hash::FxHashSet::default();
+        while seen.insert(at)
+            && let Some(place) = self.batch.names_of(at)?.into_iter().next()
+        {
             at = place.dir;
         }
         Ok(at)

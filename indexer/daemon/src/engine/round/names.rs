@@ -66,7 +66,7 @@ impl Round<'_> {
             scan::Look::Absent => {
                 self.lost_name(dir, name, &look, false)?;
             }
-            scan::Look::Failed(error) => self.trouble(dir, name, error),
+            scan::Look::Failed(error) => self.trouble(dir, name, error)?,
             scan::Look::Present(seen) => {
                 let depth = dir.spot.depth + 1;
                 let standing = (dir.seen.device, dir.seen.mount);
@@ -84,7 +84,7 @@ impl Round<'_> {
                         self.covered(dir, name, why, &look)?;
                     }
                     Member::Out(_) => self.lost_name(dir, name, &look, true)?,
-                    Member::Failed(error) => self.trouble(dir, name, error),
+                    Member::Failed(error) => self.trouble(dir, name, error)?,
                 }
             }
         }
@@ -192,21 +192,25 @@ impl Round<'_> {
         followed && first
     }
 
-    pub(super) fn trouble(&mut self, dir: &Dir, name: &[u8], error: scan::Errno) {
+    /// A look failed, and nothing is concluded. The directory is blind until it is listed without such.
+    pub(super) fn trouble(&mut self, dir: &Dir, name: &[u8], error: scan::Errno) -> Result<(), EngineError> {
         let path = [&dir.spot.path(self.tops)[..], b"/", name].concat();
         tracing::warn!(path = %String::from_utf8_lossy(&path), %error, "cannot look here; what is stored stays");
         if matches!(error, scan::Errno::IO | scan::Errno::STALE | scan::Errno::NOTCONN | scan::Errno::NODEV) {
             self.left.troubled.push((dir.id.volume, error.to_string()));
         }
+        self.blind(dir.id, "look", error)
     }
 
     pub(super) fn own_stat(&mut self, dir: &Dir, how: How) -> Result<(), EngineError> {
         self.shared.vitals.looked();
         let at = self.shared.ground.clock.now();
-        if let Ok(seen) = self.shared.ground.disk.look_self(dir.fd.as_fd()) {
-            let look = Look::plain(at, how);
-            self.batch.entry(&Found { id: dir.id, stat: seen.stat }, &look)?;
+        match self.shared.ground.disk.look_self(dir.fd.as_fd()) {
+            Ok(seen) => {
+                self.batch.entry(&Found { id: dir.id, stat: seen.stat }, &Look::plain(at, how))?;
+                Ok(())
+            }
+            Err(error) => self.trouble(dir, b".", error),
         }
-        Ok(())
     }
 }

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use record::{EntryId, How, Name, Place};
 use rustc_hash::FxHashSet;
+use scan::Errno;
 use watch::Flags;
 
-use super::Round;
+use super::{Fate, Round};
 use crate::engine::error::EngineError;
 use crate::engine::open::{Dir, Spot};
 
@@ -26,10 +27,24 @@ impl Round<'_> {
         let dir = self.opener.open(self.shared, self.trees, id, spot, handle, expected.as_ref());
         if dir.is_none() && self.opener.refused().is_none() {
             self.search(id, how)?;
+            // Not what one above it said.
+            self.opener.forget_refusal();
             let Some(spot) = self.spot(id)? else { return Ok(None) };
             return Ok(self.opener.open(self.shared, self.trees, id, spot, None, expected.as_ref()));
         }
         Ok(dir)
+    }
+
+    /// What comes of work on a directory that was not opened. One that refuses is blind until it can be listed whole,
+    /// and that answers for the work; any other is not where it should be.
+    pub(super) fn unopened(&mut self, id: EntryId) -> Result<Fate, EngineError> {
+        match self.opener.refused() {
+            None | Some(Errno::STALE) => Ok(Fate::Astray),
+            Some(error) => {
+                self.blind(id, "open", error)?;
+                Ok(Fate::Done)
+            }
+        }
     }
 
     /// Looks at the names on the way down to a directory that is not where it was, from the nearest above it that
@@ -60,6 +75,13 @@ impl Round<'_> {
         Ok(self.opener.open(self.shared, self.trees, id, spot, None, expected.as_ref()))
     }
 
+    fn cut_circle(&mut self, at: EntryId) -> Result<(), EngineError> {
+        let look = self.look_of(Flags::NONE, How::Sweep, true);
+        self.batch.cut_circle(at, &look)?;
+        self.opener.all_moved();
+        Ok(())
+    }
+
     /// Where a directory is by the rows and the looks so far.
     pub(super) fn spot(&mut self, id: EntryId) -> Result<Option<Rc<Spot>>, EngineError> {
         let mut way: Vec<(EntryId, Name)> = Vec::new();
@@ -84,9 +106,7 @@ impl Round<'_> {
             at = place.dir;
             // Rows may run in a circle where looks made at different times met; the disk does not.
             if !seen.insert(at) {
-                let look = self.look_of(Flags::NONE, How::Sweep, true);
-                self.batch.cut_circle(at, &look)?;
-                self.opener.all_moved();
+                self.cut_circle(at)?;
                 return Ok(None);
             }
         };

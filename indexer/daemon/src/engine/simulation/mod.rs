@@ -4,9 +4,10 @@
 //! events (made as the translators make hints; parsing them is not covered), the disk under the store. Not here: the
 //! thread loop with its timers, requests, the socket, followed links.
 //!
-//! `SIM_SEED=n` lives one life again and prints what the disk did; `SIM_SECONDS=n` looks for new ones that long;
+//! `SIM_SEED=n` lives one life again and prints what the disk did; `SIM_SECONDS=n` looks for new ones that long, from `SIM_FROM=n` on;
 //! with `SIM_SCAN=1` the disk is at work during the first scan too.
 
+mod faults;
 mod model;
 mod ops;
 mod oracle;
@@ -33,10 +34,36 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// How long a life may take: some take a second.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Ends the process, with the seed, when a life does not end.
+struct Watchdog(std::sync::mpsc::Sender<()>);
+
+impl Watchdog {
+    fn new(seed: u64) -> Watchdog {
+        let (ended, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            if wait.recv_timeout(LONGEST) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("seed {seed} does not end");
+                std::process::abort();
+            }
+        });
+        Watchdog(ended)
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
 /// A life; a broken promise names its seed, and the seed is kept in a file.
-fn live(seed: u64, busy_scan: bool) -> run::Report {
+fn live(seed: u64, busy_scan: bool, faults: bool) -> run::Report {
     let alone = number("SIM_SEED").is_some();
-    match std::panic::catch_unwind(|| run::live(seed, busy_scan, alone)) {
+    let _watchdog = Watchdog::new(seed);
+    match std::panic::catch_unwind(|| run::live(seed, run::Way { busy_scan, faults }, alone)) {
         Ok(report) => report,
         Err(panic) => {
             let file = std::env::temp_dir().join("indexer-failed-seeds.txt");
@@ -58,7 +85,7 @@ fn saved_seeds() {
     for line in include_str!("seeds.txt").lines() {
         let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
         if let Some(seed) = seed {
-            live(seed, !line.contains(" rested: "));
+            live(seed, !line.contains(" rested: "), line.contains(" faults: "));
         }
     }
 }
@@ -67,9 +94,9 @@ fn saved_seeds() {
 #[test]
 fn fresh_seeds() {
     // Without it the tree rests during a first scan: what that still finds is in decision 20.
-    let busy_scan = number("SIM_SCAN").is_some();
+    let (busy_scan, faults) = (number("SIM_SCAN").is_some(), number("SIM_FAULTS").is_some());
     if let Some(seed) = number("SIM_SEED") {
-        let report = live(seed, busy_scan);
+        let report = live(seed, busy_scan, faults);
         eprintln!("{report:?}");
         return;
     }
@@ -77,14 +104,14 @@ fn fresh_seeds() {
     // Told how long to look, new seeds are lived; otherwise the first ones, so that a run says something of the change
     // it is made for and not of the hour.
     let (time, mut seed, most) = match number("SIM_SECONDS") {
-        Some(seconds) => (Duration::from_secs(seconds), now(), u64::MAX),
+        Some(seconds) => (Duration::from_secs(seconds), number("SIM_FROM").unwrap_or_else(now), u64::MAX),
         None => (Duration::from_secs(SECONDS), 1, FIRST),
     };
     eprintln!("seeds from {seed}");
     let mut sum = run::Report::default();
     let mut lives = 0;
     while start.elapsed() < time && lives < most {
-        let report = live(seed, busy_scan);
+        let report = live(seed, busy_scan, faults);
         sum.checks += report.checks;
         sum.records += report.records;
         sum.power_losses += report.power_losses;

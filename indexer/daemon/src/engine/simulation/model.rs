@@ -12,6 +12,9 @@ use super::rng::Rng;
 /// Which object, of all that ever were: numbers are used again, keys are not.
 pub(super) type Key = usize;
 
+/// Lines that a life prints at most.
+const MOST_LINES: usize = 200_000;
+
 /// How a disk is made, by the seed.
 #[derive(Clone, Debug)]
 pub(super) struct Making {
@@ -65,8 +68,14 @@ pub(super) struct Model {
     pub(super) queue: Queue,
     /// Objects that a descriptor of the engine holds: their numbers are not free.
     pub(super) held: BTreeSet<Key>,
-    /// What cannot be read for now, and lookups that fail.
+    /// Directories that cannot be read for now.
     pub(super) bad: BTreeSet<Key>,
+    /// Directories whose rights were taken, and what these were.
+    pub(super) locked: BTreeMap<Key, u16>,
+    /// So many calls may fail.
+    pub(super) flaky: u64,
+    /// Names that were taken away since the index was last known to be exact.
+    pub(super) taken: BTreeSet<(Key, Vec<u8>)>,
     pub(super) log: Option<Vec<String>>,
 }
 
@@ -82,6 +91,9 @@ impl Model {
             queue,
             held: BTreeSet::new(),
             bad: BTreeSet::new(),
+            locked: BTreeMap::new(),
+            flaky: 0,
+            taken: BTreeSet::new(),
             log: None,
         };
         model.top = model.object(Kind::Directory, 2);
@@ -172,7 +184,9 @@ impl Model {
     pub(super) fn note(&mut self, line: impl FnOnce(&Model) -> String) {
         if let Some(mut log) = self.log.take() {
             log.push(line(self));
+            let length = log.len();
             self.log = Some(log);
+            assert!(length != MOST_LINES, "a life that does not end");
         }
     }
 
@@ -241,6 +255,7 @@ impl Model {
     /// Takes a name away; what is open by it stays known by it.
     pub(super) fn unname(&mut self, dir: Key, name: &[u8]) -> Key {
         let key = self.get_mut(dir).children.remove(name).unwrap();
+        self.taken.insert((dir, name.to_vec()));
         self.get_mut(key).names -= 1;
         if self.is_directory(key) {
             self.get_mut(key).parent = None;

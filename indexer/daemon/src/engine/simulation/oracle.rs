@@ -76,6 +76,66 @@ fn expected(model: &Model, tops: &[(Key, EntryId)]) -> (BTreeMap<EntryId, Stat>,
     (stats, names)
 }
 
+/// Every name on the disk below `tops`: its directory, and what it stands for.
+pub(super) fn names(model: &Model, tops: &[(Key, EntryId)]) -> Vec<(Key, Vec<u8>, Key)> {
+    let mut names = Vec::new();
+    let mut stack: Vec<Key> = tops.iter().map(|(key, _)| *key).collect();
+    while let Some(dir) = stack.pop() {
+        for (name, child) in &model.get(dir).children {
+            names.push((dir, name.clone(), *child));
+            if model.is_directory(*child) {
+                stack.push(*child);
+            }
+        }
+    }
+    names
+}
+
+/// R4: names that were in the index when it was `exact`, that nothing took away since, and that are not in it now; and
+/// directories that refuse to be looked into, in roots of which the top is in `tops`, without a word of that.
+pub(super) fn lost(
+    model: &Model,
+    exact: &[(Key, Vec<u8>, Key)],
+    tops: &[EntryId],
+    reader: &Reader,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(volume) = tops.first().map(|top| top.volume) else { return found };
+    let stays: BTreeSet<(Key, Vec<u8>)> = exact
+        .iter()
+        .map(|(dir, name, _)| (*dir, name.clone()))
+        .filter(|at| !model.taken.contains(at))
+        .collect();
+    for (dir, name, key) in exact {
+        if !stays.contains(&(*dir, name.clone()))
+            || !model.is_named(*dir)
+            || !model
+                .way_up(*dir)
+                .iter()
+                .all(|at| model.fixed.contains(&model.get(at.0).children[&at.1]) || stays.contains(at))
+        {
+            continue;
+        }
+        let place = Place::new(EntryId::new(volume, model.get(*dir).number), name);
+        let id = EntryId::new(volume, model.get(*key).number);
+        let kept = reader.lookup(place.dir, &place.name).unwrap().is_some_and(|target| target.id == id);
+        if !kept || reader.row(id).unwrap().is_none() {
+            let hidden = model.is_hidden(*dir) || model.refuses(*dir);
+            found.push(format!("{} is not kept (hidden: {hidden})", model.show_name(*dir, name)));
+        }
+        if model.is_directory(*key)
+            && model.refuses(*key)
+            && !(model.get(*key).children.is_empty() && model.can_be_listed(*key))
+            && !model.is_hidden(*key)
+            && !reader.is_blind(id).unwrap()
+            && tops.len() == model.fixed.len().max(2) - 1
+        {
+            found.push(format!("{} refuses, and that is not told", model.show(*key)));
+        }
+    }
+    found
+}
+
 /// How a difference begins that is of a file's change time alone.
 pub(super) const CHANGED_ALONE: &str = "changed alone: ";
 

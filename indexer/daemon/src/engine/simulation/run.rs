@@ -31,6 +31,15 @@ pub(super) struct Report {
     pub(super) overflows: u64,
 }
 
+/// What a life has besides what its seed says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// Programs work during the first scan too.
+    pub(super) busy_scan: bool,
+    /// The disk fails now and then.
+    pub(super) faults: bool,
+}
+
 struct Simulation {
     rng: Rng,
     world: Arc<World>,
@@ -45,8 +54,11 @@ struct Simulation {
     /// What it knows, since it began.
     replica: Option<Replica>,
     busy: u64,
-    /// Programs work during the first scan too.
-    busy_scan: bool,
+    way: Way,
+    /// What goes wrong follows from numbers of its own, so that a seed lives the same life without faults.
+    faults: Rng,
+    /// What was in the index when it was last exact: names, by the directory they are in.
+    exact: Vec<(Key, Vec<u8>, Key)>,
     report: Report,
 }
 
@@ -56,9 +68,8 @@ struct PowerLoss;
 type Done<T> = Result<T, PowerLoss>;
 
 /// Lives one life. Panics where a promise is broken. `log`: what the disk did is kept, and printed then.
-pub(super) fn live(seed: u64, busy_scan: bool, log: bool) -> Report {
-    let mut simulation = Simulation::new(seed, log);
-    simulation.busy_scan = busy_scan;
+pub(super) fn live(seed: u64, way: Way, log: bool) -> Report {
+    let mut simulation = Simulation::new(seed, way, log);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
     if let Err(panic) = result {
         let lines = simulation.world.lock().model.log.take().unwrap_or_default();
@@ -71,7 +82,7 @@ pub(super) fn live(seed: u64, busy_scan: bool, log: bool) -> Report {
 }
 
 impl Simulation {
-    fn new(seed: u64, log: bool) -> Simulation {
+    fn new(seed: u64, way: Way, log: bool) -> Simulation {
         let mut rng = Rng::new(seed);
         let how = rng.pick(&[How::Fanotify, How::Inotify]);
         let making = Making {
@@ -136,7 +147,9 @@ impl Simulation {
             journal: Vec::new(),
             replica: None,
             busy: rng.pick(&[0, 5, 20, 50]),
-            busy_scan: true,
+            way,
+            faults: Rng::new(!seed),
+            exact: Vec::new(),
             report: Report::default(),
             rng,
         }
@@ -202,7 +215,7 @@ impl Simulation {
         };
         let pending = Arc::new(Pending::new(self.capacity));
         let left = self.rng.below(100);
-        let left = if self.replica.is_some() || self.busy_scan { left } else { 0 };
+        let left = if self.replica.is_some() || self.way.busy_scan { left } else { 0 };
         {
             let mut state = self.world.lock();
             state.pending = Some(Arc::clone(&pending));
@@ -304,6 +317,9 @@ impl Simulation {
     }
 
     fn action(&mut self) -> Done<()> {
+        if self.way.faults && self.faults.chance(15) {
+            self.world.lock().model.fault(&mut self.faults);
+        }
         match self.rng.below(100) {
             0..35 => {
                 let count = self.rng.below(12);
@@ -375,6 +391,10 @@ impl Simulation {
     fn checkpoint(&mut self) {
         self.note("checkpoint");
         self.world.lock().left = 0;
+        if self.way.faults {
+            self.check_faulty();
+            self.world.lock().model.heal();
+        }
         while self.quieten().is_err() {
             self.power_back();
             self.restart();
@@ -387,6 +407,7 @@ impl Simulation {
         }
         self.report.checks += 1;
         self.check_exact("R1, after settle");
+        self.note_exact();
         let reader = self.reader();
         let faults = oracle::replica_differences(self.replica.as_ref().unwrap(), &reader);
         assert!(faults.is_empty(), "R5: {faults:#?}");
@@ -417,6 +438,29 @@ impl Simulation {
         Ok(())
     }
 
+    /// While the disk fails: what cannot be looked at is kept, and that is told.
+    fn check_faulty(&mut self) {
+        self.world.lock().model.flaky = 0;
+        while self.settle().is_err() || self.sweep().is_err() {
+            self.power_back();
+            self.restart();
+            self.world.lock().left = 0;
+        }
+        let (core, _) = self.daemon.as_ref().unwrap();
+        let there = |tree: &&super::super::roots::Tree| tree.present;
+        let tops: Vec<EntryId> = core.trees.iter().filter(there).map(|tree| tree.row.top).collect();
+        let state = self.world.lock();
+        let found = oracle::lost(&state.model, &self.exact, &tops, &self.reader());
+        assert!(found.is_empty(), "R4: {found:#?}");
+    }
+
+    fn note_exact(&mut self) {
+        let tops = self.tops();
+        let mut state = self.world.lock();
+        state.model.taken.clear();
+        self.exact = oracle::names(&state.model, &tops);
+    }
+
     fn reader(&self) -> index::Reader {
         self.daemon.as_ref().unwrap().1.index.read().unwrap()
     }
@@ -427,10 +471,16 @@ impl Simulation {
     }
 
     fn differences(&self) -> Vec<String> {
+        let tops = self.tops();
+        let state = self.world.lock();
+        oracle::differences(&state.model, &tops, &self.reader())
+    }
+
+    /// The roots' own directories.
+    fn tops(&self) -> Vec<(Key, EntryId)> {
         let (core, _) = self.daemon.as_ref().unwrap();
         let state = self.world.lock();
-        let tops: Vec<(Key, EntryId)> = core
-            .trees
+        core.trees
             .iter()
             .map(|tree| {
                 let below = tree.row.path.strip_prefix(POINT).unwrap();
@@ -438,8 +488,7 @@ impl Simulation {
                 let key = if name.is_empty() { state.model.top } else { state.model.child(0, name).unwrap() };
                 (key, tree.row.top)
             })
-            .collect();
-        oracle::differences(&state.model, &tops, &self.reader())
+            .collect()
     }
 
     /// R2: looking again at everything writes nothing.

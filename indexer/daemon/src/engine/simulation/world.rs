@@ -112,6 +112,19 @@ impl State {
         self.model.held = self.descriptors.values().map(|(_, key)| *key).collect();
     }
 
+    /// Whether this call fails, by a disk that fails now and then.
+    fn flakes(&mut self) -> Result<(), Errno> {
+        if self.model.flaky == 0 {
+            return Ok(());
+        }
+        self.model.flaky -= 1;
+        if self.rng.chance(30) {
+            self.model.note(|_| "  a call fails".to_owned());
+            return Err(Errno::IO);
+        }
+        Ok(())
+    }
+
     fn key(&self, fd: BorrowedFd<'_>) -> Key {
         self.descriptors[&fd.as_raw_fd()].1
     }
@@ -182,6 +195,7 @@ impl State {
 impl Disk for World {
     fn open_root(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
+        state.flakes()?;
         let below = path.strip_prefix(POINT).filter(|_| state.mounted).ok_or(Errno::NOENT)?;
         let components: Vec<&[u8]> =
             below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
@@ -196,6 +210,7 @@ impl Disk for World {
     fn open_below(&self, root: BorrowedFd<'_>, components: &[&[u8]]) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
         let from = state.key(root);
+        state.flakes()?;
         let found = state.walk(from, components);
         state.model.note(|model| {
             let names = components.join(&b'/');
@@ -206,6 +221,7 @@ impl Disk for World {
 
     fn open_path(&self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
+        state.flakes()?;
         let key = state.step(state.key(parent), name)?;
         Ok(state.hand_out(key))
     }
@@ -214,6 +230,9 @@ impl Disk for World {
         let mut state = self.call();
         let at = state.key(dir);
         state.model.note(|model| format!("  look {} {:?}", model.show_name(at, name), model.child(at, name)));
+        if let Err(error) = state.flakes() {
+            return Look::Failed(error);
+        }
         match state.step(at, name) {
             Ok(key) if state.model.bad.contains(&key) => Look::Failed(Errno::IO),
             Ok(key) => Look::Present(state.seen(key)),
@@ -223,8 +242,9 @@ impl Disk for World {
     }
 
     fn look_self(&self, fd: BorrowedFd<'_>) -> Result<Seen, Errno> {
-        let state = self.call();
+        let mut state = self.call();
         let key = state.key(fd);
+        state.flakes()?;
         if state.model.bad.contains(&key) { Err(Errno::IO) } else { Ok(state.seen(key)) }
     }
 
@@ -250,8 +270,13 @@ impl Disk for World {
         while let Some(name) = names.pop() {
             {
                 let mut state = self.call();
+                state.flakes()?;
                 if state.model.bad.contains(&key) {
                     return Err(Errno::IO);
+                }
+                // What the kernel had read by then is still given.
+                if !state.model.is_named(key) && state.rng.chance(30) {
+                    return Err(Errno::NOENT);
                 }
                 let there = state.model.child(key, &name).is_some();
                 // What goes or comes during a listing may be in it or not.

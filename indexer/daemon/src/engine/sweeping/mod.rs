@@ -222,7 +222,12 @@ impl Core {
             }
         }
         if let Some(trouble) = outcome.trouble {
-            self.check_presence(self.trees[at].row.top.volume, &trouble)?;
+            let volume = self.trees[at].row.top.volume;
+            self.check_presence(volume, &trouble)?;
+            if self.trees[at].present && order.path.is_none() {
+                // It is there after all, and what the sweep was for is still to be compared.
+                self.owe_repair(volume, trouble);
+            }
         }
         let scope = order.path.as_deref().unwrap_or(&order.root_path);
         for (from, why) in &order.gaps {
@@ -502,7 +507,11 @@ impl Core {
         let mut coverage: HashMap<EntryId, Option<Blind>> = seen_again.iter().map(|id| (*id, None)).collect();
         for (dir, name, why) in blind {
             let id = match &name {
-                Some(name) => reader.lookup(dir, name)?.map_or(dir, |target| target.id),
+                // A name that is no directory's is looked at with the directory it is in.
+                Some(name) => {
+                    let target = reader.lookup(dir, name)?.filter(|target| target.directory);
+                    target.map_or(dir, |target| target.id)
+                }
                 None => dir,
             };
             // What a first scan left out is listed when it is found again.
