@@ -4,8 +4,9 @@
 //! events (made as the translators make hints; parsing them is not covered), the disk under the store. Not here: the
 //! thread loop with its timers, requests, the socket, followed links.
 //!
-//! `SIM_SEED=n` lives one life again and prints what the disk did; `SIM_SECONDS=n` looks for new ones that long, from `SIM_FROM=n` on;
-//! with `SIM_SCAN=1` the disk is at work during the first scan too.
+//! `SIM_SEED=n` lives one life again and prints what the disk did; `SIM_SECONDS=n` looks for new ones that long, from
+//! `SIM_FROM=n` on. Lives take turns: programs rest during the first scan, or work then too (`SIM_SCAN=1`: always, or
+//! never with 0), and the disk fails now and then, or not (`SIM_FAULTS`, likewise). One seed alone does neither unless told.
 
 mod faults;
 mod model;
@@ -18,11 +19,10 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-/// Lives the first seeds for this long where nothing else is said.
-const SECONDS: u64 = 10;
+use self::run::Way;
 
-/// How many lives those are at most.
-const FIRST: u64 = 1500;
+/// Lives new seeds for this long where nothing else is said.
+const SECONDS: u64 = 5;
 
 /// A seed that was not lived before.
 fn now() -> u64 {
@@ -41,11 +41,11 @@ const LONGEST: Duration = Duration::from_secs(120);
 struct Watchdog(std::sync::mpsc::Sender<()>);
 
 impl Watchdog {
-    fn new(seed: u64) -> Watchdog {
+    fn new(seed: u64, way: Way) -> Watchdog {
         let (ended, wait) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             if wait.recv_timeout(LONGEST) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("seed {seed} does not end");
+                eprintln!("seed {seed} does not end; again:\n  {}", again(seed, way));
                 std::process::abort();
             }
         });
@@ -60,23 +60,37 @@ impl Drop for Watchdog {
 }
 
 /// A life; a broken promise names its seed, and the seed is kept in a file.
-fn live(seed: u64, busy_scan: bool, faults: bool) -> run::Report {
+fn live(seed: u64, way: Way) -> run::Report {
     let alone = number("SIM_SEED").is_some();
-    let _watchdog = Watchdog::new(seed);
-    match std::panic::catch_unwind(|| run::live(seed, run::Way { busy_scan, faults }, alone)) {
+    let _watchdog = Watchdog::new(seed, way);
+    match std::panic::catch_unwind(|| run::live(seed, way, alone)) {
         Ok(report) => report,
         Err(panic) => {
             let file = std::env::temp_dir().join("indexer-failed-seeds.txt");
             let kept = std::fs::read_to_string(&file).unwrap_or_default();
-            std::fs::write(&file, format!("{kept}{seed}\n")).unwrap();
+            std::fs::write(&file, format!("{kept}{}\n", line_of(seed, way))).unwrap();
             eprintln!(
-                "seed {seed} breaks a promise (kept in {}); again, with all that happened:\n  \
-                 SIM_SEED={seed} cargo test -p indexer simulation",
-                file.display()
+                "seed {seed} breaks a promise (kept in {}); again, with all that happened:\n  {}",
+                file.display(),
+                again(seed, way)
             );
             std::panic::resume_unwind(panic)
         }
     }
+}
+
+/// How the life is lived again.
+fn again(seed: u64, way: Way) -> String {
+    let scan = if way.busy_scan { "SIM_SCAN=1 " } else { "" };
+    let faults = if way.faults { "SIM_FAULTS=1 " } else { "" };
+    format!("{scan}{faults}SIM_SEED={seed} cargo test -p indexer simulation")
+}
+
+/// A life as `seeds.txt` has it.
+fn line_of(seed: u64, way: Way) -> String {
+    let rested = if way.busy_scan { "" } else { " rested:" };
+    let faults = if way.faults { " faults:" } else { "" };
+    format!("{seed}{rested}{faults}")
 }
 
 /// Seeds that once found something, and what.
@@ -85,7 +99,7 @@ fn saved_seeds() {
     for line in include_str!("seeds.txt").lines() {
         let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
         if let Some(seed) = seed {
-            live(seed, !line.contains(" rested: "), line.contains(" faults: "));
+            live(seed, Way { busy_scan: !line.contains(" rested: "), faults: line.contains(" faults: ") });
         }
     }
 }
@@ -93,30 +107,26 @@ fn saved_seeds() {
 /// Whatever a disk, its queue and a power cut do, what the ten promises say of a quiet moment holds.
 #[test]
 fn fresh_seeds() {
-    // Without it the tree rests during a first scan: what that still finds is in decision 20.
-    let (busy_scan, faults) = (number("SIM_SCAN").is_some(), number("SIM_FAULTS").is_some());
+    let told = |variable| number(variable).map(|value| value != 0);
+    let (scan, faults) = (told("SIM_SCAN"), told("SIM_FAULTS"));
     if let Some(seed) = number("SIM_SEED") {
-        let report = live(seed, busy_scan, faults);
-        eprintln!("{report:?}");
+        let way = Way { busy_scan: scan == Some(true), faults: faults == Some(true) };
+        eprintln!("{:?}", live(seed, way));
         return;
     }
     let start = Instant::now();
-    // Told how long to look, new seeds are lived; otherwise the first ones, so that a run says something of the change
-    // it is made for and not of the hour.
-    let (time, mut seed, most) = match number("SIM_SECONDS") {
-        Some(seconds) => (Duration::from_secs(seconds), number("SIM_FROM").unwrap_or_else(now), u64::MAX),
-        None => (Duration::from_secs(SECONDS), 1, FIRST),
-    };
-    eprintln!("seeds from {seed}");
+    let time = Duration::from_secs(number("SIM_SECONDS").unwrap_or(SECONDS));
+    let first = number("SIM_FROM").unwrap_or_else(now);
+    eprintln!("seeds from {first}");
     let mut sum = run::Report::default();
     let mut lives = 0;
-    while start.elapsed() < time && lives < most {
-        let report = live(seed, busy_scan, faults);
+    while start.elapsed() < time {
+        let way = Way { busy_scan: scan.unwrap_or(lives % 2 == 1), faults: faults.unwrap_or(lives % 3 == 2) };
+        let report = live(first + lives, way);
         sum.checks += report.checks;
         sum.records += report.records;
         sum.power_losses += report.power_losses;
         sum.overflows += report.overflows;
-        seed += 1;
         lives += 1;
     }
     eprintln!("{lives} lives: {sum:?}");
