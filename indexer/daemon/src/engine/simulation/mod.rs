@@ -21,8 +21,11 @@ use std::time::{Duration, Instant};
 
 use self::run::Way;
 
-/// Lives new seeds for this long where nothing else is said.
-const SECONDS: u64 = 5;
+/// Lives the first seeds for this long where nothing else is said: what they say is of the change at hand.
+const SECONDS: u64 = 10;
+
+/// How many lives those are at most.
+const FIRST: u64 = 1500;
 
 /// A seed that was not lived before.
 fn now() -> u64 {
@@ -115,12 +118,15 @@ fn fresh_seeds() {
         return;
     }
     let start = Instant::now();
-    let time = Duration::from_secs(number("SIM_SECONDS").unwrap_or(SECONDS));
-    let first = number("SIM_FROM").unwrap_or_else(now);
+    let (seconds, usual, most) = match number("SIM_SECONDS") {
+        Some(seconds) => (seconds, now(), u64::MAX),
+        None => (SECONDS, 1, FIRST),
+    };
+    let first = number("SIM_FROM").unwrap_or(usual);
     eprintln!("seeds from {first}");
     let mut sum = run::Report::default();
     let mut lives = 0;
-    while start.elapsed() < time {
+    while start.elapsed() < Duration::from_secs(seconds) && lives < most {
         let way = Way { busy_scan: scan.unwrap_or(lives % 2 == 1), faults: faults.unwrap_or(lives % 3 == 2) };
         let report = live(first + lives, way);
         sum.checks += report.checks;
