@@ -174,7 +174,8 @@ impl Round<'_> {
             self.list_later(id, look.how);
         }
         // Half a rename looks like a directory that was made: it may be a known one, with all below it.
-        if directory && known && decision != Decision::Refresh && self.was_passed_by(id) {
+        let moved = decision != Decision::Refresh || flags.any(Flags::NAMED | Flags::MOVED);
+        if directory && known && moved && self.was_passed_by(id) {
             self.left.todo.push_back(Todo::List(id, true, look.how));
         }
         Ok(())
