@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use indexer_tests::{
     Daemon, Ground, Place, Rows, TmpfsMount, Workload, find_json, indexer_binary, skipped, stderr, wait_for,
@@ -26,6 +27,7 @@ fn r3_a_queue_that_ran_over_is_repaired_and_told() {
     daemon.settle();
     let (seq, then) = (daemon.seq(), Rows::of_find(&find_json(&daemon, root)));
 
+    let stopped = UNIX_EPOCH.elapsed().unwrap().as_nanos();
     daemon.signal(Signal::STOP);
     let many = limit("max_queued_events") + 2_000;
     let folder = root.join("many");
@@ -60,6 +62,7 @@ fn r3_a_queue_that_ran_over_is_repaired_and_told() {
         assert!(gap["why"].as_str().is_some_and(|why| !why.is_empty()), "{gap}");
         let (from, to) = (gap["from_ns"].as_u64().unwrap(), gap["to_ns"].as_u64().unwrap());
         assert!(from <= to && to <= gap["seen_ns"].as_u64().unwrap(), "{gap}");
+        assert!(u128::from(from) <= stopped, "the gap begins after the events were lost: {gap}");
         assert_eq!(gap["path"].as_str(), root.to_str(), "{gap}");
     }
     let status = daemon.status();

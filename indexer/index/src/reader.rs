@@ -245,6 +245,15 @@ impl Reader {
         Ok(self.coverage.get(key(dir))?.is_some())
     }
 
+    /// Why a directory cannot be vouched for, and since when, if it cannot.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn blind_at(&self, dir: EntryId) -> Result<Option<Blind>, IndexError> {
+        let Some(value) = self.coverage.get(key(dir))? else { return Ok(None) };
+        blind(value.value()).map(Some).map_err(|error| IndexError::damaged(format!("coverage {dir}"), error))
+    }
+
     /// Entries whose last name went to another.
     ///
     /// # Errors

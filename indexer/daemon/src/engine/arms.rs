@@ -106,8 +106,26 @@ impl Arm {
 
     /// Whether only a sweep can tell what changed in it, or in a part of it.
     pub(crate) fn needs_sweep(&self) -> bool {
-        matches!(self.tier, Tier::Sweep | Tier::Portable(_))
-            || self.lacking() > self.complete.load(Ordering::Relaxed)
+        !self.watches() || self.lacking() > self.complete.load(Ordering::Relaxed)
+    }
+
+    /// Whether events tell of what changes in it, of directories that have a watch.
+    pub(crate) fn watches(&self) -> bool {
+        !matches!(self.tier, Tier::Sweep | Tier::Portable(_)) && self.failure().is_none()
+    }
+
+    /// Why its reader ended, if it ended by itself: then it tells of nothing any more.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let health = match &self.tier {
+            Tier::Fanotify(reader) => reader.health(),
+            Tier::Directories(tier) => tier.health(),
+            Tier::Inotify(tier) => tier.health(),
+            Tier::Other(_) | Tier::Portable(_) | Tier::Sweep => return None,
+        };
+        match health {
+            Health::Failed(why) => Some(why),
+            Health::Running | Health::Stopped => None,
+        }
     }
 
     /// Directories that have no watch, as the last look at all of them and what came since tell.
@@ -239,9 +257,9 @@ impl Arms {
     /// Whether events tell of every change in this directory. False is always safe: it is looked at then.
     pub(crate) fn is_watched(&self, dir: EntryId) -> bool {
         self.get(dir.volume).is_some_and(|arm| match &arm.tier {
-            Tier::Fanotify(reader) => reader.health() == watch::Health::Running,
-            Tier::Directories(tier) => tier.health() == watch::Health::Running && tier.watched(dir),
-            Tier::Inotify(tier) => tier.vouches(dir),
+            Tier::Fanotify(reader) => reader.health() == Health::Running,
+            Tier::Directories(tier) => tier.health() == Health::Running && tier.watched(dir),
+            Tier::Inotify(tier) => tier.health() == Health::Running && tier.vouches(dir),
             Tier::Other(watch) => watch.watches(dir),
             Tier::Portable(_) | Tier::Sweep => false,
         })
@@ -311,6 +329,18 @@ impl Arms {
         }
     }
 
+    /// Forgets how a volume was watched if its reader ended by itself, so that it is armed anew.
+    pub(crate) fn forget_failed(&self, volume: VolumeId) {
+        let Some(arm) = self.get(volume).filter(|arm| arm.failure().is_some()) else { return };
+        self.forget(volume);
+        let mut state = self.lock();
+        if let Tier::Inotify(failed) = &arm.tier
+            && matches!(&state.inotify, Some(Ok(tier)) if Arc::ptr_eq(tier, failed))
+        {
+            state.inotify = None;
+        }
+    }
+
     /// There are no marks for all directories of the volume: it is watched by the next tier, from the beginning. What
     /// the marks so far would have told is lost.
     fn outgrown(&self, volume: VolumeId) {
@@ -373,8 +403,8 @@ impl Arms {
         let state = self.lock();
         let mut dead = Vec::new();
         for (volume, arm) in &state.volumes {
-            if let Tier::Fanotify(reader) = &arm.tier
-                && let Health::Failed(why) = reader.health()
+            if matches!(arm.tier, Tier::Fanotify(_) | Tier::Directories(_))
+                && let Some(why) = arm.failure()
             {
                 dead.push(format!("fanotify on volume {}: {why}", volume.0));
             }
@@ -395,18 +425,20 @@ impl Arms {
             let arms: Vec<Arc<Arm>> = state.volumes.values().cloned().collect();
             (arms, state.inotify.as_ref().and_then(|tier| tier.as_ref().ok()).cloned())
         };
+        // One that failed must not keep the others from being asked.
+        let mut result = Ok(());
         for arm in arms {
-            if let Tier::Fanotify(reader) = &arm.tier {
-                reader.barrier(deadline)?;
-            }
-            if let Tier::Directories(tier) = &arm.tier {
-                tier.barrier(deadline)?;
-            }
-            if let Tier::Other(watch) = &arm.tier {
-                watch.barrier();
-            }
+            result = result.and(match &arm.tier {
+                Tier::Fanotify(reader) => reader.barrier(deadline),
+                Tier::Directories(tier) => tier.barrier(deadline),
+                Tier::Other(watch) => {
+                    watch.barrier();
+                    Ok(())
+                }
+                Tier::Inotify(_) | Tier::Portable(_) | Tier::Sweep => Ok(()),
+            });
         }
-        inotify.map_or(Ok(()), |tier| tier.barrier(deadline))
+        result.and(inotify.map_or(Ok(()), |tier| tier.barrier(deadline)))
     }
 
     fn volume(

@@ -65,6 +65,7 @@ impl Core {
         }
         self.work_off(None)?;
         let now = Time::now().minus_ns(READING_NS);
+        let now = self.unknown_since().map_or(now, |since| since.min(now));
         if self.shared.one_pass {
             self.wait_for_resumed(None)?;
             self.work_off(None)?;

@@ -45,6 +45,12 @@ const NOTE_EVERY: Duration = Duration::from_secs(60);
 /// the readers' window, and makes a gap that much longer, never shorter.
 pub(crate) const READING_NS: i128 = 1_000_000_000;
 
+/// Once all was known longer ago than this, the readers are asked before it is said to be known again.
+const MOST_UNASKED_NS: i128 = 5 * READING_NS;
+
+/// How long they may take to answer.
+const READERS: Duration = Duration::from_secs(2);
+
 /// A repair that has to wait because the last one is too near.
 pub(crate) struct Repair {
     pub(crate) why: String,
@@ -192,10 +198,18 @@ impl Core {
                 self.step()?;
                 continue;
             }
-            if self.repairs.is_empty() && !self.sweeps.orders().any(|order| order.why == Why::Repair) {
+            let unknown = self.unknown_since().is_some();
+            if !unknown {
+                // After a long rest, or after this process stood still, a queue may hold what no reader has had yet.
+                if Time::now().0 - self.drained.0 > MOST_UNASKED_NS {
+                    let _ = self.shared.arms.barrier(Instant::now() + READERS);
+                    if self.has_work() {
+                        continue;
+                    }
+                }
                 self.drained = Time::now().minus_ns(READING_NS);
             }
-            self.shared.note_busy(false, self.drained);
+            self.shared.note_busy(unknown, self.drained);
             let next = self.until_next();
             self.shared.vitals.rest();
             self.shared.pending.wait(next);

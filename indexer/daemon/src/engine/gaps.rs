@@ -5,6 +5,7 @@ use record::{Body, Gap, How, Time};
 
 use super::core::Core;
 use super::error::EngineError;
+use super::sweeping::background::Why;
 
 /// Why a root has a gap when nobody followed it for a while.
 pub(crate) const NOT_RUNNING: &str = "the daemon did not run";
@@ -50,18 +51,35 @@ impl Core {
         self.store_roots()
     }
 
+    /// Since when something may have happened that nobody knows of yet, if it may: a repair is owed or under way.
+    pub(crate) fn unknown_since(&self) -> Option<Time> {
+        let repairing = self.sweeps.orders().filter(|order| order.why == Why::Repair);
+        let gaps = repairing.flat_map(|order| order.gaps.iter().map(|(from, _)| *from));
+        let unknown = self.repairs.values().map(|repair| repair.from).chain(gaps).min();
+        let parked = !self.put_aside.is_empty() || self.sweeps.orders().any(|order| order.why == Why::Repair);
+        unknown.or(parked.then_some(self.drained))
+    }
+
     /// Notes that all that events tell of was known at `known`: for the trees that are followed and that nothing but events
     /// keeps true. Of the others the last whole sweep says until when they were.
     pub(crate) fn verify_watched(&mut self, known: Time) {
-        let arms = &self.shared.arms;
-        let followed = &self.followed;
-        for tree in self.trees.iter_mut().filter(|tree| tree.present && followed.contains(&tree.row.id)) {
-            let volumes = tree.scope.volumes();
-            let watched =
-                volumes.iter().all(|(_, volume, _)| arms.get(*volume).is_some_and(|arm| !arm.needs_sweep()));
-            if watched && tree.row.seeded.is_some() {
-                tree.row.verified = tree.row.verified.max(known);
+        for at in 0..self.trees.len() {
+            if self.trees[at].present {
+                self.verify_watched_tree(at, known);
             }
+        }
+    }
+
+    /// Likewise, of one tree.
+    pub(crate) fn verify_watched_tree(&mut self, at: usize, known: Time) {
+        let arms = &self.shared.arms;
+        let tree = &mut self.trees[at];
+        let volumes = tree.scope.volumes();
+        let watched =
+            volumes.iter().all(|(_, volume, _)| arms.get(*volume).is_some_and(|arm| !arm.needs_sweep()));
+        let compared = tree.row.seeded.is_some() && tree.doubt.is_none();
+        if watched && compared && self.followed.contains(&tree.row.id) {
+            tree.row.verified = tree.row.verified.max(known);
         }
     }
 }

@@ -59,18 +59,19 @@ pub(crate) fn problems(status: &Status, asked: Asked, facts: &Facts, now: Time) 
     if facts.owed > 0 {
         say("repair_owed", None, format!("hints were lost on {} volumes, not swept yet", facts.owed));
     }
+    let starting = !matches!(&*status.state, "live" | "degraded");
     for root in status.roots.iter().filter(|root| root.state != "unwatched") {
         match &*root.state {
             "lost" => say("root_lost", Some(root), root.lost.clone().unwrap_or_default()),
             "repairing" => say("repair_owed", Some(root), "hints were lost; it is being swept".to_owned()),
             "live" | "sweeping" => {}
             // The daemon's own state says so too while it starts.
-            state if status.state == "live" || status.state == "degraded" => {
+            state if !starting => {
                 say("starting", Some(root), format!("{state}: not all is in the index and followed yet"));
             }
             _ => {}
         }
-        of_coverage(root, asked, now, &mut say);
+        of_coverage(root, asked, starting, now, &mut say);
     }
     problems
 }
@@ -79,6 +80,7 @@ pub(crate) fn problems(status: &Status, asked: Asked, facts: &Facts, now: Time) 
 fn of_coverage<'r>(
     root: &'r RootStatus,
     asked: Asked,
+    starting: bool,
     now: Time,
     say: &mut impl FnMut(&str, Option<&'r RootStatus>, String),
 ) {
@@ -111,7 +113,8 @@ fn of_coverage<'r>(
             );
         }
     }
-    if coverage.unverified > 0 && root.state == "live" {
+    // While a root is scanned, lost or repaired, its state says so already.
+    if coverage.unverified > 0 && matches!(&*root.state, "live" | "sweeping") && !starting {
         say("unverified", Some(root), format!("{} directories are not compared yet", coverage.unverified));
     }
     if root.doubted > 0 {
@@ -169,7 +172,7 @@ mod tests {
     fn each_fault_has_its_code_and_none_is_green() {
         assert_eq!(of(|_| {}), [""; 0]);
         type Change = fn(&mut Status);
-        let by_status: [(&str, Change); 9] = [
+        let by_status: [(&str, Change); 10] = [
             ("starting", |status| status.state = "sweeping".into()),
             ("starting", |status| status.roots[0].state = "seeding".into()),
             ("stopped", |status| status.state = "stopping".into()),
@@ -178,6 +181,10 @@ mod tests {
             ("swept", |status| status.roots[0].coverage.swept = 1),
             ("swept", |status| status.roots[0].backend = "inotify+sweep".into()),
             ("unverified", |status| status.roots[0].coverage.unverified = 1),
+            ("unverified", |status| {
+                status.roots[0].state = "sweeping".into();
+                status.roots[0].coverage.unverified = 10;
+            }),
             ("blind", |status| {
                 status.roots[0].blind = 1;
                 status.roots[0].blind_paths = vec![BlindPath { path: "/a/b".into(), ..BlindPath::default() }];

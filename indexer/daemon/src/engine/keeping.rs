@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use index::{IndexError, Reader, RootRow};
-use record::{EntryId, How, Time, VolumeId};
+use record::{EntryId, Time, VolumeId};
 
 use super::shared::{RootView, Shared};
 use super::status::{CoverageStatus, RootStatus};
@@ -58,22 +58,26 @@ impl Shared {
             coverage.unverified = seeing;
         } else {
             for (at, (volume, path)) in shown.parts.iter().enumerate() {
-                let Some(arm) = self.arms.get(*volume) else { continue };
-                if matches!(arm.how(), How::Sweep | How::Notify) {
-                    let mut swept = directories_below(path)?;
-                    // What is mounted further down is counted by itself.
-                    for (_, inner) in
-                        shown.parts.iter().skip(at + 1).filter(|(_, inner)| is_inside(inner, path))
-                    {
-                        swept = swept.saturating_sub(directories_below(inner)?);
-                    }
-                    coverage.swept += swept;
-                } else {
+                let arm = self.arms.get(*volume);
+                if let Some(arm) = arm.as_ref().filter(|arm| arm.watches()) {
                     coverage.swept += arm.unwatched();
+                    continue;
+                }
+                let mut part = directories_below(path)?;
+                // What is mounted further down is counted by itself.
+                for (_, inner) in shown.parts.iter().skip(at + 1).filter(|(_, inner)| is_inside(inner, path))
+                {
+                    part = part.saturating_sub(directories_below(inner)?);
+                }
+                match arm {
+                    Some(_) => coverage.swept += part,
+                    // Nobody has met it yet, or not again.
+                    None => coverage.unverified += part,
                 }
             }
-            coverage.swept = coverage.swept.min(seeing);
-            coverage.watched = seeing - coverage.swept;
+            coverage.unverified = coverage.unverified.min(seeing);
+            coverage.swept = coverage.swept.min(seeing - coverage.unverified);
+            coverage.watched = seeing - coverage.unverified - coverage.swept;
         }
         root.coverage = coverage;
         Ok(())

@@ -182,6 +182,7 @@ impl Core {
         let known = Time::now();
         self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;
+        self.look_at_mounts()?;
         self.retry_blind()?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
             let tickets = self.sweep_unwatched(Why::Settle, false)?;
@@ -196,6 +197,13 @@ impl Core {
         self.work_off(Some(deadline))?;
         if self.unseen > 0 {
             let tickets = self.look_for_unseen(Why::Settle)?;
+            self.wait_for_sweeps(&tickets, Some(deadline))?;
+            self.work_off(Some(deadline))?;
+        }
+        if !self.put_aside.is_empty() {
+            // Where these directories are only the sweeps under way may find.
+            let tickets: Vec<Ticket> =
+                self.sweeps.orders().flat_map(|order| order.tickets.iter().copied()).collect();
             self.wait_for_sweeps(&tickets, Some(deadline))?;
             self.work_off(Some(deadline))?;
         }
@@ -240,6 +248,7 @@ impl Core {
     pub(crate) fn repair_now(&mut self, volume: VolumeId) -> Result<(), EngineError> {
         self.check_presence(volume, "hints were lost")?;
         let Some(Repair { why, from, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
+        self.shared.arms.forget_failed(volume);
         warn!(volume = volume.0, why, "hints were lost; sweeping what they may have been about");
         self.shared.vitals.owe(self.repairs.len());
         self.shared.set_view(|view| {

@@ -91,15 +91,10 @@ impl Core {
 
     pub(crate) fn tell_lost(&mut self, at: usize) -> Result<(), EngineError> {
         let why = self.trees[at].why_lost(&self.shared);
-        let known = self.drained;
-        let followed = self.followed.contains(&self.trees[at].row.id);
-        let tree = &mut self.trees[at];
-        tree.row.lost = Some(why.clone());
-        if followed {
-            // Where the gap will begin when it is back.
-            tree.row.verified = tree.row.verified.max(known);
-        }
-        let id = tree.row.id;
+        // Where the gap will begin when it is back.
+        self.verify_watched_tree(at, self.drained);
+        self.trees[at].row.lost = Some(why.clone());
+        let id = self.trees[at].row.id;
         let stored = self.shared.index.read()?.roots()?;
         let told = stored.iter().any(|row| row.id == id && row.lost.is_some());
         if !told {

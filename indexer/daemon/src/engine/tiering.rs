@@ -98,7 +98,9 @@ impl Core {
             info!(volume = volume.0, "there is an inotify queue now; sweeping to watch what was only swept");
             for at in self.trees_on(volume) {
                 if self.trees[at].present {
-                    self.order(at, None, Level::Stat, How::Sweep, Why::Due)?;
+                    // Until it has been through, no settle goes past what has no watch yet.
+                    self.show_root(at, "repairing");
+                    self.order(at, None, Level::Stat, How::Sweep, Why::Repair)?;
                 }
             }
         }

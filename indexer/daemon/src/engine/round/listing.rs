@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use index::{Blind, IndexError};
+use index::{Blind, IndexError, Message};
 use reconcile::Found;
-use record::{EntryId, How, Name, Place};
+use record::{Body, EntryId, Gap, How, Name, Place, RootId, Time};
 use scan::{Disk, Errno};
 use watch::{Active, Flags};
 
+use super::mounted::is_out_of_sight;
 use super::{Fate, MOST_FRESH, Round, Todo};
 use crate::engine::error::EngineError;
 use crate::engine::open::Dir;
@@ -75,9 +76,9 @@ impl Round<'_> {
             }
             Err(error) => return self.trouble(dir, b".", error),
         };
-        let was_blind = self.reader.is_blind(dir.id)?;
+        let was_blind = self.reader.blind_at(dir.id)?;
         // What changed below it meanwhile could not be looked at either.
-        let below = below || was_blind;
+        let below = below || was_blind.is_some();
         let troubles = self.troubles;
         for name in names.iter() {
             let Some(id) = self.listed_name(dir, name, how)? else { continue };
@@ -88,8 +89,13 @@ impl Round<'_> {
         }
         self.missing(dir, &names, how)?;
         self.own_stat(dir, how)?;
-        if was_blind && self.troubles == troubles {
+        if let Some(blind) = was_blind
+            && self.troubles == troubles
+        {
             self.coverage.push((dir.id, None));
+            if !is_out_of_sight(&blind.why) {
+                self.message(blind_gap(self.trees[dir.spot.tree].row.id, point(), blind));
+            }
         }
         // What was looked at is decided and committed before this thread does anything else.
         if let Some(watch) = armed.watch {
@@ -139,6 +145,14 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// What came and went in a directory while it could not be read is not in the stream.
+pub(crate) fn blind_gap(root: RootId, scope: Vec<u8>, blind: Blind) -> Message {
+    let seen = Time::now();
+    let why = format!("it could not be read ({})", blind.why);
+    let gap = Gap { from: blind.since.min(seen), to: seen, scope: scope.into(), why };
+    Message { seen, how: How::Sweep, root, body: Body::Gap(gap) }
 }
 
 /// The names of one directory, sorted, packed: a directory of a million costs some 20 MB for a moment.
