@@ -43,6 +43,43 @@ impl OverlayMount {
     }
 }
 
+/// An overlay whose layers lie on two file systems of one sort, so that the same numbers are used in both; unmounted on drop.
+#[derive(Debug)]
+pub struct TwoLayers {
+    // In the order of dropping, as above.
+    point: MountPoint,
+    _lower: LoopMount,
+    _upper: LoopMount,
+}
+
+impl TwoLayers {
+    /// Mounts one with `options`, such as `xino=off`, after `fill` has put something into the lower layer.
+    ///
+    /// # Errors
+    /// As for [`OverlayMount::new`].
+    ///
+    /// # Panics
+    /// When a fresh file system takes no folders.
+    pub fn new(options: &str, fill: impl FnOnce(&Path)) -> Result<TwoLayers, Skipped> {
+        let (lower, upper) = (LoopMount::new(Fs::Ext4, 64)?, LoopMount::new(Fs::Ext4, 64)?);
+        fill(lower.path());
+        for name in ["upper", "work"] {
+            fs::create_dir(upper.path().join(name)).expect("a fresh file system takes a folder");
+        }
+        let (below, above) = (lower.path().display(), upper.path().display());
+        let all = format!("lowerdir={below},upperdir={above}/upper,workdir={above}/work,{options}");
+        let mut point = MountPoint::new();
+        point.mount(&["-t", "overlay", "-o", &all], Path::new("overlay"))?;
+        Ok(TwoLayers { point, _lower: lower, _upper: upper })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.point.path
+    }
+}
+
 /// A folder of a tmpfs seen through FUSE, unmounted on drop.
 #[derive(Debug)]
 pub struct FuseMount {

@@ -13,7 +13,7 @@ mod tools;
 
 pub use ask::{json_lines, stderr, wait_for};
 pub use daemon::{Daemon, Follower, indexer, indexer_binary, unprivileged};
-pub use layers::{FuseMount, OverlayMount, SubvolumeMount, make_subvolume};
+pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvolume};
 pub use licence::licence_allows;
 pub use mounts::{Fs, LoopMount, TmpfsMount};
 pub use oracle::{Rows, compare, find_json, independent_walk, independent_walk_without};

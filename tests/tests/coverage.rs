@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use indexer_tests::{Daemon, Ground, Place, indexer, indexer_binary, json_lines, wait_for};
+use indexer_tests::{
+    Daemon, Ground, Place, TwoLayers, indexer, indexer_binary, json_lines, skipped, stderr, wait_for,
+};
 use serde_json::Value;
 
 fn counts(line: &Value) -> [u64; 4] {
@@ -105,4 +107,40 @@ fn a_lost_root_vouches_for_nothing() {
     wait_for("the root to be found again", || {
         (counts(&coverage(&daemon, &root)) == [3, 0, 0, 0]).then_some(())
     });
+}
+
+/// Both layers number their files alike. Where the kernel shows those numbers, nothing can tell two files apart.
+#[test]
+fn an_overlay_of_two_file_systems_is_exact_or_says_that_it_is_not() {
+    let fill = |at: &Path, called: &str| {
+        for folder in 0..10 {
+            let folder = at.join(format!("{called}{folder}"));
+            fs::create_dir(&folder).unwrap();
+            (0..40).for_each(|file| fs::write(folder.join(file.to_string()), called).unwrap());
+        }
+    };
+    for exact in [true, false] {
+        let options = if exact { "xino=on" } else { "xino=off" };
+        let overlay = match TwoLayers::new(options, |lower| fill(lower, "lower")) {
+            Ok(overlay) => overlay,
+            Err(reason) => return skipped(reason),
+        };
+        fill(overlay.path(), "upper");
+        let ground = Place::Here.open().unwrap();
+        let daemon = Daemon::start(&ground.state(), &[overlay.path()], &[]);
+        for file in 0..40 {
+            fs::write(overlay.path().join(format!("lower1/{file}")), b"copied up").unwrap();
+        }
+        let status = daemon.status();
+        let told = status["problems"].as_array().unwrap().iter().any(|problem| problem["code"] == "layers");
+        assert_eq!((told, &status["roots"][0]["layered"]), (!exact, &(!exact).into()), "{status:#}");
+        if exact {
+            daemon.settle();
+            daemon.assert_exact(overlay.path());
+        } else {
+            let settled = daemon.run(&[&"settle"]);
+            assert_eq!(settled.status.code(), Some(1), "{}", stderr(&settled));
+            assert!(stderr(&settled).contains("numbers of its layers"), "{}", stderr(&settled));
+        }
+    }
 }

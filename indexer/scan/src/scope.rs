@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use record::{EntryId, Kind, RootId, VolumeId};
 use rustix::io::Errno;
@@ -30,6 +31,7 @@ pub struct Scope {
     /// What is never indexed, by device and inode: the state folder.
     pub left_out: Vec<(u64, u64)>,
     pub(crate) disk: Arc<dyn Disk>,
+    layered: Arc<AtomicBool>,
     crossings: Crossings,
     pub(crate) links: Links,
 }
@@ -68,8 +70,16 @@ impl Scope {
             left_out: Vec::new(),
             crossings: Crossings::new(Arc::clone(&disk), binder),
             disk,
+            layered: Arc::default(),
             links: Links::default(),
         }
+    }
+
+    /// Whether files were met that have the device of a layer of their file system: each layer numbers its files for itself,
+    /// so two of them may have one number, which nothing here can tell apart. Shared, and true from then on.
+    #[must_use]
+    pub fn layered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.layered)
     }
 
     /// Opens the root's own directory and binds its volume.
@@ -182,7 +192,9 @@ impl Scope {
         }
         let is_directory = seen.stat.is_directory();
         if seen.mount == parent_seen.1 && !is_directory {
-            // overlayfs gives files the device of a layer. Only a directory can be the top of another file system.
+            // overlayfs gives files the device of a layer where it has no numbers of its own for them. Only a directory can be
+            // the top of another file system.
+            self.layered.store(true, Ordering::Relaxed);
             return Member::In(parent.volume);
         }
         if self.one_file_system {

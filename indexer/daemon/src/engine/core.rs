@@ -419,6 +419,7 @@ impl Core {
             verified: tree.row.verified,
             swept: tree.swept.clone(),
             doubted: tree.doubt.map_or(0, |(missing, _)| missing),
+            layered: tree.scope.layered(),
             lost: tree.row.lost.clone(),
         }
     }

@@ -12,6 +12,10 @@ use super::vitals::STALLED;
 /// What a sweep may be late by before it is overdue, beside a whole period.
 const LATE: Duration = Duration::from_secs(60);
 
+/// What cannot be vouched for where files have the numbers of layers.
+pub(crate) const LAYERS: &str = "its file system gives files the numbers of its layers, and two files may have the same one; \
+                                 mount the overlay with xino=on, or with all layers on one file system";
+
 /// What the configuration asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -120,6 +124,9 @@ fn of_coverage<'r>(
     if root.doubted > 0 {
         let why = format!("{} entries are not there, which a second look has to confirm", root.doubted);
         say("doubted", Some(root), why);
+    }
+    if root.layered {
+        say("layers", Some(root), LAYERS.to_owned());
     }
     let blind = coverage.blind.max(root.blind);
     if blind > 0 {

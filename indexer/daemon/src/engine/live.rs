@@ -1,6 +1,7 @@
 //! Following the hints: rounds, holds, repairs, and the barrier that `settle` is.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use index::Message;
@@ -13,6 +14,7 @@ use watch::Flags;
 use super::config::Level;
 use super::core::{Core, Repair};
 use super::error::EngineError;
+use super::health::LAYERS;
 use super::round::{Fate, Left, Round, Todo, is_out_of_sight};
 use super::status::Settled;
 use super::sweeping::background::{Ticket, Why};
@@ -222,7 +224,8 @@ impl Core {
                         "{missing} entries are not there; `indexer sweep`, or a look in a minute, confirms it"
                     )
                 });
-                tree.row.lost.clone().or(doubt).map(|why| format!("{}: {why}", tree.display()))
+                let layered = tree.scope.layered().load(Ordering::Relaxed).then(|| LAYERS.to_owned());
+                tree.row.lost.clone().or(doubt).or(layered).map(|why| format!("{}: {why}", tree.display()))
             })
             .collect();
         Ok(Settled {

@@ -145,6 +145,8 @@ pub(crate) struct RootView {
     pub(crate) verified: Time,
     /// Entries that were not found and are not believed to be gone.
     pub(crate) doubted: u64,
+    /// Set when files with the numbers of several layers were met.
+    pub(crate) layered: Arc<AtomicBool>,
     /// Its last sweep as a whole.
     pub(crate) swept: Option<SweptStatus>,
     pub(crate) lost: Option<String>,

@@ -152,6 +152,9 @@ pub(crate) struct RootStatus {
     /// Entries that the last sweep did not find and that are kept until a second look confirms it.
     #[serde(default)]
     pub(crate) doubted: u64,
+    /// Its file system numbers files by layers, so that one number may be of two files.
+    #[serde(default)]
+    pub(crate) layered: bool,
     /// Its last sweep as a whole, if there was one since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) swept: Option<SweptStatus>,

@@ -1,5 +1,7 @@
 //! What the engine's state looks like from outside, gathered when asked for.
 
+use std::sync::atomic::Ordering;
+
 use index::{Index, IndexError, Reader};
 use reconcile::Stored as _;
 use record::wire::v1::text_and_raw;
@@ -75,6 +77,7 @@ impl Shared {
             let CoverageStatus { swept, unverified, .. } = root.coverage;
             root.swept.clone_from(&shown.swept);
             root.doubted = shown.doubted;
+            root.layered = shown.layered.load(Ordering::Relaxed);
             if swept == 0 && unverified == 0 {
                 root.verified_ns = Some(known);
             } else if shown.verified.0 > 0 {
