@@ -28,12 +28,12 @@ impl Round<'_> {
     }
 
     pub(super) fn list_fresh(&mut self) -> Result<(), EngineError> {
-        while let Some((id, how)) = self.fresh.pop() {
+        while let Some((id, below, how)) = self.fresh.pop() {
             match self.open(id, None, how)? {
-                Some(dir) => self.list_open(&dir, false, how)?,
+                Some(dir) => self.list_open(&dir, below, how)?,
                 // In the index without what is in it: it must be listed, wherever it is now.
                 None if self.unopened(id)? == Fate::Astray => {
-                    self.left.astray.push(Todo::List(id, false, how));
+                    self.left.astray.push(Todo::List(id, below, how));
                 }
                 None => {}
             }
@@ -56,13 +56,21 @@ impl Round<'_> {
 
     pub(super) fn list_later(&mut self, id: EntryId, how: How) {
         if self.fresh.len() < MOST_FRESH {
-            self.fresh.push((id, how));
+            self.fresh.push((id, self.below, how));
         } else {
-            self.left.todo.push_back(Todo::List(id, false, how));
+            self.left.todo.push_back(Todo::List(id, self.below, how));
         }
     }
 
     fn list_open(&mut self, dir: &Rc<Dir>, below: bool, how: How) -> Result<(), EngineError> {
+        let outer = std::mem::replace(&mut self.below, below);
+        let listed = self.list_each(dir, how);
+        self.below = outer;
+        listed
+    }
+
+    fn list_each(&mut self, dir: &Rc<Dir>, how: How) -> Result<(), EngineError> {
+        let below = self.below;
         let point = || dir.spot.path(self.tops);
         // What is new, or differed, is active; of a subtree that is looked through most may be at rest.
         let active = if below { Active::Since(dir.seen.stat.modified) } else { Active::Now };
@@ -79,6 +87,7 @@ impl Round<'_> {
         let was_blind = self.reader.blind_at(dir.id)?;
         // What changed below it meanwhile could not be looked at either.
         let below = below || was_blind.is_some();
+        self.below = below;
         let troubles = self.troubles;
         for name in names.iter() {
             let Some(id) = self.listed_name(dir, name, how)? else { continue };
@@ -94,7 +103,8 @@ impl Round<'_> {
         {
             self.coverage.push((dir.id, None));
             if !is_out_of_sight(&blind.why) {
-                self.message(blind_gap(self.trees[dir.spot.tree].row.id, point(), blind));
+                let (root, now) = (self.trees[dir.spot.tree].row.id, self.shared.ground.clock.now());
+                self.message(blind_gap(root, point(), blind, now));
             }
         }
         // What was looked at is decided and committed before this thread does anything else.
@@ -148,8 +158,7 @@ impl Round<'_> {
 }
 
 /// What came and went in a directory while it could not be read is not in the stream.
-pub(crate) fn blind_gap(root: RootId, scope: Vec<u8>, blind: Blind) -> Message {
-    let seen = Time::now();
+pub(crate) fn blind_gap(root: RootId, scope: Vec<u8>, blind: Blind, seen: Time) -> Message {
     let why = format!("it could not be read ({})", blind.why);
     let gap = Gap { from: blind.since.min(seen), to: seen, scope: scope.into(), why };
     Message { seen, how: How::Sweep, root, body: Body::Gap(gap) }

@@ -93,7 +93,10 @@ pub(crate) struct Round<'r> {
     batch: Batch<'r, Rc<Reader>>,
     opener: Opener,
     /// New directories to list before the round ends.
-    fresh: Vec<(EntryId, How)>,
+    /// `true`: and every known one below it, since what happened there meanwhile has no hint.
+    fresh: Vec<(EntryId, bool, How)>,
+    /// The directory in work is listed with all below it.
+    below: bool,
     messages: Vec<Message>,
     /// Directories of which a name came or went: their own times moved, with no event that says so.
     moved_names: FxHashMap<EntryId, How>,
@@ -126,6 +129,7 @@ impl<'r> Round<'r> {
             batch,
             opener: Opener::default(),
             fresh: Vec::new(),
+            below: false,
             messages: Vec::new(),
             moved_names: FxHashMap::default(),
             coverage: Vec::new(),
@@ -272,7 +276,7 @@ impl<'r> Round<'r> {
     /// What the round could not finish, to be taken over after its last flush.
     pub(crate) fn leave(mut self) -> Left {
         let fresh = std::mem::take(&mut self.fresh).into_iter();
-        self.left.todo.extend(fresh.map(|(id, how)| Todo::List(id, false, how)));
+        self.left.todo.extend(fresh.map(|(id, below, how)| Todo::List(id, below, how)));
         let moved = std::mem::take(&mut self.moved_names).into_iter();
         self.left.todo.extend(moved.map(|(id, how)| Todo::Inode(id, Flags::NONE, how)));
         self.left
