@@ -226,7 +226,11 @@ impl Shot {
         out.gauge("roots", "Roots in the index", signed(roots.len() as u64))?;
         out.gauges("root_entries", "Entries in a root", each(|root| signed(root.entries)))?;
         out.gauges("root_bytes", "Sum of sizes in a root", each(|root| signed(root.bytes)))?;
-        out.gauges("root_watches", "Directories watched one by one", each(|root| signed(root.watches)))?;
+        out.gauges(
+            "root_watches",
+            "Directories watched one by one, of all roots together",
+            each(|root| signed(root.watches)),
+        )?;
         let states = roots.iter().flat_map(|(name, root)| {
             let state = known(&ROOT_STATES, &root.state);
             ROOT_STATES

@@ -6,12 +6,14 @@ use std::os::fd::AsFd as _;
 
 use index::Index;
 use record::VolumeId;
+use record::wire::v1::text_and_raw;
 use serde::Serialize;
 use watch::{FanotifyGroup, InotifyLimits};
 
 use self::limits::{Limit, Needs};
 
 use crate::commands::{Context, Source};
+use crate::engine::status::Status;
 use crate::failure::{Failure, Outcome};
 use crate::query::{self, CheckReport, DuRequest, PathPair};
 use crate::render::{Align, Out, Table, bytes, count, quoted};
@@ -59,8 +61,20 @@ struct RootReport {
     remote: bool,
     /// `yes`, or why not.
     fanotify: String,
+    /// How the running daemon, whose rights may be others than ours, watches it; null without one.
+    backend: Option<String>,
     /// Directories, each of which takes a watch under inotify.
     directories: u64,
+}
+
+impl RootReport {
+    /// Whether its directories need no watch each.
+    fn is_marked(&self) -> bool {
+        match &self.backend {
+            Some(backend) => backend.split('+').all(|tier| tier == "fanotify"),
+            None => self.fanotify == "yes",
+        }
+    }
 }
 
 /// Prints findings and advice; ends with 1 when the index has faults, with 3 when it cannot be read.
@@ -97,9 +111,11 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
 
 fn look_at_index(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let state = context.state()?;
+    let mut watched = Vec::new();
     let mut source = match Source::daemon(&state)? {
         Some(mut client) => {
             report.index = Some(client.get("/v1/check")?);
+            watched = client.get("/v1/status").map(|status: Status| status.roots)?;
             Source::Daemon(client)
         }
         None => {
@@ -124,7 +140,10 @@ fn look_at_index(context: &Context, report: &mut Report) -> Result<(), Failure> 
             directories += du.map_or(0, |du: record::wire::v1::Du| du.directories);
             Ok(true)
         })?;
-        report.roots.push(look_at_root(&root.path, directories));
+        let (path, _) = text_and_raw(&root.path);
+        let shown = watched.iter().find(|shown| shown.path == path && shown.backend != "none");
+        let backend = shown.map(|shown| shown.backend.clone());
+        report.roots.push(RootReport { backend, ..look_at_root(&root.path, directories) });
     }
     Ok(())
 }
@@ -160,7 +179,7 @@ fn look_at_machine(report: &mut Report) {
     report.inotify_watches = limits.watches;
     report.inotify_instances = limits.instances;
     report.inotify_queued_events = limits.queued_events;
-    let unmarked = report.roots.iter().filter(|root| root.fanotify != "yes");
+    let unmarked = report.roots.iter().filter(|root| !root.is_marked());
     let needs =
         Needs { roots: report.roots.len() as u64, directories: unmarked.map(|root| root.directories).sum() };
     report.limits = limits::look(needs);
@@ -176,8 +195,7 @@ fn advise(report: &mut Report) {
             count(check.faults)
         ));
     }
-    let marked = |root: &RootReport| root.fanotify == "yes";
-    if !report.cap_sys_admin && !report.roots.iter().all(marked) {
+    if !report.cap_sys_admin && !report.roots.iter().all(RootReport::is_marked) {
         advice.push(
             "whole file systems can be marked with more rights: run the daemon as root, or `sudo setcap \
              cap_sys_admin,cap_dac_read_search+ep $(command -v indexer)`"
@@ -248,12 +266,14 @@ fn text(report: &Report, width: Option<usize>) -> String {
     text.push_str("limits: allowed, needed\n");
     text.push_str(&table.text(width));
     for root in &report.roots {
+        let backend = root.backend.as_ref().map(|backend| format!("; the daemon has {backend}"));
         text.push_str(&format!(
-            "root {}: {}, {} directories, fanotify: {}\n",
+            "root {}: {}, {} directories, fanotify: {}{}\n",
             root.path,
             root.file_system,
             count(root.directories),
-            root.fanotify
+            root.fanotify,
+            backend.unwrap_or_default()
         ));
     }
     for advice in &report.advice {
@@ -275,6 +295,7 @@ mod tests {
                 file_system: "nfs4".into(),
                 remote: true,
                 fanotify: "mark failed".into(),
+                backend: None,
                 directories: 1 << 60,
             }],
             ..Report::default()

@@ -31,7 +31,7 @@ const FLOOD: usize = 64;
 /// Work items of its own that one round takes on.
 const MOST_TODO: usize = 64;
 
-/// Hints younger than what is waited for that go along with one round while a sweep makes them.
+/// Hints younger than what is waited for that go along with one round.
 const MOST_YOUNGER: usize = 16;
 
 /// Times that the end of holds is waited for, and of those that their end makes; a tree under work always has some.
@@ -123,9 +123,9 @@ impl Core {
             }
             let old = self.shared.pending.oldest().is_some_and(|oldest| oldest <= until);
             if old || !self.todo.is_empty() || self.mounts.is_owed() {
-                // Younger hints from a long sweep may come without end, and each may bring work of our own.
-                let few = !old && self.sweeps.is_running();
-                self.step_with(if few { MOST_YOUNGER } else { self.config.batch })?;
+                // Younger hints, of a long sweep or of endless work in the tree, may come without end, and each may
+                // bring work of our own.
+                self.step_with(if old { self.config.batch } else { MOST_YOUNGER })?;
                 continue;
             }
             if self.sweeps.orders().any(|order| order.why == Why::Repair) {

@@ -145,7 +145,7 @@ fn judge(
         Limit::of_kernel(
             "fs.fanotify.max_user_marks",
             marks,
-            roots.max(directories),
+            roots.max(watches),
             better,
             "where fanotify marks directories one by one, each takes a mark".to_owned(),
         ),
