@@ -31,6 +31,12 @@ const BARRIER: Duration = Duration::from_secs(2);
 /// After a miss the whole tree is swept, this much later: one sweep for all that is found meanwhile.
 const HURRY: Duration = Duration::from_secs(60);
 
+/// For so long after a miss its tree is suspected of more.
+const SUSPECT: Duration = Duration::from_secs(86_400);
+
+/// And swept at least this often.
+const RAISED: Duration = Duration::from_secs(3_600);
+
 /// Records of one audit that are judged.
 const MOST_RECORDS: usize = 1_000;
 
@@ -40,12 +46,14 @@ pub(crate) struct Audit {
     random: u64,
     /// Trees to sweep before their time, and when.
     hurried: Vec<(RootId, Instant)>,
+    /// When something was last missed in a tree.
+    missed: Vec<(RootId, Instant)>,
 }
 
 impl Audit {
     /// The first audit comes one period after `now`; `seed` makes each daemon pick others.
     pub(crate) fn new(now: Instant, seed: u64) -> Audit {
-        Audit { last: now, random: seed, hurried: Vec::new() }
+        Audit { last: now, random: seed, hurried: Vec::new(), missed: Vec::new() }
     }
 
     /// When the next one is due; `None` for never.
@@ -58,6 +66,17 @@ impl Audit {
         if !self.hurried.iter().any(|(hurried, _)| *hurried == root) {
             self.hurried.push((root, due));
         }
+    }
+
+    /// How often all of a root is swept that would be swept `every` so often: more often for a day after a miss.
+    pub(crate) fn raised(&self, root: RootId, every: Duration, now: Instant) -> Duration {
+        let missed = self.missed.iter().any(|(of, at)| *of == root && now.duration_since(*at) < SUSPECT);
+        if missed { every.min(RAISED) } else { every }
+    }
+
+    fn note_miss(&mut self, root: RootId, now: Instant) {
+        self.missed.retain(|(of, _)| *of != root);
+        self.missed.push((root, now));
     }
 
     /// When there is something to do.
@@ -123,6 +142,7 @@ impl Core {
             let path = path.unwrap_or_else(|| self.trees[at].row.path.to_vec());
             warn!(directory = %String::from_utf8_lossy(&path), missed, "an audit found changes that no event told of");
             self.tell_gap(at, &path, known, "an audit found changes that no event told of")?;
+            self.audit.note_miss(self.trees[at].row.id, Instant::now());
             self.hurry(at);
         }
         Ok(())
@@ -265,6 +285,20 @@ mod tests {
     use crate::query::testing::made;
     use record::{Kind, VolumeId};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_miss_raises_the_rate_of_sweeps_of_its_tree_for_a_day() {
+        let now = Instant::now();
+        let (missed, other, daily) = (RootId(1), RootId(2), Duration::from_secs(86_400));
+        let mut audit = Audit::new(now, 0);
+        assert_eq!(audit.raised(missed, daily, now), daily);
+        audit.note_miss(missed, now);
+        assert_eq!(audit.raised(missed, daily, now), RAISED);
+        assert_eq!(audit.raised(other, daily, now), daily);
+        // Never more seldom than is configured.
+        assert_eq!(audit.raised(missed, RAISED / 2, now), RAISED / 2);
+        assert_eq!(audit.raised(missed, daily, now + SUSPECT), daily);
+    }
 
     #[test]
     fn every_directory_has_its_number() {

@@ -405,7 +405,10 @@ impl Core {
                 let volumes = self.trees[at].scope.volumes();
                 schedule.unwatched.filter(|_| volumes.iter().any(|(_, volume, _)| lacks(*volume)))
             }
-            Turn::Stat => schedule.stat,
+            Turn::Stat => {
+                let (root, now) = (self.trees[at].row.id, Instant::now());
+                schedule.stat.map(|every| self.audit.raised(root, every, now))
+            }
             Turn::Names => schedule.names,
         }
     }
