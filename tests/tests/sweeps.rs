@@ -201,3 +201,27 @@ fn a_sweep_without_a_daemon_keeps_to_its_path_and_level() {
     let said = indexer(&ground.state(), &[&"sweep", &root.join("nowhere")]);
     assert!(!said.status.success(), "what is not there cannot be swept");
 }
+
+#[test]
+fn a_sweep_of_a_lost_root_is_an_error_with_the_reason() {
+    let ground = Place::Here.open().unwrap();
+    let (lost, there) = (ground.root().join("lost"), ground.root().join("there"));
+    files(&lost, 3);
+    files(&there, 3);
+    let daemon = Daemon::start(&ground.state(), &[&lost, &there], &[]);
+    fs::rename(&lost, ground.root().join("away")).unwrap();
+    wait_for("the root to be lost", || (daemon.status()["roots"][0]["state"] == "lost").then_some(()));
+    let one = daemon.run(&[&"sweep", &lost]);
+    assert_eq!(one.status.code(), Some(3));
+    assert!(stderr(&one).contains("renamed or removed"), "{}", stderr(&one));
+    let all = daemon.run(&[&"sweep"]);
+    assert_eq!(all.status.code(), Some(1));
+    assert!(
+        stderr(&all).contains("/lost: ") && stderr(&all).contains("renamed or removed"),
+        "{}",
+        stderr(&all)
+    );
+    let report = &daemon.ask(&[&"sweep"])[0];
+    assert_eq!(report["failed"].as_array().unwrap().len(), 1, "{report}");
+    assert!(report["entries"].as_u64().unwrap() >= 3, "the other is swept: {report}");
+}

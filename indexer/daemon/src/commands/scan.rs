@@ -87,7 +87,10 @@ fn say(context: &Context, report: &SweepReport) -> Result<Outcome, Failure> {
         out.text(&text(report))?;
     }
     out.flush()?;
-    Ok(Outcome::Done)
+    for root in &report.failed {
+        eprintln!("indexer: not swept: {root}");
+    }
+    Ok(Outcome::found(report.failed.is_empty()))
 }
 
 fn ask(

@@ -71,8 +71,11 @@ impl Core {
             self.work_off(None)?;
         }
         let unverified = std::mem::take(&mut self.unverified);
-        let verified =
-            |tree: &Tree| tree.present && unverified.iter().all(|resumed| resumed.root != tree.row.id);
+        let verified = |tree: &Tree| {
+            tree.present
+                && self.sweeps.trouble(tree.row.id).is_none()
+                && unverified.iter().all(|resumed| resumed.root != tree.row.id)
+        };
         self.followed = self.trees.iter().filter(|tree| verified(tree)).map(|tree| tree.row.id).collect();
         self.unverified = unverified;
         self.verify_watched(now);

@@ -410,9 +410,17 @@ impl Core {
                 reasons.push(arm.reason.clone());
             }
         }
+        // Until what it owes is swept.
+        let owed = state == "live" && self.sweeps.trouble(tree.row.id).is_some();
         RootView {
             path: tree.row.path.to_vec(),
-            state: if tree.present { state } else { "lost" },
+            state: if !tree.present {
+                "lost"
+            } else if owed {
+                "repairing"
+            } else {
+                state
+            },
             backend: if backends.is_empty() { "none".to_owned() } else { backends.join("+") },
             reason: reasons.join("; "),
             parts: volumes.into_iter().map(|(_, volume, path)| (volume, path)).collect(),

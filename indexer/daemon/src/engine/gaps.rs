@@ -77,7 +77,7 @@ impl Core {
         let volumes = tree.scope.volumes();
         let watched =
             volumes.iter().all(|(_, volume, _)| arms.get(*volume).is_some_and(|arm| !arm.needs_sweep()));
-        let compared = tree.row.seeded.is_some() && tree.doubt.is_none();
+        let compared = tree.row.seeded.is_some() && tree.doubt.is_none() && !self.sweeps.owes(tree.row.id);
         if watched && compared && self.followed.contains(&tree.row.id) {
             tree.row.verified = tree.row.verified.max(known);
         }

@@ -128,13 +128,13 @@ impl Core {
                 self.step_with(if old { self.config.batch } else { MOST_YOUNGER })?;
                 continue;
             }
-            if self.sweeps.orders().any(|order| order.why == Why::Repair) {
-                let tickets: Vec<Ticket> = self
-                    .sweeps
-                    .orders()
-                    .filter(|order| order.why == Why::Repair)
-                    .flat_map(|order| order.tickets.iter().copied())
-                    .collect();
+            let tickets: Vec<Ticket> = self
+                .sweeps
+                .orders()
+                .filter(|order| order.why == Why::Repair)
+                .flat_map(|order| order.tickets.iter().copied())
+                .collect();
+            if !tickets.is_empty() {
                 self.wait_for_sweeps(&tickets, deadline)?;
                 // What it found is younger than what this was called for, and belongs to it.
                 until = Instant::now();
@@ -225,7 +225,14 @@ impl Core {
                     )
                 });
                 let layered = tree.scope.layered().load(Ordering::Relaxed).then(|| LAYERS.to_owned());
-                tree.row.lost.clone().or(doubt).or(layered).map(|why| format!("{}: {why}", tree.display()))
+                let owed = || self.sweeps.trouble(tree.row.id).map(|why| format!("cannot be swept: {why}"));
+                tree.row
+                    .lost
+                    .clone()
+                    .or(doubt)
+                    .or(layered)
+                    .or_else(owed)
+                    .map(|why| format!("{}: {why}", tree.display()))
             })
             .collect();
         Ok(Settled {

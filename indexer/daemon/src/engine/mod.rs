@@ -130,8 +130,8 @@ pub(crate) fn scan(
     let mut roots = Vec::new();
     for (tree, seeded) in core.trees.iter().zip(seeded) {
         use reconcile::Stored as _;
-        if let Some(why) = &tree.row.lost {
-            return Err(EngineError::Root { path: tree.display(), why: why.clone() });
+        if let Some(why) = tree.row.lost.as_deref().or(core.sweeps.trouble(tree.row.id)) {
+            return Err(EngineError::Root { path: tree.display(), why: why.to_owned() });
         }
         let totals = reader.totals(tree.row.top)?.unwrap_or_default();
         roots.push((tree.row.path.to_vec(), seeded, totals.files + totals.directories));

@@ -142,7 +142,10 @@ impl Core {
                     let now = self.shared.ground.clock.now().minus_ns(READING_NS);
                     resumed.sweep = Some((self.submit(order)?, now));
                 }
-                Some((ticket, from)) if !self.sweeps.any_of(&[ticket]) => {
+                // One that could not be made has no ticket any more, and is still owed.
+                Some((ticket, from))
+                    if !self.sweeps.any_of(&[ticket]) && self.sweeps.trouble(resumed.root).is_none() =>
+                {
                     self.trees[at].row.verified = from;
                     self.followed.push(resumed.root);
                     self.store_roots()?;

@@ -241,6 +241,9 @@ pub(crate) struct SweepReport {
     pub(crate) partial: u64,
     /// How long it took, in milliseconds.
     pub(crate) took_ms: u64,
+    /// Roots that could not be swept, by path and reason; absent when all were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failed: Vec<String>,
 }
 
 impl SweepReport {

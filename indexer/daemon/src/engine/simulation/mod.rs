@@ -12,6 +12,7 @@ mod faults;
 mod model;
 mod ops;
 mod oracle;
+mod owed;
 mod queue;
 mod rng;
 mod run;

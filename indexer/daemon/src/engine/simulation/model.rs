@@ -1,7 +1,7 @@
 //! The simulated disk: inodes, names, links, times, one clock. Few inode numbers, used again at once, and few
 //! names. Tells the queue what a kernel would tell. Knows no index and no engine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use record::{Kind, Stat, Time};
 use watch::Flags;
@@ -74,6 +74,8 @@ pub(super) struct Model {
     pub(super) locked: BTreeMap<Key, u16>,
     /// So many calls may fail.
     pub(super) flaky: u64,
+    /// Whether the next openings of roots fail; those after them do not.
+    pub(super) failing: VecDeque<bool>,
     /// Names that were taken away since the index was last known to be exact.
     pub(super) taken: BTreeSet<(Key, Vec<u8>)>,
     pub(super) log: Option<Vec<String>>,
@@ -93,6 +95,7 @@ impl Model {
             bad: BTreeSet::new(),
             locked: BTreeMap::new(),
             flaky: 0,
+            failing: VecDeque::new(),
             taken: BTreeSet::new(),
             log: None,
         };

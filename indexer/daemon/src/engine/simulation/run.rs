@@ -40,17 +40,17 @@ pub(super) struct Way {
     pub(super) faults: bool,
 }
 
-struct Simulation {
+pub(super) struct Simulation {
     rng: Rng,
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     store: Store,
     settings: Settings,
     config: EngineConfig,
     capacity: usize,
     state_dir: tempfile::TempDir,
-    daemon: Option<(Core, Arc<Shared>)>,
+    pub(super) daemon: Option<(Core, Arc<Shared>)>,
     /// What a follower of the journal has read.
-    journal: Vec<Record>,
+    pub(super) journal: Vec<Record>,
     /// What it knows, since it began.
     replica: Option<Replica>,
     busy: u64,
@@ -63,9 +63,10 @@ struct Simulation {
 }
 
 /// Why a call of the engine did not end well.
-struct PowerLoss;
+#[derive(Debug)]
+pub(super) struct PowerLoss;
 
-type Done<T> = Result<T, PowerLoss>;
+pub(super) type Done<T> = Result<T, PowerLoss>;
 
 /// Lives one life. Panics where a promise is broken. `log`: what the disk did is kept, and printed then.
 pub(super) fn live(seed: u64, way: Way, log: bool) -> Report {
@@ -82,7 +83,13 @@ pub(super) fn live(seed: u64, way: Way, log: bool) -> Report {
 }
 
 impl Simulation {
-    fn new(seed: u64, way: Way, log: bool) -> Simulation {
+    /// One root, on a disk of which nothing is odd.
+    pub(super) fn is_plain(&self) -> bool {
+        let how = self.world.lock().model.queue.manners.how;
+        self.config.roots.len() == 1 && how == How::Fanotify && self.capacity > 100_000
+    }
+
+    pub(super) fn new(seed: u64, way: Way, log: bool) -> Simulation {
         let mut rng = Rng::new(seed);
         let how = rng.pick(&[How::Fanotify, How::Inotify]);
         let making = Making {
@@ -173,7 +180,11 @@ impl Simulation {
     }
 
     /// Calls the engine; `None` when the power went.
-    fn call<T>(&mut self, what: &str, call: impl FnOnce(&mut Core) -> Result<T, EngineError>) -> Done<T> {
+    pub(super) fn call<T>(
+        &mut self,
+        what: &str,
+        call: impl FnOnce(&mut Core) -> Result<T, EngineError>,
+    ) -> Done<T> {
         self.note(what);
         let (core, _) = self.daemon.as_mut().unwrap();
         match call(core) {
@@ -187,7 +198,7 @@ impl Simulation {
     }
 
     /// Starts a daemon on what is stored, until it is live. Again, if the power goes meanwhile.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         loop {
             self.note("start");
             match self.start() {
@@ -465,7 +476,7 @@ impl Simulation {
         self.daemon.as_ref().unwrap().1.index.read().unwrap()
     }
 
-    fn check_exact(&self, what: &str) {
+    pub(super) fn check_exact(&self, what: &str) {
         let found = self.differences();
         assert!(found.is_empty(), "{what}: {found:#?}");
     }

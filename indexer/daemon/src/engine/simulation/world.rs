@@ -196,6 +196,9 @@ impl Disk for World {
     fn open_root(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
         state.flakes()?;
+        if state.model.failing.pop_front() == Some(true) {
+            return Err(Errno::IO);
+        }
         let below = path.strip_prefix(POINT).filter(|_| state.mounted).ok_or(Errno::NOENT)?;
         let components: Vec<&[u8]> =
             below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();

@@ -23,6 +23,12 @@ use crate::engine::shared::{Reply, Shared, SweepView};
 use crate::engine::status::SweepReport;
 use crate::engine::sweep::Pass;
 
+/// The third try of a sweep that could not be made waits this long, the second not at all, each further one twice as long.
+const LEAST_AGAIN: Duration = Duration::from_millis(200);
+
+/// The longest such wait.
+const MOST_AGAIN: Duration = Duration::from_secs(60);
+
 /// Why a tree is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
@@ -79,6 +85,10 @@ pub(crate) struct Order {
     /// How often directories had lacked a watch when it was ordered, in the volumes that no other root is on. It
     /// arms them anew, and only at its end it is known whether all of them have one.
     pub(crate) unwatched: Vec<(Arc<Arm>, Counting)>,
+    /// Times in a row that it could not be made.
+    pub(crate) tries: u32,
+    /// Why it, or another that it answers for, could not be made when that was last tried.
+    pub(crate) trouble: Option<String>,
 }
 
 /// One who waits for the end of a sweep.
@@ -99,6 +109,10 @@ impl Order {
         self.tickets.extend(other.tickets);
         self.gaps.extend(other.gaps);
         self.repairs.extend(other.repairs);
+        self.trouble = self.trouble.take().or(other.trouble);
+        if other.why == Why::Start {
+            self.why = Why::Start;
+        }
     }
 }
 
@@ -135,6 +149,12 @@ pub(crate) struct Asker {
     /// The last record when it was asked for.
     pub(crate) before: u64,
     pub(crate) report: SweepReport,
+    /// It was for one path: that cannot be swept in part.
+    pub(crate) one: bool,
+    /// Roots that could not be swept, and why.
+    pub(crate) failed: Vec<(String, String)>,
+    /// When the last of them had ended.
+    pub(crate) ended: Option<Instant>,
 }
 
 /// All sweeps of the engine. One at a time for a root, but those that somebody waits for go beside one that is
@@ -143,6 +163,8 @@ pub(crate) struct Sweeps {
     shared: Arc<Shared>,
     running: Vec<Running>,
     waiting: VecDeque<Order>,
+    /// Those that could not be made, and when they are tried again. At most one a root, start and level, as above.
+    again: Vec<(Instant, Order)>,
     /// Told to stop; others have taken over what they owed.
     cancelled: Vec<JoinHandle<()>>,
     /// Bound by the actions that the socket lets in at once.
@@ -161,6 +183,7 @@ impl Sweeps {
             shared,
             running: Vec::new(),
             waiting: VecDeque::new(),
+            again: Vec::new(),
             cancelled: Vec::new(),
             askers: Vec::new(),
             limits: Limits { threads: 1, rate: None },
@@ -181,6 +204,10 @@ impl Sweeps {
             .partition::<VecDeque<Order>, _>(|other| order.covers(other));
         self.waiting = rest;
         for other in covered {
+            order.absorb(other);
+        }
+        let owed: Vec<_> = self.again.extract_if(.., |(_, other)| order.covers(other)).collect();
+        for (_, other) in owed {
             order.absorb(other);
         }
         // What is only due gives way to what somebody waits for; a start has a new scope, and all give way to it.
@@ -294,9 +321,59 @@ impl Sweeps {
         self.orders().any(|order| order.tickets.iter().any(|ticket| tickets.contains(ticket)))
     }
 
-    /// Those that wait and those under way.
+    /// Those that wait, those under way, and those that could not be made and are owed.
     pub(crate) fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.waiting.iter().chain(self.running.iter().map(|running| &running.order))
+        let running = self.running.iter().map(|running| &running.order);
+        self.waiting.iter().chain(running).chain(self.again.iter().map(|(_, order)| order))
+    }
+
+    /// Why what a root needs could not be swept, while that is so.
+    pub(crate) fn trouble(&self, root: RootId) -> Option<&str> {
+        self.orders().filter(|order| order.root == root).find_map(|order| order.trouble.as_deref())
+    }
+
+    /// Whether a root is to be swept before all of it can be called known.
+    pub(crate) fn owes(&self, root: RootId) -> bool {
+        self.orders().any(|order| order.root == root && (order.trouble.is_some() || !order.gaps.is_empty()))
+    }
+
+    /// Keeps one that could not be made, to be tried again.
+    pub(crate) fn owe(&mut self, order: Order) {
+        let wait = match order.tries {
+            0 | 1 => Duration::ZERO,
+            tries => LEAST_AGAIN.saturating_mul(1 << (tries - 2).min(20)).min(MOST_AGAIN),
+        };
+        self.again.push((Instant::now() + wait, order));
+    }
+
+    /// One that is to be tried again now, of these roots; nobody waits any more for those of others.
+    pub(crate) fn due_again(&mut self, present: &[RootId]) -> Option<Order> {
+        for (_, order) in &mut self.again {
+            if !present.contains(&order.root) {
+                order.tickets.clear();
+            }
+        }
+        let now = Instant::now();
+        let due = self.again.iter().position(|(due, order)| *due <= now && present.contains(&order.root))?;
+        Some(self.again.swap_remove(due).1)
+    }
+
+    /// When the next one is to be tried again, of these roots.
+    pub(crate) fn next_again(&self, present: &[RootId]) -> Option<Instant> {
+        let of_these = self.again.iter().filter(|(_, order)| present.contains(&order.root));
+        of_these.map(|(due, _)| *due).min()
+    }
+
+    /// Who asked for these is told that they could not be made, and waits for them no more.
+    pub(crate) fn fail_askers(&mut self, tickets: &mut Vec<Ticket>, root: &[u8], why: &str) {
+        for asker in &mut self.askers {
+            let before = asker.tickets.len();
+            let own = asker.tickets.extract_if(.., |ticket| tickets.contains(ticket)).collect::<Vec<_>>();
+            tickets.retain(|ticket| !own.contains(ticket));
+            if asker.tickets.len() < before {
+                asker.failed.push((String::from_utf8_lossy(root).into_owned(), why.to_owned()));
+            }
+        }
     }
 
     /// Whether any is under way: what a look cannot find now may yet be found by it.
@@ -304,9 +381,19 @@ impl Sweeps {
         !self.running.is_empty()
     }
 
-    /// Ends those of roots that are not followed any more.
+    /// Ends those of roots that are not followed any more. Who asked for them is told.
     pub(crate) fn keep(&mut self, roots: &[RootId]) {
-        self.waiting.retain(|order| roots.contains(&order.root));
+        let over = |order: &Order| !roots.contains(&order.root);
+        let mut dropped: Vec<_> = self
+            .orders()
+            .filter(|order| over(order))
+            .map(|order| (order.root_path.clone(), order.tickets.clone()))
+            .collect();
+        for (path, tickets) in &mut dropped {
+            self.fail_askers(tickets, path, "is not a root any more");
+        }
+        self.waiting.retain(|order| !over(order));
+        self.again.retain(|(_, order)| !over(order));
         let (kept, ended): (Vec<Running>, Vec<Running>) = std::mem::take(&mut self.running)
             .into_iter()
             .partition(|running| roots.contains(&running.order.root));
@@ -320,6 +407,7 @@ impl Sweeps {
     /// Ends all of them; returns when no thread is left.
     pub(crate) fn end(&mut self) {
         self.waiting.clear();
+        self.again.clear();
         for running in &self.running {
             running.stop.store(true, Ordering::Relaxed);
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use index::{Blind, Edits};
 use reconcile::Stored as _;
-use record::{EntryId, How, Name, Time, VolumeId};
+use record::{EntryId, How, Name, RootId, Time, VolumeId};
 use tracing::{info, warn};
 
 use self::background::{Asker, Done, Limits, Order, Ticket, Why};
@@ -22,6 +22,7 @@ use super::arms::{Arm, Counting};
 use super::config::Level;
 use super::core::Core;
 use super::error::EngineError;
+use super::gaps::NOT_RUNNING;
 use super::live::MOST_LOOKED_FOR;
 use super::shared::Reply;
 use super::status::{SweepReport, SweptStatus};
@@ -32,6 +33,12 @@ const SECOND_LOOK: Duration = Duration::from_secs(60);
 
 /// How often who waits for a sweep looks whether the daemon is to stop, and tells of progress.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Tries of a sweep that who waits for it waits for: a good second. It is tried further on, and its root is not live.
+const MOST_AWAITED: u32 = 4;
+
+/// Why there is a gap after a sweep that was made at last.
+const NOT_COMPARED: &str = "it could not be compared with the disk for a while";
 
 impl Core {
     /// Has a tree swept in the background, or the part of it below `path`.
@@ -92,6 +99,8 @@ impl Core {
             gaps: Vec::new(),
             tickets: Vec::new(),
             expected,
+            tries: 0,
+            trouble: None,
             guarded: path.is_none() && level == Level::Stat && self.is_doubtful(at, why),
             unwatched,
         })
@@ -172,7 +181,83 @@ impl Core {
         while let Some(done) = self.sweeps.ended()? {
             self.swept(done)?;
         }
+        self.sweep_again()
+    }
+
+    /// Tries those again that could not be made, when it is time.
+    fn sweep_again(&mut self) -> Result<(), EngineError> {
+        let present = self.present_roots();
+        while let Some(mut order) = self.sweeps.due_again(&present) {
+            let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { continue };
+            let now = self.order_of(at, order.path.as_deref(), order.level, order.how, order.why)?;
+            (order.scope, order.expected, order.guarded) = (now.scope, now.expected, now.guarded);
+            if order.guarded {
+                order.pass = Pass::Nothing;
+            }
+            self.submit(order)?;
+        }
         Ok(())
+    }
+
+    fn present_roots(&self) -> Vec<RootId> {
+        self.trees.iter().filter(|tree| tree.present).map(|tree| tree.row.id).collect()
+    }
+
+    /// A sweep could not be made, or not to its end: what it was for is still owed.
+    fn not_swept(&mut self, mut order: Order, trouble: String) -> Result<(), EngineError> {
+        warn!(
+            root = %String::from_utf8_lossy(&order.root_path),
+            path = order.path.as_deref().map(String::from_utf8_lossy).as_deref(),
+            why = order.why.word(),
+            trouble,
+            tries = order.tries + 1,
+            "a sweep could not be made"
+        );
+        self.sweeps.fail_askers(&mut order.tickets, &order.root_path, &trouble);
+        let Some(at) = self.trees.iter().position(|tree| tree.row.id == order.root) else { return Ok(()) };
+        let volume = self.trees[at].row.top.volume;
+        // Who only asked for it has been told.
+        let owed = order.why != Why::Asked
+            || order.trouble.is_some()
+            || !(order.tickets.is_empty() && order.gaps.is_empty() && order.repairs.is_empty());
+        if owed {
+            if order.why == Why::Start && order.trouble.is_none() {
+                // What it found by now is told already, so the next one cannot say whether there was something.
+                let row = &self.trees[at].row;
+                let why = if self.followed.contains(&row.id) { NOT_COMPARED } else { NOT_RUNNING };
+                order.gaps.push((row.verified, why.to_owned()));
+            }
+            if let Some(path) = order.path.take() {
+                // What is not there may have moved; the sweep from above finds it, and tells what cannot be looked at.
+                order.path = self.nearest_above(at, &path)?;
+            }
+            order.tries += 1;
+            if order.tries > MOST_AWAITED {
+                order.tickets.clear();
+            }
+            order.trouble = Some(trouble.clone());
+            self.sweeps.owe(order);
+        }
+        self.check_presence(volume, &trouble)?;
+        if self.shared.view().state == "live" {
+            self.show_root(at, "live");
+        }
+        Ok(())
+    }
+
+    /// The nearest directory above `path` that a sweep can begin at; `None` for the root's own.
+    fn nearest_above(&self, at: usize, mut path: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let tree = &self.trees[at];
+        while let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
+            path = &path[..slash];
+            if path.len() <= tree.row.path.len() {
+                break;
+            }
+            if compare::begin(&self.shared, &tree.scope, Some(path))?.is_ok() {
+                return Ok(Some(path.to_vec()));
+            }
+        }
+        Ok(None)
     }
 
     fn swept(&mut self, done: Done) -> Result<(), EngineError> {
@@ -182,6 +267,11 @@ impl Core {
             return Err(EngineError::Stopped);
         }
         self.note_blind(outcome.blind, &outcome.seen_again)?;
+        // What was not where it should be may have been found.
+        self.astray.append(&mut self.put_aside);
+        if let Some(trouble) = outcome.trouble {
+            return self.not_swept(order, trouble);
+        }
         let report = outcome.report;
         for asker in &mut self.sweeps.askers {
             if asker.tickets.iter().any(|ticket| order.tickets.contains(ticket)) {
@@ -192,8 +282,6 @@ impl Core {
         if order.why == Why::Start {
             self.swept.add(&report);
         }
-        // What was not where it should be may have been found.
-        self.astray.append(&mut self.put_aside);
         // A sweep that is due and finds nothing is silent in the log as well.
         if order.why != Why::Due || report.differences > 0 {
             info!(
@@ -210,31 +298,26 @@ impl Core {
         if all && order.level == Level::Stat {
             self.note_doubt(at, outcome.doubted, order.expected);
         }
-        let whole = outcome.trouble.is_none() && all && outcome.doubted.is_none();
-        if outcome.trouble.is_none() {
-            if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
-                for turn in Turn::ALL {
-                    self.timetable.swept(order.root, turn, Instant::now());
-                }
-            }
-            for (arm, counting) in &order.unwatched {
-                arm.counted(counting, report.partial == 0);
+        let whole = all && outcome.doubted.is_none();
+        if order.path.is_none() && order.level == Level::Stat && order.pass == Pass::Nothing {
+            for turn in Turn::ALL {
+                self.timetable.swept(order.root, turn, Instant::now());
             }
         }
-        if let Some(trouble) = outcome.trouble {
-            let volume = self.trees[at].row.top.volume;
-            self.check_presence(volume, &trouble)?;
-            if self.trees[at].present && order.path.is_none() {
-                // It is there after all, and what the sweep was for is still to be compared.
-                self.owe_repair(volume, trouble);
-            }
+        for (arm, counting) in &order.unwatched {
+            arm.counted(counting, report.partial == 0);
         }
         let scope = order.path.as_deref().unwrap_or(&order.root_path);
         for (from, why) in &order.gaps {
             self.tell_gap(at, scope, *from, why)?;
         }
         if order.why == Why::Start {
-            self.tell_downtime(at, report.differences)?;
+            // One that is made at last has its gap with it.
+            if order.trouble.is_none() {
+                self.tell_downtime(at, report.differences)?;
+            } else if self.shared.view().state == "live" && !self.followed.contains(&order.root) {
+                self.followed.push(order.root);
+            }
         }
         // After the gap, which reaches back to the sweep before.
         if whole {
@@ -299,8 +382,13 @@ impl Core {
         reply: Reply<SweepReport>,
     ) -> Result<(), EngineError> {
         let before = self.shared.index.read()?.seq()?.0;
+        let mut failed = Vec::new();
         let trees = match path {
-            None => (0..self.trees.len()).filter(|at| self.trees[*at].present).collect(),
+            None => {
+                let lost = self.trees.iter().filter(|tree| !tree.present);
+                failed.extend(lost.map(|tree| (tree.display(), tree.row.lost.clone().unwrap_or_default())));
+                (0..self.trees.len()).filter(|at| self.trees[*at].present).collect()
+            }
             Some(path) => match self.start_of(path)? {
                 Ok(at) => vec![at],
                 Err(error) => {
@@ -315,7 +403,8 @@ impl Core {
             tickets.push(self.order(at, path, level, How::Sweep, Why::Asked)?);
         }
         let report = SweepReport::default();
-        self.sweeps.askers.push(Asker { tickets, reply, began, before, report });
+        let one = path.is_some();
+        self.sweeps.askers.push(Asker { tickets, reply, began, before, report, one, failed, ended: None });
         Ok(())
     }
 
@@ -325,13 +414,6 @@ impl Core {
         path: Option<&[u8]>,
         level: Level,
     ) -> Result<SweepReport, EngineError> {
-        let mut trees = self.trees.iter().enumerate();
-        let lost =
-            trees.find(|(at, tree)| !tree.present && path.is_none_or(|path| self.tree_of(path) == Some(*at)));
-        if let Some((_, tree)) = lost {
-            let why = tree.row.lost.clone().unwrap_or_default();
-            return Err(EngineError::Root { path: tree.display(), why });
-        }
         self.shared.set_view(|view| view.state = "sweeping");
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         self.ask_sweep(path, level, reply)?;
@@ -345,8 +427,10 @@ impl Core {
     /// The tree that a sweep from `path` is of, or why there is none to be made.
     fn start_of(&self, path: &[u8]) -> Result<Result<usize, EngineError>, EngineError> {
         let Some(at) = self.tree_of(path) else { return Ok(Err(outside(path))) };
-        if !self.trees[at].present {
-            return Ok(Ok(at));
+        let tree = &self.trees[at];
+        if !tree.present {
+            let why = format!("is lost: {}", tree.row.lost.as_deref().unwrap_or_default());
+            return Ok(Err(EngineError::Root { path: tree.display(), why }));
         }
         let error = match compare::begin(&self.shared, &self.trees[at].scope, Some(path))? {
             Ok(_) => return Ok(Ok(at)),
@@ -364,8 +448,16 @@ impl Core {
         let seq = self.shared.index.read()?.seq()?.0;
         for asker in self.sweeps.askers.extract_if(.., |asker| asker.tickets.is_empty()) {
             let took_ms = u64::try_from(asker.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let report = SweepReport { records: seq - asker.before, took_ms, ..asker.report };
-            let _ = asker.reply.send(Ok(report));
+            let mut failed = asker.failed;
+            let answer = match failed.pop() {
+                Some((path, why)) if asker.one => Err(EngineError::Root { path, why }),
+                last => {
+                    failed.extend(last);
+                    let failed = failed.into_iter().map(|(path, why)| format!("{path}: {why}")).collect();
+                    Ok(SweepReport { records: seq - asker.before, took_ms, failed, ..asker.report })
+                }
+            };
+            let _ = asker.reply.send(answer);
         }
         Ok(())
     }
@@ -428,7 +520,8 @@ impl Core {
 
     /// When the next sweep is due by itself.
     pub(crate) fn next_sweep(&mut self) -> Option<Instant> {
-        self.due_sweeps().into_iter().map(|(_, _, due)| due).min()
+        let again = self.sweeps.next_again(&self.present_roots());
+        self.due_sweeps().into_iter().map(|(_, _, due)| due).chain(again).min()
     }
 
     /// Orders the sweeps whose time has come.

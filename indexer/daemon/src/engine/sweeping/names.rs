@@ -41,7 +41,10 @@ pub(crate) fn look(work: &Work, hints: &Hints<'_>) -> Result<Outcome, EngineErro
         Err(why) => return Ok(Outcome { trouble: Some(why), ..Outcome::default() }),
     };
     let reader = shared.index.read()?;
-    let Some(top) = work.scope.root_entry() else { return Ok(Outcome::default()) };
+    let Some(top) = work.scope.root_entry() else {
+        let trouble = Some("its file system cannot be told".to_owned());
+        return Ok(Outcome { trouble, ..Outcome::default() });
+    };
     let below = match &work.path {
         Some(path) => reader.resolve(path)?.map_or(top, |(_, id)| id),
         None => top,
