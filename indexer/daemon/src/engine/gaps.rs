@@ -63,6 +63,7 @@ impl Core {
     /// Notes that all that events tell of was known at `known`: for the trees that are followed and that nothing but events
     /// keeps true. Of the others the last whole sweep says until when they were.
     pub(crate) fn verify_watched(&mut self, known: Time) {
+        self.note_compared();
         for at in 0..self.trees.len() {
             if self.trees[at].present {
                 self.verify_watched_tree(at, known);

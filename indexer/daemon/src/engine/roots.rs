@@ -23,6 +23,8 @@ pub(crate) struct Tree {
     pub(crate) doubt: Option<(u64, Instant)>,
     /// Its last sweep as a whole.
     pub(crate) swept: Option<SweptStatus>,
+    /// When its last sweep began and when it ended, until all that differed is in the index.
+    pub(crate) compared: Option<(Time, Instant)>,
 }
 
 impl Tree {
@@ -71,6 +73,7 @@ impl Tree {
                     present,
                     doubt: None,
                     swept: None,
+                    compared: None,
                 };
                 tree.row.lost = (!present).then(|| tree.why_lost(shared));
                 return Ok(tree);
@@ -87,7 +90,7 @@ impl Tree {
             (None, _, Err(error)) => return Err(root_error(format!("cannot be opened: {error}"))),
             (None, None, Ok(_)) => return Err(root_error("its file system cannot be identified".to_owned())),
         };
-        Ok(Tree { row, scope: Arc::new(scope), present: true, doubt: None, swept: None })
+        Ok(Tree { row, scope: Arc::new(scope), present: true, doubt: None, swept: None, compared: None })
     }
 
     /// As reconcile knows it.

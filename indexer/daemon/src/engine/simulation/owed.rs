@@ -106,9 +106,33 @@ fn who_asked_for_a_sweep_is_told_that_it_failed_or_that_the_root_is_dropped() {
         core.ask_sweep(None, Level::Stat, reply)?;
         core.sweeps.keep(&[]);
         core.take_swept()?;
+        core.work_off(None)?;
         core.answer_sweeps()
     })
     .unwrap();
     let report = answer.try_recv().unwrap().unwrap();
     assert!(report.failed.len() == 1 && report.failed[0].contains("not a root"), "{report:?}");
+}
+
+#[test]
+fn a_sweep_is_answered_and_vouched_for_when_what_it_found_is_stored() {
+    let mut life = untold();
+    let (reply, answer) = std::sync::mpsc::sync_channel(1);
+    life.call("ask", |core| {
+        let before = core.trees[0].row.verified;
+        core.ask_sweep(None, Level::Stat, reply)?;
+        core.take_swept()?;
+        core.answer_sweeps()?;
+        assert!(!core.shared.pending.is_empty(), "it found something");
+        assert!(answer.try_recv().is_err(), "not stored yet");
+        assert_eq!(core.trees[0].row.verified, before, "a kill now begins the gap at the sweep before");
+        core.work_off(None)?;
+        core.take_swept()?;
+        core.answer_sweeps()?;
+        assert!(core.trees[0].row.verified > before);
+        Ok(())
+    })
+    .unwrap();
+    assert!(answer.try_recv().unwrap().unwrap().records > 0);
+    life.check_exact("after the answer");
 }

@@ -37,6 +37,10 @@ const TICK: Duration = Duration::from_millis(200);
 /// Tries of a sweep that who waits for it waits for: a good second. It is tried further on, and its root is not live.
 const MOST_AWAITED: u32 = 4;
 
+/// Who asked for a sweep waits so long for directories that are not where they should be: while the tree changes, the
+/// word of where they are may be long in coming.
+const MOST_ASTRAY: Duration = Duration::from_secs(10);
+
 /// Why there is a gap after a sweep that was made at last.
 const NOT_COMPARED: &str = "it could not be compared with the disk for a while";
 
@@ -181,6 +185,7 @@ impl Core {
         while let Some(done) = self.sweeps.ended()? {
             self.swept(done)?;
         }
+        self.note_compared();
         self.sweep_again()
     }
 
@@ -361,7 +366,8 @@ impl Core {
         self.epoch += 1;
         let tree = &mut self.trees[at];
         if order.level == Level::Stat && order.why != Why::Resumed {
-            tree.row.verified = tree.row.verified.max(began);
+            // An older one whose differences are not all in the index yet is done with this one.
+            tree.compared = Some((began, Instant::now()));
         }
         tree.swept = Some(SweptStatus {
             epoch: self.epoch,
@@ -372,6 +378,21 @@ impl Core {
             complete: report.partial == 0,
             differences: report.differences,
         });
+    }
+
+    /// Notes of sweeps that what they compared was known, once all that differed is in the index: after a kill before that
+    /// the gap begins at the sweep before.
+    pub(crate) fn note_compared(&mut self) {
+        for at in 0..self.trees.len() {
+            if let Some((began, ended)) = self.trees[at].compared
+                && self.is_worked_off(ended)
+                && self.astray.is_empty()
+            {
+                let tree = &mut self.trees[at];
+                tree.row.verified = tree.row.verified.max(began);
+                tree.compared = None;
+            }
+        }
     }
 
     /// Sweeps for somebody who waits for what came of it: every tree, or the part of one below `path`.
@@ -420,7 +441,9 @@ impl Core {
         let tickets: Vec<Ticket> =
             self.sweeps.askers.iter().flat_map(|asker| asker.tickets.iter().copied()).collect();
         self.wait_for_sweeps(&tickets, None)?;
-        self.answer_sweeps()?;
+        self.work_off(None)?;
+        let askers = std::mem::take(&mut self.sweeps.askers);
+        self.answer(askers)?;
         answer.try_recv().unwrap_or(Err(EngineError::Stopped))
     }
 
@@ -441,12 +464,32 @@ impl Core {
 
     /// Answers those whose sweeps are done, when what these found is durable.
     pub(crate) fn answer_sweeps(&mut self) -> Result<(), EngineError> {
-        if !self.sweeps.askers.iter().any(|asker| asker.tickets.is_empty()) {
+        let mut askers = std::mem::take(&mut self.sweeps.askers);
+        let ready = askers.extract_if(.., |asker| {
+            if !asker.tickets.is_empty() {
+                return false;
+            }
+            let ended = *asker.ended.get_or_insert_with(Instant::now);
+            self.is_worked_off(ended) && (self.astray.is_empty() || ended.elapsed() > MOST_ASTRAY)
+        });
+        let ready: Vec<Asker> = ready.collect();
+        self.sweeps.askers = askers;
+        self.answer(ready)
+    }
+
+    /// Whether the hints that were pending at `since` have been looked at, and what came of that is in the index.
+    fn is_worked_off(&self, since: Instant) -> bool {
+        self.shared.pending.oldest().is_none_or(|oldest| oldest > since)
+            && self.todo.is_empty()
+            && self.held.iter().all(|(_, at)| *at > since)
+    }
+
+    fn answer(&self, askers: Vec<Asker>) -> Result<(), EngineError> {
+        if askers.is_empty() {
             return Ok(());
         }
-        self.work_off(None)?;
         let seq = self.shared.index.read()?.seq()?.0;
-        for asker in self.sweeps.askers.extract_if(.., |asker| asker.tickets.is_empty()) {
+        for asker in askers {
             let took_ms = u64::try_from(asker.began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let mut failed = asker.failed;
             let answer = match failed.pop() {
@@ -556,7 +599,8 @@ impl Core {
         let pass = if all || small { Pass::Marked } else { Pass::Watched };
         let mut order = self.order_of(at, None, Level::Stat, How::Sweep, why)?;
         // Which links are followed decides what is below a directory, and the index does not say.
-        order.pass = if order.scope.follow_symlinks { Pass::Nothing } else { pass };
+        // What is gone past is not counted, and would be doubted.
+        order.pass = if order.scope.follow_symlinks || order.guarded { Pass::Nothing } else { pass };
         self.submit(order)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use index::{IndexError, Reader};
 use reconcile::{Stored as _, same_entry};
 use record::{EntryId, Row};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use scan::Look;
 use watch::{Flags, What};
 
@@ -161,12 +161,18 @@ impl<'a> Part<'a> {
         let mut at = id;
         let mut place = row.place.clone();
         let mut inside = false;
+        let mut met = FxHashSet::default();
         let mut path = loop {
             inside |= at == self.below;
             if at == self.top {
                 break inside.then(Vec::new);
             }
             let Some(up) = place else { break None };
+            // Names may run in a circle while moves are worked off, which leads to no root.
+            if !met.insert(at) {
+                self.partial += 1;
+                break None;
+            }
             way.push((at, up.name));
             at = up.dir;
             match self.paths.get(&at) {
