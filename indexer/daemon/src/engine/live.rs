@@ -283,14 +283,13 @@ impl Core {
     /// at, as long as that is quick. In larger trees the next periodic sweep has it.
     pub(crate) fn look_for_unseen(&mut self, why: Why) -> Result<Vec<Ticket>, EngineError> {
         let mut tickets = Vec::new();
+        self.forget_unseen();
         if self.unseen == 0 || self.shared.index.read()?.entries()? > MOST_LOOKED_FOR {
             return Ok(tickets);
         }
-        self.unseen = 0;
         self.last_unseen = Instant::now();
         for at in 0..self.trees.len() {
-            let tree = &self.trees[at];
-            if tree.present && self.how(tree.row.top.volume) == How::Inotify {
+            if self.has_unseen(at) {
                 tickets.push(self.order(at, None, Level::Stat, How::Inotify, why)?);
             }
         }

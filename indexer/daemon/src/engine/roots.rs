@@ -25,6 +25,8 @@ pub(crate) struct Tree {
     pub(crate) swept: Option<SweptStatus>,
     /// When its last sweep began and when it ended, until all that differed is in the index.
     pub(crate) compared: Option<(Time, Instant)>,
+    /// So much of what inotify told and no look could find the cause of was looked for here.
+    pub(crate) looked: u64,
 }
 
 impl Tree {
@@ -74,6 +76,7 @@ impl Tree {
                     doubt: None,
                     swept: None,
                     compared: None,
+                    looked: 0,
                 };
                 tree.row.lost = (!present).then(|| tree.why_lost(shared));
                 return Ok(tree);
@@ -90,7 +93,15 @@ impl Tree {
             (None, _, Err(error)) => return Err(root_error(format!("cannot be opened: {error}"))),
             (None, None, Ok(_)) => return Err(root_error("its file system cannot be identified".to_owned())),
         };
-        Ok(Tree { row, scope: Arc::new(scope), present: true, doubt: None, swept: None, compared: None })
+        Ok(Tree {
+            row,
+            scope: Arc::new(scope),
+            present: true,
+            doubt: None,
+            swept: None,
+            compared: None,
+            looked: 0,
+        })
     }
 
     /// As reconcile knows it.

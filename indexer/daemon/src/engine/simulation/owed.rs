@@ -13,9 +13,13 @@ use crate::engine::sweeping::background::Why;
 
 /// A life in which no event told of the last work.
 fn untold() -> Simulation {
+    untold_by(How::Fanotify)
+}
+
+fn untold_by(how: How) -> Simulation {
     let way = Way { busy_scan: false, faults: false };
     let lives = (1..).map(|seed| Simulation::new(seed, way, false));
-    let mut life = lives.filter(|life| life.is_plain()).next().unwrap();
+    let mut life = lives.filter(|life| life.is_plain(how)).next().unwrap();
     life.restart();
     let mut state = life.world.lock();
     state.work(60);
@@ -135,4 +139,23 @@ fn a_sweep_is_answered_and_vouched_for_when_what_it_found_is_stored() {
     .unwrap();
     assert!(answer.try_recv().unwrap().unwrap().records > 0);
     life.check_exact("after the answer");
+}
+
+#[test]
+fn what_inotify_could_not_name_is_looked_for_until_a_sweep_has_looked() {
+    let mut life = untold_by(How::Inotify);
+    life.world.lock().model.failing = [true, false].repeat(5).into();
+    let look = |core: &mut Core| {
+        let tickets = core.look_for_unseen(Why::Due)?;
+        assert_eq!(tickets.len(), 1);
+        core.wait_for_sweeps(&tickets, Some(Instant::now() + Duration::from_secs(60)))?;
+        Ok(core.unseen)
+    };
+    life.call("told", |core| {
+        core.unseen = 3;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(life.call("look", look).unwrap(), 3, "none could be made");
+    assert_eq!(life.call("look", look).unwrap(), 0);
 }

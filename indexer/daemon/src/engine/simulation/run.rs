@@ -84,9 +84,9 @@ pub(super) fn live(seed: u64, way: Way, log: bool) -> Report {
 
 impl Simulation {
     /// One root, on a disk of which nothing is odd.
-    pub(super) fn is_plain(&self) -> bool {
-        let how = self.world.lock().model.queue.manners.how;
-        self.config.roots.len() == 1 && how == How::Fanotify && self.capacity > 100_000
+    pub(super) fn is_plain(&self, how: How) -> bool {
+        let by = self.world.lock().model.queue.manners.how;
+        self.config.roots.len() == 1 && by == how && self.capacity > 100_000
     }
 
     pub(super) fn new(seed: u64, way: Way, log: bool) -> Simulation {

@@ -85,6 +85,8 @@ pub(crate) struct Order {
     /// How often directories had lacked a watch when it was ordered, in the volumes that no other root is on. It
     /// arms them anew, and only at its end it is known whether all of them have one.
     pub(crate) unwatched: Vec<(Arc<Arm>, Counting)>,
+    /// How much inotify had told of by then that no look could find the cause of.
+    pub(crate) unseen: u64,
     /// Times in a row that it could not be made.
     pub(crate) tries: u32,
     /// Why it, or another that it answers for, could not be made when that was last tried.
@@ -335,6 +337,16 @@ impl Sweeps {
     /// Whether a root is to be swept before all of it can be called known.
     pub(crate) fn owes(&self, root: RootId) -> bool {
         self.orders().any(|order| order.root == root && (order.trouble.is_some() || !order.gaps.is_empty()))
+    }
+
+    /// That count begins anew: these may not answer for what is counted from now on.
+    pub(crate) fn forget_unseen(&mut self) {
+        let running = self.running.iter_mut().map(|running| &mut running.order);
+        for order in
+            self.waiting.iter_mut().chain(running).chain(self.again.iter_mut().map(|(_, order)| order))
+        {
+            order.unseen = 0;
+        }
     }
 
     /// Keeps one that could not be made, to be tried again.

@@ -103,6 +103,7 @@ impl Core {
             gaps: Vec::new(),
             tickets: Vec::new(),
             expected,
+            unseen: self.unseen,
             tries: 0,
             trouble: None,
             guarded: path.is_none() && level == Level::Stat && self.is_doubtful(at, why),
@@ -325,6 +326,10 @@ impl Core {
             }
         }
         // After the gap, which reaches back to the sweep before.
+        if whole && order.level == Level::Stat && order.pass != Pass::Watched {
+            self.trees[at].looked = self.trees[at].looked.max(order.unseen);
+            self.forget_unseen();
+        }
         if whole {
             self.note_swept(at, &order, &report, took);
         }
@@ -526,19 +531,35 @@ impl Core {
         Ok(tickets)
     }
 
+    /// Whether inotify told of something that may be in this tree, and that no sweep of it has looked for since.
+    pub(crate) fn has_unseen(&self, at: usize) -> bool {
+        let tree = &self.trees[at];
+        let by_inotify = |volume| self.how(volume) == How::Inotify;
+        tree.present
+            && self.unseen > tree.looked
+            && tree.scope.volumes().iter().any(|(_, volume, _)| by_inotify(*volume))
+    }
+
+    /// Begins to count anew when all trees have been looked at.
+    pub(crate) fn forget_unseen(&mut self) {
+        if (0..self.trees.len()).all(|at| !self.has_unseen(at)) {
+            self.unseen = 0;
+            for tree in &mut self.trees {
+                tree.looked = 0;
+            }
+            self.sweeps.forget_unseen();
+        }
+    }
+
     /// How often a tree has such a turn by itself.
     fn turns_every(&self, at: usize, turn: Turn) -> Option<Duration> {
         let schedule = &self.config.schedule;
-        let lacks = |volume| {
-            self.shared
-                .arms
-                .get(volume)
-                .is_some_and(|arm| arm.needs_sweep() || self.unseen > 0 && arm.how() == How::Inotify)
-        };
+        let lacks = |volume| self.shared.arms.get(volume).is_some_and(|arm| arm.needs_sweep());
         match turn {
             Turn::Unwatched => {
                 let volumes = self.trees[at].scope.volumes();
-                schedule.unwatched.filter(|_| volumes.iter().any(|(_, volume, _)| lacks(*volume)))
+                let lacks = || volumes.iter().any(|(_, volume, _)| lacks(*volume));
+                schedule.unwatched.filter(|_| self.has_unseen(at) || lacks())
             }
             Turn::Stat => {
                 let (root, now) = (self.trees[at].row.id, Instant::now());
@@ -577,10 +598,7 @@ impl Core {
             self.timetable.swept(self.trees[at].row.id, turn, now);
             match turn {
                 Turn::Unwatched => {
-                    self.order_unwatched(at, Why::Due, self.unseen > 0)?;
-                    if self.how(self.trees[at].row.top.volume) == How::Inotify {
-                        self.unseen = 0;
-                    }
+                    self.order_unwatched(at, Why::Due, self.has_unseen(at))?;
                 }
                 Turn::Stat => {
                     self.order(at, None, Level::Stat, How::Sweep, Why::Due)?;
