@@ -56,7 +56,9 @@ impl Core {
         let repairing = self.sweeps.orders().filter(|order| order.why == Why::Repair);
         let gaps = repairing.flat_map(|order| order.gaps.iter().map(|(from, _)| *from));
         let unknown = self.repairs.values().map(|repair| repair.from).chain(gaps).min();
-        let parked = !self.put_aside.is_empty() || self.sweeps.orders().any(|order| order.why == Why::Repair);
+        let owed = self.trees.iter().any(|tree| tree.present && self.sweeps.owes(tree.row.id));
+        let repairing = self.sweeps.orders().any(|order| order.why == Why::Repair);
+        let parked = !self.put_aside.is_empty() || repairing || owed;
         unknown.or(parked.then_some(self.drained))
     }
 

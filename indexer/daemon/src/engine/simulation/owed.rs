@@ -18,8 +18,8 @@ fn untold() -> Simulation {
 
 fn untold_by(how: How) -> Simulation {
     let way = Way { busy_scan: false, faults: false };
-    let lives = (1..).map(|seed| Simulation::new(seed, way, false));
-    let mut life = lives.filter(|life| life.is_plain(how)).next().unwrap();
+    let mut lives = (1..).map(|seed| Simulation::new(seed, way, false));
+    let mut life = lives.find(|life| life.is_plain(how)).unwrap();
     life.restart();
     let mut state = life.world.lock();
     state.work(60);
