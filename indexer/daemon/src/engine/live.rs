@@ -1,22 +1,18 @@
-//! Following the hints: rounds, holds, repairs, and the barrier that `settle` is.
+//! Following the hints: rounds, holds, and working off what is pending.
 
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use index::Message;
 use reconcile::{Held, Holds};
-use record::{How, Time, VolumeId};
+use record::{How, VolumeId};
 use rustc_hash::FxHashSet;
-use tracing::warn;
 use watch::Flags;
 
 use super::config::Level;
-use super::core::{Core, Repair};
+use super::core::Core;
 use super::error::EngineError;
-use super::health::LAYERS;
 use super::round::{Fate, Left, Round, Todo, is_out_of_sight};
-use super::status::Settled;
 use super::sweeping::background::{Ticket, Why};
 
 /// Rounds begin at least this far apart, so that a stream of changes is committed in batches.
@@ -57,12 +53,6 @@ const MOST_RETRIED: usize = 1024;
 
 /// Times that a settle looks for directories that are not where they should be.
 const MOST_TRIES: u32 = 64;
-
-/// A repair waits at least this long after the one before it.
-const LEAST_BACK_OFF: Duration = Duration::from_millis(200);
-
-/// Repairs of one volume wait twice as long each time, up to this, while they follow on each other.
-const MOST_BACK_OFF: Duration = Duration::from_secs(60);
 
 impl Core {
     /// One round over the oldest hints and the engine's own list, then the holds whose time has come.
@@ -170,78 +160,6 @@ impl Core {
         }
     }
 
-    /// The barrier: returns when every change made before the call is in the index and the journal.
-    pub(crate) fn settle(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
-        self.settling = true;
-        let settled = self.settle_now(deadline);
-        self.settling = false;
-        settled
-    }
-
-    fn settle_now(&mut self, deadline: Instant) -> Result<Settled, EngineError> {
-        let start = Instant::now();
-        self.wait_for_resumed(Some(deadline))?;
-        let known = Time::now();
-        self.due_writing(self.shared.ground.clock.instant(), true);
-        self.barrier(deadline)?;
-        self.look_at_mounts()?;
-        self.retry_blind()?;
-        if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
-            let tickets = self.sweep_unwatched(Why::Settle, false)?;
-            self.wait_for_sweeps(&tickets, Some(deadline))?;
-        }
-        for id in self.ghosts.suspects() {
-            self.shared.pending.put_back(watch::Batch {
-                inodes: vec![(id, Flags::NONE, How::Inotify)],
-                ..watch::Batch::default()
-            });
-        }
-        self.work_off(Some(deadline))?;
-        if self.unseen > 0 {
-            let tickets = self.look_for_unseen(Why::Settle)?;
-            self.wait_for_sweeps(&tickets, Some(deadline))?;
-            self.work_off(Some(deadline))?;
-        }
-        if !self.put_aside.is_empty() {
-            // Where these directories are only the sweeps under way may find.
-            let tickets: Vec<Ticket> =
-                self.sweeps.orders().flat_map(|order| order.tickets.iter().copied()).collect();
-            self.wait_for_sweeps(&tickets, Some(deadline))?;
-            self.work_off(Some(deadline))?;
-        }
-        if self.look_for_lost()? {
-            // Its sweep may have found what no look at the rest did, and has set watches.
-            self.barrier(deadline)?;
-            self.work_off(Some(deadline))?;
-        }
-        self.drained = known;
-        let unsettled = self
-            .trees
-            .iter()
-            .filter_map(|tree| {
-                let doubt = tree.doubt.map(|(missing, _)| {
-                    format!(
-                        "{missing} entries are not there; `indexer sweep`, or a look in a minute, confirms it"
-                    )
-                });
-                let layered = tree.scope.layered().load(Ordering::Relaxed).then(|| LAYERS.to_owned());
-                let owed = || self.sweeps.trouble(tree.row.id).map(|why| format!("cannot be swept: {why}"));
-                tree.row
-                    .lost
-                    .clone()
-                    .or(doubt)
-                    .or(layered)
-                    .or_else(owed)
-                    .map(|why| format!("{}: {why}", tree.display()))
-            })
-            .collect();
-        Ok(Settled {
-            seq: self.shared.index.read()?.seq()?.0,
-            unsettled,
-            took_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-        })
-    }
-
     /// Makes looks that were put off (`all`, or those that are due) pending, and ends what has been quiet.
     pub(crate) fn due_writing(&mut self, now: Instant, all: bool) {
         if self.writing.is_empty() {
@@ -252,31 +170,6 @@ impl Core {
             batch.inodes.push((file, Flags::CLOSED, self.how(file.volume)));
         }
         self.shared.pending.put_back(batch);
-    }
-
-    /// Repairs a volume of which hints were lost: all of it is swept again, and the gap said after that.
-    pub(crate) fn repair_now(&mut self, volume: VolumeId) -> Result<(), EngineError> {
-        self.check_presence(volume, "hints were lost")?;
-        let Some(Repair { why, from, .. }) = self.repairs.remove(&volume) else { return Ok(()) };
-        self.shared.arms.forget_failed(volume);
-        warn!(volume = volume.0, why, "hints were lost; sweeping what they may have been about");
-        self.shared.vitals.owe(self.repairs.len());
-        self.shared.set_view(|view| {
-            view.repairs += 1;
-            view.why_repair.clone_from(&why);
-        });
-        self.order_repair(volume, from, &why)
-    }
-
-    /// A repair has ended; the next one of that volume waits, and longer each time that they follow on each other.
-    pub(crate) fn repaired(&mut self, volume: VolumeId, took: Duration) {
-        let now = Instant::now();
-        let last = self.repaired.get(&volume).map(|(last, wait)| (now.duration_since(*last), *wait));
-        let wait = back_off(last, took);
-        self.repaired.insert(volume, (now, wait));
-        if let Some(next) = self.repairs.get_mut(&volume) {
-            next.due = now + wait;
-        }
     }
 
     /// Where inotify told of things that no look could find, every file may be meant: all of them are looked
@@ -332,17 +225,6 @@ impl Core {
         let clock = &self.shared.ground.clock;
         clock.rest(pace.saturating_sub(clock.instant().saturating_duration_since(self.last_round)));
         self.last_round = clock.instant();
-    }
-
-    pub(crate) fn owe_repair(&mut self, volume: VolumeId, why: String) {
-        let now = Instant::now();
-        let due = match self.repaired.get(&volume) {
-            Some((last, wait)) => (*last + *wait).max(now),
-            None => now,
-        };
-        let from = self.drained;
-        self.repairs.entry(volume).or_insert(Repair { why, due, from });
-        self.shared.vitals.owe(self.repairs.len());
     }
 
     pub(crate) fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
@@ -508,45 +390,5 @@ impl Core {
             !paced
         });
         Ok(())
-    }
-
-    fn barrier(&mut self, deadline: Instant) -> Result<(), EngineError> {
-        match self.shared.arms.barrier(deadline) {
-            Ok(()) => Ok(()),
-            Err(watch::BarrierError::TimedOut) => Err(EngineError::TimedOut(Duration::ZERO)),
-            // The reader ended and left its volumes lost: the repair answers for them.
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-/// How long the next repair of a volume waits: `last` is how long ago the one before ended, and its wait.
-fn back_off(last: Option<(Duration, Duration)>, took: Duration) -> Duration {
-    match last {
-        Some((ago, wait)) if ago < wait * 4 + took => (wait * 2).min(MOST_BACK_OFF),
-        _ => (took * 2).clamp(LEAST_BACK_OFF, MOST_BACK_OFF),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn repairs_that_follow_on_each_other_wait_longer_each_time() {
-        let took = Duration::from_millis(10);
-        let mut wait = back_off(None, took);
-        assert_eq!(wait, LEAST_BACK_OFF);
-        let mut waits = Vec::new();
-        for _ in 0..12 {
-            wait = back_off(Some((wait + took, wait)), took);
-            waits.push(wait);
-        }
-        assert!(waits.is_sorted(), "{waits:?}");
-        assert_eq!(waits[0], LEAST_BACK_OFF * 2);
-        assert_eq!(waits.last(), Some(&MOST_BACK_OFF));
-        // A long peace, and it begins anew; a sweep that takes long waits twice as long at once.
-        assert_eq!(back_off(Some((MOST_BACK_OFF * 5, MOST_BACK_OFF)), took), LEAST_BACK_OFF);
-        assert_eq!(back_off(None, Duration::from_secs(3)), Duration::from_secs(6));
     }
 }

@@ -18,10 +18,12 @@ mod live;
 mod mount_watch;
 mod open;
 mod presence;
+mod repair;
 mod roots;
 mod round;
 mod seed;
 mod seeding;
+mod settle;
 mod shared;
 #[cfg(test)]
 mod simulation;

@@ -278,6 +278,6 @@ impl Opener {
 }
 
 /// Whether an error says that the directory is not at that path, and not that it cannot be read.
-fn is_elsewhere(error: Errno) -> bool {
+pub(crate) fn is_elsewhere(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE)
 }

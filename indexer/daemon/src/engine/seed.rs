@@ -12,6 +12,7 @@ use scan::{Directory, Seen, Visitor};
 
 use super::arms::Arms;
 use super::ground::Clock;
+use super::open::is_elsewhere;
 use super::sweeping::background::checked;
 
 /// Feeds a [`Seed`].
@@ -163,8 +164,8 @@ impl Visitor for SeedVisitor<'_> {
         error: Errno,
         doing: &'static str,
     ) {
-        if error == Errno::NOENT || error == Errno::STALE {
-            // Gone since it was listed: the watch has that, or the next sweep.
+        if is_elsewhere(error) {
+            // Gone since it was listed, or something else is there: the watch has that, or the next sweep.
             return;
         }
         let path = match name {

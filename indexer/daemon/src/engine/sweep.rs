@@ -15,6 +15,7 @@ use watch::{Active, Flags, Hint, Pending, WatchId, What};
 
 use super::arms::Arms;
 use super::ground::Clock;
+use super::open::is_elsewhere;
 use super::shared::Shared;
 use super::sweeping::background::checked;
 use super::sweeping::schedule::Pace;
@@ -374,7 +375,7 @@ impl Visitor for SweepVisitor<'_> {
         error: Errno,
         doing: &'static str,
     ) {
-        if matches!(error, Errno::NOENT | Errno::STALE | Errno::NOTDIR | Errno::LOOP) {
+        if is_elsewhere(error) {
             // It, or a directory above it that was gone past, moved or went under the sweep. What changed in it before has no event any more.
             let target = match (&worker.reader, name) {
                 (Some(reader), Some(name)) => self.check(reader.lookup(dir.id, name)).flatten(),
