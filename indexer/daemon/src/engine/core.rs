@@ -427,6 +427,7 @@ impl Core {
             verified: tree.row.verified,
             swept: tree.swept.clone(),
             doubted: tree.doubt.map_or(0, |(missing, _)| missing),
+            trouble: self.sweeps.trouble(tree.row.id).map(str::to_owned),
             layered: tree.scope.layered(),
             lost: tree.row.lost.clone(),
         }

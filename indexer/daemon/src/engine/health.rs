@@ -67,7 +67,11 @@ pub(crate) fn problems(status: &Status, asked: Asked, facts: &Facts, now: Time) 
     for root in status.roots.iter().filter(|root| root.state != "unwatched") {
         match &*root.state {
             "lost" => say("root_lost", Some(root), root.lost.clone().unwrap_or_default()),
-            "repairing" => say("repair_owed", Some(root), "hints were lost; it is being swept".to_owned()),
+            "repairing" => {
+                let why = root.trouble.as_ref().map(|why| format!("cannot be swept: {why}"));
+                let why = why.unwrap_or_else(|| "hints were lost; it is being swept".to_owned());
+                say("repair_owed", Some(root), why);
+            }
             "live" | "sweeping" => {}
             // The daemon's own state says so too while it starts.
             state if !starting => {

@@ -145,6 +145,8 @@ pub(crate) struct RootView {
     pub(crate) verified: Time,
     /// Entries that were not found and are not believed to be gone.
     pub(crate) doubted: u64,
+    /// Why it could not be swept as it has to be, while that is so.
+    pub(crate) trouble: Option<String>,
     /// Set when files with the numbers of several layers were met.
     pub(crate) layered: Arc<AtomicBool>,
     /// Its last sweep as a whole.

@@ -152,6 +152,8 @@ pub(crate) struct RootStatus {
     /// Entries that the last sweep did not find and that are kept until a second look confirms it.
     #[serde(default)]
     pub(crate) doubted: u64,
+    /// Why it could not be swept as it has to be; null when it was.
+    pub(crate) trouble: Option<String>,
     /// Its file system numbers files by layers, so that one number may be of two files.
     #[serde(default)]
     pub(crate) layered: bool,

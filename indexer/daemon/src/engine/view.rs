@@ -77,6 +77,7 @@ impl Shared {
             let CoverageStatus { swept, unverified, .. } = root.coverage;
             root.swept.clone_from(&shown.swept);
             root.doubted = shown.doubted;
+            root.trouble.clone_from(&shown.trouble);
             root.layered = shown.layered.load(Ordering::Relaxed);
             if swept == 0 && unverified == 0 {
                 root.verified_ns = Some(known);
