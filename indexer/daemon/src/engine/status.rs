@@ -153,6 +153,7 @@ pub(crate) struct RootStatus {
     #[serde(default)]
     pub(crate) doubted: u64,
     /// Why it could not be swept as it has to be; null when it was.
+    #[serde(default)]
     pub(crate) trouble: Option<String>,
     /// Its file system numbers files by layers, so that one number may be of two files.
     #[serde(default)]
