@@ -45,8 +45,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(60);
 /// the readers' window, and makes a gap that much longer, never shorter.
 pub(crate) const READING_NS: i128 = 1_000_000_000;
 
-/// Once all was known longer ago than this, the readers are asked before it is said to be known again.
-const MOST_UNASKED_NS: i128 = 5 * READING_NS;
+/// Once all was known longer ago than this, the readers are asked before it is said to be known again: this process
+/// may have stood still, and they with it.
+const MOST_UNASKED_NS: i128 = 2 * READING_NS;
 
 /// How long they may take to answer.
 const READERS: Duration = Duration::from_secs(2);
