@@ -63,9 +63,9 @@ impl Round<'_> {
     }
 
     fn list_open(&mut self, dir: &Rc<Dir>, below: bool, how: How) -> Result<(), EngineError> {
-        let outer = std::mem::replace(&mut self.below, below);
+        let outer = (std::mem::replace(&mut self.below, below), std::mem::replace(&mut self.listing, true));
         let listed = self.list_each(dir, how);
-        self.below = outer;
+        (self.below, self.listing) = outer;
         listed
     }
 

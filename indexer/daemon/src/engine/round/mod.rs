@@ -97,6 +97,8 @@ pub(crate) struct Round<'r> {
     fresh: Vec<(EntryId, bool, How)>,
     /// The directory in work is listed with all below it.
     below: bool,
+    /// A directory is listed: what its names were hinted at for is not known.
+    listing: bool,
     messages: Vec<Message>,
     /// Directories of which a name came or went: their own times moved, with no event that says so.
     moved_names: FxHashMap<EntryId, How>,
@@ -130,6 +132,7 @@ impl<'r> Round<'r> {
             opener: Opener::default(),
             fresh: Vec::new(),
             below: false,
+            listing: false,
             messages: Vec::new(),
             moved_names: FxHashMap::default(),
             coverage: Vec::new(),

@@ -175,10 +175,15 @@ impl Round<'_> {
         }
         // Half a rename looks like a directory that was made: it may be a known one, with all below it.
         let moved = decision != Decision::Refresh || flags.any(Flags::NAMED | Flags::MOVED);
-        if directory && known && moved && self.was_passed_by(id) {
+        if directory && known && (moved || self.listing && self.is_unsure()) && self.was_passed_by(id) {
             self.left.todo.push_back(Todo::List(id, true, look.how));
         }
         Ok(())
+    }
+
+    /// Whether a sweep is or was under way that directories may have passed by.
+    fn is_unsure(&self) -> bool {
+        self.shared.unsure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Whether a sweep may have missed a directory that moved: from where it had not been yet to where it had. What
