@@ -77,6 +77,10 @@ pub(crate) struct Core {
     pub(crate) astray: Vec<Todo>,
     /// Of these, what nothing pending can say the place of, while a sweep may yet find it.
     pub(crate) put_aside: Vec<Todo>,
+    /// Of these, what no hint has said the place of yet: a rename shows before the kernel tells of it.
+    pub(crate) late: Vec<Todo>,
+    /// Since when hints are waited for that say where these directories are.
+    pub(crate) late_since: FxHashMap<EntryId, Instant>,
     pub(crate) sweeps: Sweeps,
     /// When progress was last told.
     pub(crate) last_told: Instant,
@@ -124,6 +128,8 @@ impl Core {
         Core {
             sweeps: Sweeps::new(Arc::clone(&shared)),
             put_aside: Vec::new(),
+            late: Vec::new(),
+            late_since: FxHashMap::default(),
             last_told: now,
             shared,
             config,

@@ -51,6 +51,9 @@ const MOST_ASTRAY: usize = 65_536;
 /// Directories that could not be looked at and are tried again at once.
 const MOST_RETRIED: usize = 1024;
 
+/// For so long a hint is waited for that says where a directory went.
+const LATE: Duration = Duration::from_secs(10);
+
 /// Times that a settle looks for directories that are not where they should be.
 const MOST_TRIES: u32 = 64;
 
@@ -73,6 +76,10 @@ impl Core {
         }
         for listing in std::mem::take(&mut batch.listings) {
             self.todo.push_back(Todo::List(listing.id(), false, listing.how));
+        }
+        if !batch.directories.is_empty() {
+            // One of them may say where these are.
+            self.try_late_again();
         }
         self.put_off_writes(&mut batch)?;
         self.round(batch)?;
@@ -270,9 +277,12 @@ impl Core {
         round.flush(holds)?;
         let left = round.leave();
         self.take_over(left, at)?;
-        if self.astray.len() + self.put_aside.len() > MOST_ASTRAY || self.todo.len() > MOST_OWED {
+        if self.astray.len() + self.put_aside.len() + self.late.len() > MOST_ASTRAY
+            || self.todo.len() > MOST_OWED
+        {
             self.astray.clear();
             self.put_aside.clear();
+            self.late.clear();
             self.todo.clear();
             for (volume, _) in self.shared.arms.all() {
                 self.owe_repair(volume, "the tree changed faster than it could be followed".to_owned());
@@ -320,6 +330,14 @@ impl Core {
         Ok(())
     }
 
+    /// Has directories tried again that no hint said the place of.
+    pub(crate) fn try_late_again(&mut self) {
+        self.astray.append(&mut self.late);
+        if self.astray.is_empty() {
+            self.late_since.clear();
+        }
+    }
+
     /// Tries directories again that were not where they should be. What is still not there, with no hint
     /// left that could say where, cannot be looked at.
     fn find_astray(&mut self) -> Result<(), EngineError> {
@@ -346,11 +364,18 @@ impl Core {
         } else if still.len() < count || !self.shared.pending.is_empty() || !self.held.is_empty() {
             self.astray.extend(still);
         } else if !still.is_empty() {
-            // Everything that could say where it went has been looked at: it cannot be read.
-            tracing::debug!(
-                count = still.len(),
-                "directories that cannot be opened are left to the next sweep"
-            );
+            // Everything that could say where it went has been looked at: it cannot be read, or whoever moves it is
+            // between the move and the word of it.
+            let (now, count) = (Instant::now(), still.len());
+            for item in still {
+                let since = self.late_since.entry(item.about()).or_insert(now);
+                if now.duration_since(*since) < LATE {
+                    self.late.push(item);
+                }
+            }
+            if self.late.len() < count {
+                tracing::debug!(count, "directories that cannot be opened are left to the next sweep");
+            }
             self.look_for_lost()?;
         }
         Ok(())

@@ -28,6 +28,7 @@ impl Core {
         self.due_writing(self.shared.ground.clock.instant(), true);
         self.barrier(deadline)?;
         self.look_at_mounts()?;
+        self.try_late_again();
         self.retry_blind()?;
         if self.shared.arms.all().iter().any(|(_, arm)| arm.needs_sweep()) {
             let tickets = self.sweep_unwatched(Why::Settle, false)?;

@@ -52,6 +52,17 @@ pub(crate) enum Todo {
     List(EntryId, bool, How),
 }
 
+impl Todo {
+    /// The entry whose place it needs.
+    pub(crate) fn about(&self) -> EntryId {
+        match self {
+            Todo::Names(hints) => hints.id(),
+            Todo::Name(place, ..) => place.dir,
+            Todo::Inode(id, ..) | Todo::List(id, ..) => *id,
+        }
+    }
+}
+
 /// What came of a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
