@@ -29,10 +29,22 @@ fn still_life(root: &Path) {
     }
 }
 
-/// Blocks of disk settle when data are written back, with no event to tell of it.
+/// Blocks of disk settle when data are written back, with no event to tell of it: every file is given one, by a mode that
+/// is set to what it is.
 fn write_back(root: &Path) {
-    let root = std::fs::File::open(root).unwrap();
-    rustix::fs::syncfs(root).unwrap();
+    rustix::fs::syncfs(std::fs::File::open(root).unwrap()).unwrap();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let seen = entry.metadata().unwrap();
+            if seen.is_dir() {
+                folders.push(entry.path());
+            } else if seen.is_file() {
+                std::fs::set_permissions(entry.path(), seen.permissions()).unwrap();
+            }
+        }
+    }
 }
 
 /// All the judgements there are, on a tree at rest, of a daemon that was live at `seq` when `find` said `then` and watches

@@ -39,7 +39,7 @@ struct Deferred {
 
 impl Writing {
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.files.is_empty() && self.deferred.is_empty() && self.deferred_inodes.is_empty()
     }
 
     /// Whether a writer is at `file`, so that it is behind on purpose.
@@ -135,6 +135,9 @@ impl Writing {
     pub(crate) fn next(&self, quiet: Duration) -> Option<Instant> {
         let pace =
             if self.deferred.is_empty() && self.deferred_inodes.is_empty() { quiet } else { PACE.min(quiet) };
-        self.files.values().map(|times| (times.recorded + pace).min(times.written + quiet)).min()
+        let next = self.files.values().map(|times| (times.recorded + pace).min(times.written + quiet)).min();
+        // What is put off for a file that is followed no more is due at once.
+        let left = self.files.is_empty() && !self.is_empty();
+        next.or_else(|| left.then(Instant::now))
     }
 }
