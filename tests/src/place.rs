@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -159,7 +160,10 @@ impl Ground {
         let name = program.file_name().expect("a program has a name");
         let copy = self.beside(&name.to_string_lossy());
         if !copy.try_exists().unwrap_or(false) {
-            fs::copy(program, &copy).expect("the temporary folder has room");
+            // By another process: what this one has open for writing, a child that another test starts meanwhile holds too
+            // for a moment, and what is open for writing cannot be run.
+            let copied = Command::new("cp").arg(program).arg(&copy).status().expect("every system has cp");
+            assert!(copied.success(), "the temporary folder has no room for {}", program.display());
         }
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
         if is_root() {
