@@ -181,6 +181,26 @@ const CASES: &[Case] = &[
             "deleted dir/sub/3",
         ],
     },
+    Case {
+        name: "a file has another name for a moment, in a directory that is new",
+        before: |at| file(&at.join("file"), "x"),
+        change: |at| {
+            fs::create_dir(at.join("new")).unwrap();
+            fs::hard_link(at.join("file"), at.join("new/name")).unwrap();
+            fs::remove_file(at.join("new/name")).unwrap();
+        },
+        told: &["created new"],
+    },
+    Case {
+        name: "a file has another name for a moment, and its directory comes and goes too",
+        before: |at| file(&at.join("file"), "x"),
+        change: |at| {
+            fs::create_dir(at.join("new")).unwrap();
+            fs::hard_link(at.join("file"), at.join("new/name")).unwrap();
+            fs::remove_dir_all(at.join("new")).unwrap();
+        },
+        told: &[],
+    },
 ];
 
 fn rearranged(place: Place, flags: &[&str]) {
@@ -288,4 +308,9 @@ fn rearranged_on_tmpfs_by_the_best_means() {
 #[test]
 fn rearranged_on_tmpfs_by_inotify() {
     rearranged(Place::Tmpfs, &["--backend", "inotify"]);
+}
+
+#[test]
+fn rearranged_on_btrfs_by_marks_on_directories() {
+    rearranged(Place::SubvolumeAlone, &["--backend", "fanotify"]);
 }

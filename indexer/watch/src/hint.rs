@@ -59,6 +59,8 @@ impl Flags {
     pub const NAMED: Flags = Flags(1 << 3);
     /// Metadata: mode, owner, extended attributes, link count.
     pub const META: Flags = Flags(1 << 4);
+    /// What came or went by that name was a directory: of fanotify alone.
+    pub const DIRECTORY: Flags = Flags(1 << 5);
 
     /// Whether every flag of `other` is set here.
     #[must_use]
@@ -100,12 +102,13 @@ impl BitOrAssign for Flags {
 
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WORDS: [(Flags, &str); 5] = [
+        const WORDS: [(Flags, &str); 6] = [
             (Flags::WRITTEN, "WRITTEN"),
             (Flags::CLOSED, "CLOSED"),
             (Flags::MOVED, "MOVED"),
             (Flags::NAMED, "NAMED"),
             (Flags::META, "META"),
+            (Flags::DIRECTORY, "DIRECTORY"),
         ];
         let mut set = f.debug_set();
         for (flag, word) in WORDS {

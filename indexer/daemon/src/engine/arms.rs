@@ -96,6 +96,20 @@ impl Arm {
         }
     }
 
+    /// Whether each directory is watched by itself. A name that comes or goes in one that is not watched yet is not heard
+    /// of, and the file that has it may be known by another.
+    pub(crate) fn is_one_by_one(&self) -> bool {
+        matches!(self.tier, Tier::Directories(_)) || self.is_rationed()
+    }
+
+    fn is_rationed(&self) -> bool {
+        match &self.tier {
+            Tier::Inotify(_) => true,
+            Tier::Other(watch) => watch.how() == How::Inotify,
+            _ => false,
+        }
+    }
+
     /// What people are told it is.
     pub(crate) fn word(&self) -> &'static str {
         match &self.tier {
@@ -274,11 +288,12 @@ impl Arms {
 
     /// Whether directories of its volume are watched one by one, as far as there are watches.
     pub(crate) fn is_one_by_one(&self, dir: EntryId) -> bool {
-        self.get(dir.volume).is_some_and(|arm| match &arm.tier {
-            Tier::Inotify(_) => true,
-            Tier::Other(watch) => watch.how() == How::Inotify,
-            _ => false,
-        })
+        self.get(dir.volume).is_some_and(|arm| arm.is_one_by_one())
+    }
+
+    /// Whether only some directories of its volume have a watch: those that are active.
+    pub(crate) fn is_rationed(&self, dir: EntryId) -> bool {
+        self.get(dir.volume).is_some_and(|arm| arm.is_rationed())
     }
 
     /// The inotify queue, if one was wanted and had.

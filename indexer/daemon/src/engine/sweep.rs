@@ -408,7 +408,7 @@ impl Visitor for SweepVisitor<'_> {
         let Some(stored) = self.check(reader.count_children(dir.id)) else { return };
         let listing = complete && stored != worker.matched;
         let own = worker.row.as_ref().is_some_and(|row| !row.stat.same(&seen.stat));
-        let wants_watch = worker.watch.is_none() && self.arms.is_some_and(|arms| arms.is_one_by_one(dir.id));
+        let wants_watch = worker.watch.is_none() && self.arms.is_some_and(|arms| arms.is_rationed(dir.id));
         if listing {
             self.hints.found();
             self.hints.later(self.hints.hint(dir.id, What::Listing(dir.id.inode), Flags::NONE));

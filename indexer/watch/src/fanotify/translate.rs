@@ -132,6 +132,9 @@ fn flags(mask: u64) -> Flags {
             flags |= flag;
         }
     }
+    if mask & FAN_ONDIR != 0 && flags.has(Flags::NAMED) {
+        flags |= Flags::DIRECTORY;
+    }
     flags
 }
 

@@ -74,7 +74,11 @@ impl Round<'_> {
         let point = || dir.spot.path(self.tops);
         // What is new, or differed, is active; of a subtree that is looked through most may be at rest.
         let active = if below { Active::Since(dir.seen.stat.modified) } else { Active::Now };
+        let watched = self.shared.arms.is_watched(dir.id);
         let armed = self.shared.arms.arm(dir.id, dir.seen.device, dir.fd.as_fd(), active, &point);
+        // What came and went in it before may have been a name of a file that is known by another. Its own times need not
+        // tell: the clock that files are stamped by ticks every few milliseconds.
+        self.left.unseen += u64::from(!watched && armed.arm.is_one_by_one());
         let names = match Names::read(&*self.shared.ground.disk, dir) {
             Ok(names) => names,
             // It was removed: the look at its own name says so.

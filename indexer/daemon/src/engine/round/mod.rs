@@ -80,9 +80,9 @@ pub(crate) struct Left {
     pub(crate) todo: VecDeque<Todo>,
     /// What could not be done because a directory was not where it should be.
     pub(crate) astray: Vec<Todo>,
-    /// inotify events about something that is nowhere to be found: names that came and went, writes by names
-    /// that are gone. They may have moved the link count or the times of a file that no event names. So may the loss
-    /// of a name that is not known, where a file has more links than names.
+    /// What may have moved the link count or the times of a file with no event that names it, where directories are
+    /// watched one by one: names that came and went, writes by names that are gone, what was done in a directory before
+    /// it was watched, the loss of a name that is not known where a file has more links than names.
     pub(crate) unseen: u64,
     /// Entries without a name that are out of sight and kept.
     pub(crate) aside: Vec<EntryId>,

@@ -102,7 +102,7 @@ impl Round<'_> {
             None => Ok(()),
             // Followed before, and left out by the rules of now.
             Some(owner) if owner.volume != dir.id.volume && why == scan::ANOTHER => {
-                self.lost_name(dir, name, look, true)
+                self.lost_name(dir, name, look, Flags::NONE, true)
             }
             Some(owner) => {
                 self.out_of_sight(dir, name, owner, &format!("{COVERED} that is not followed ({why})"))

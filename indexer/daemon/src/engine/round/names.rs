@@ -64,7 +64,7 @@ impl Round<'_> {
         let relative = || dir.spot.relative(name);
         match scope.look(dir.fd.as_fd(), name, &relative) {
             scan::Look::Absent => {
-                self.lost_name(dir, name, &look, false)?;
+                self.lost_name(dir, name, &look, flags, false)?;
             }
             scan::Look::Failed(error) => self.trouble(dir, name, error)?,
             scan::Look::Present(seen) => {
@@ -83,7 +83,7 @@ impl Round<'_> {
                     Member::Out(why) if scan::is_of_mounts(why) && seen.mount != dir.seen.mount => {
                         self.covered(dir, name, why, &look)?;
                     }
-                    Member::Out(_) => self.lost_name(dir, name, &look, true)?,
+                    Member::Out(_) => self.lost_name(dir, name, &look, flags, true)?,
                     Member::Failed(error) => self.trouble(dir, name, error)?,
                 }
             }
@@ -97,6 +97,7 @@ impl Round<'_> {
         dir: &Dir,
         name: &[u8],
         look: &Look,
+        flags: Flags,
         barred: bool,
     ) -> Result<(), EngineError> {
         let owner = self.batch.owner(&Place::new(dir.id, name))?;
@@ -118,6 +119,10 @@ impl Round<'_> {
                 }
             }
             Decision::Nothing if look.how == How::Inotify => self.left.unseen += 1,
+            // A directory came and went before it was watched.
+            Decision::Nothing if flags.has(Flags::DIRECTORY) && self.shared.arms.is_one_by_one(dir.id) => {
+                self.left.unseen += 1;
+            }
             _ => {}
         }
         Ok(())

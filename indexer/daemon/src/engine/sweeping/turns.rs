@@ -19,7 +19,7 @@ impl Core {
     pub(crate) fn sweep_unwatched(&mut self, why: Why, all: bool) -> Result<Vec<Ticket>, EngineError> {
         let mut trees: Vec<usize> = Vec::new();
         for (volume, arm) in self.shared.arms.all() {
-            if arm.needs_sweep() || (self.unseen > 0 && arm.how() == How::Inotify) {
+            if arm.needs_sweep() || (self.unseen > 0 && arm.is_one_by_one()) {
                 trees.extend(self.trees_on(volume));
             }
         }
@@ -34,13 +34,13 @@ impl Core {
         Ok(tickets)
     }
 
-    /// Whether inotify told of something that may be in this tree, and that no sweep of it has looked for since.
+    /// Whether something may have happened unheard in this tree, and no sweep of it has looked for that since.
     pub(crate) fn has_unseen(&self, at: usize) -> bool {
         let tree = &self.trees[at];
-        let by_inotify = |volume| self.how(volume) == How::Inotify;
+        let one_by_one = |volume| self.shared.arms.get(volume).is_some_and(|arm| arm.is_one_by_one());
         tree.present
             && self.unseen > tree.looked
-            && tree.scope.volumes().iter().any(|(_, volume, _)| by_inotify(*volume))
+            && tree.scope.volumes().iter().any(|(_, volume, _)| one_by_one(*volume))
     }
 
     /// Begins to count anew when all trees have been looked at.

@@ -75,6 +75,11 @@ fn each_event_gives_its_hints() {
             vec!["3: 2/a {NAMED}"],
         ),
         (
+            "a directory came and went",
+            Event { mask: FAN_CREATE | FAN_DELETE | FAN_ONDIR, at: at(&[2], b"sub"), ..none },
+            vec!["3: 2/sub {NAMED, DIRECTORY}"],
+        ),
+        (
             "the link count moved",
             Event { mask: FAN_ATTRIB, object: file, ..none },
             vec!["3: inode 20 {META}"],
