@@ -100,7 +100,7 @@ pub(crate) struct Core {
     pub(crate) followed: Vec<RootId>,
     /// Roots whose first scan was gone on with and that were not swept since.
     pub(crate) unverified: Vec<super::seeding::Unverified>,
-    /// inotify events since the last full look that no look could find the cause of.
+    /// Times since the last full look that something may have happened unheard.
     pub(crate) unseen: u64,
     pub(crate) last_unseen: Instant,
     /// The last directory that could not be looked at and was tried again.
@@ -252,6 +252,9 @@ impl Core {
         if let Some(due) = self.next_sweep() {
             consider(due);
         }
+        if let Some(due) = self.late_due() {
+            consider(due);
+        }
         if self.shared.arms.wants_inotify() {
             consider(self.last_refit + REFIT_EVERY);
         }
@@ -298,6 +301,9 @@ impl Core {
         if now.duration_since(self.last_refit) >= REFIT_EVERY {
             self.last_refit = now;
             self.refit()?;
+        }
+        if self.late_due().is_some_and(|due| due <= now) {
+            self.try_late_again();
         }
         if self.unseen > 0 && now.duration_since(self.last_unseen) >= UNSEEN_EVERY {
             self.last_unseen = now;

@@ -58,7 +58,7 @@ impl Core {
         let unknown = self.repairs.values().map(|repair| repair.from).chain(gaps).min();
         let owed = self.trees.iter().any(|tree| tree.present && self.sweeps.owes(tree.row.id));
         let repairing = self.sweeps.orders().any(|order| order.why == Why::Repair);
-        let parked = !self.put_aside.is_empty() || repairing || owed;
+        let parked = !self.put_aside.is_empty() || !self.late.is_empty() || repairing || owed;
         unknown.or(parked.then_some(self.drained))
     }
 

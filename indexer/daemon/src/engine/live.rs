@@ -34,7 +34,7 @@ const MOST_YOUNGER: usize = 16;
 const MOST_EXTENDED: u32 = 4;
 
 /// How long the readers may take to say that their queues are read.
-const BARRIER: Duration = Duration::from_secs(10);
+pub(super) const BARRIER: Duration = Duration::from_secs(10);
 
 /// Entries that wait for a name at most; one more and all of them end.
 const MOST_HELD: usize = 65_536;
@@ -50,9 +50,6 @@ const MOST_ASTRAY: usize = 65_536;
 
 /// Directories that could not be looked at and are tried again at once.
 const MOST_RETRIED: usize = 1024;
-
-/// For so long a hint is waited for that says where a directory went.
-const LATE: Duration = Duration::from_secs(10);
 
 /// Times that a settle looks for directories that are not where they should be.
 const MOST_TRIES: u32 = 64;
@@ -179,8 +176,8 @@ impl Core {
         self.shared.pending.put_back(batch);
     }
 
-    /// Where inotify told of things that no look could find, every file may be meant: all of them are looked
-    /// at, as long as that is quick. In larger trees the next periodic sweep has it.
+    /// Where directories are watched one by one and something may have happened unheard, every file may be meant: all
+    /// of them are looked at, as long as that is quick. In larger trees the next periodic sweep has it.
     pub(crate) fn look_for_unseen(&mut self, why: Why) -> Result<Vec<Ticket>, EngineError> {
         let mut tickets = Vec::new();
         self.forget_unseen();
@@ -190,7 +187,8 @@ impl Core {
         self.last_unseen = Instant::now();
         for at in 0..self.trees.len() {
             if self.has_unseen(at) {
-                tickets.push(self.order(at, None, Level::Stat, How::Inotify, why)?);
+                let how = self.how(self.trees[at].row.top.volume);
+                tickets.push(self.order(at, None, Level::Stat, how, why)?);
             }
         }
         Ok(tickets)
@@ -318,7 +316,7 @@ impl Core {
     }
 
     /// Takes over what a round left; `at` is when everything queued at its losses had been read.
-    fn take_over(&mut self, mut left: Left, at: Instant) -> Result<(), EngineError> {
+    pub(super) fn take_over(&mut self, mut left: Left, at: Instant) -> Result<(), EngineError> {
         self.mounts.take_over(&mut left);
         self.held.extend(left.held.into_iter().map(|held| (held, at)));
         self.todo.extend(left.todo);
@@ -326,57 +324,6 @@ impl Core {
         self.unseen += left.unseen;
         for (volume, why) in left.troubled {
             self.check_presence(volume, &why)?;
-        }
-        Ok(())
-    }
-
-    /// Has directories tried again that no hint said the place of.
-    pub(crate) fn try_late_again(&mut self) {
-        self.astray.append(&mut self.late);
-        if self.astray.is_empty() {
-            self.late_since.clear();
-        }
-    }
-
-    /// Tries directories again that were not where they should be. What is still not there, with no hint
-    /// left that could say where, cannot be looked at.
-    fn find_astray(&mut self) -> Result<(), EngineError> {
-        if self.astray.is_empty() {
-            return Ok(());
-        }
-        let again = std::mem::take(&mut self.astray);
-        let count = again.len();
-        let mut round =
-            Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
-        let mut still = Vec::new();
-        for item in again {
-            if round.work(&item)? == Fate::Astray {
-                still.push(item);
-            }
-        }
-        round.settle()?;
-        round.flush(Holds::Keep)?;
-        let left = round.leave();
-        let _ = self.shared.arms.barrier(Instant::now() + BARRIER);
-        self.take_over(left, Instant::now())?;
-        if self.sweeps.is_running() && still.len() == count && self.shared.pending.is_empty() {
-            self.put_aside.extend(still);
-        } else if still.len() < count || !self.shared.pending.is_empty() || !self.held.is_empty() {
-            self.astray.extend(still);
-        } else if !still.is_empty() {
-            // Everything that could say where it went has been looked at: it cannot be read, or whoever moves it is
-            // between the move and the word of it.
-            let (now, count) = (Instant::now(), still.len());
-            for item in still {
-                let since = self.late_since.entry(item.about()).or_insert(now);
-                if now.duration_since(*since) < LATE {
-                    self.late.push(item);
-                }
-            }
-            if self.late.len() < count {
-                tracing::debug!(count, "directories that cannot be opened are left to the next sweep");
-            }
-            self.look_for_lost()?;
         }
         Ok(())
     }

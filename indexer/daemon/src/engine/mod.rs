@@ -4,6 +4,7 @@
 //! changes a row goes hint → look → batch → commit on that one thread.
 
 mod arms;
+mod astray;
 mod audit;
 mod boot;
 mod config;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use record::{How, Time};
 use watch::Flags;
 
+use super::config::Level;
 use super::core::Core;
 use super::error::EngineError;
 use super::health::LAYERS;
@@ -51,6 +52,18 @@ impl Core {
             let tickets: Vec<Ticket> =
                 self.sweeps.orders().flat_map(|order| order.tickets.iter().copied()).collect();
             self.wait_for_sweeps(&tickets, Some(deadline))?;
+            self.work_off(Some(deadline))?;
+        }
+        let missed = self.missed()?;
+        if !missed.is_empty() {
+            let mut trees: Vec<usize> = missed.into_iter().flat_map(|volume| self.trees_on(volume)).collect();
+            trees.sort_unstable();
+            trees.dedup();
+            trees.retain(|at| self.trees[*at].present);
+            let order = |at| self.order(at, None, Level::Stat, How::Sweep, Why::Settle);
+            let tickets = trees.into_iter().map(order).collect::<Result<Vec<_>, _>>()?;
+            self.wait_for_sweeps(&tickets, Some(deadline))?;
+            self.late.clear();
             self.work_off(Some(deadline))?;
         }
         if self.look_for_lost()? {
