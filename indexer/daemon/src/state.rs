@@ -5,9 +5,18 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use index::OpenError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tracing::info;
+
+/// How long others may be looking whether anybody holds the lock.
+const PROBES: Duration = Duration::from_secs(2);
+
+/// How long who writes waits for those who read.
+const READERS: Duration = Duration::from_secs(30);
 
 /// An existing state folder.
 #[derive(Clone, Debug)]
@@ -94,14 +103,22 @@ impl StateDir {
             .truncate(false)
             .open(&path)
             .map_err(io("write to"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let pid = holder(&mut file).unwrap_or(0);
-                let path = self.path.display().to_string();
-                return Err(StateError::InUse { path, name: process_name(pid), pid });
+        let until = Instant::now() + PROBES;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(io("lock")(error.into())),
             }
-            Err(error) => return Err(io("lock")(error.into())),
+            let pid = holder(&mut file).unwrap_or(0);
+            // A question that looks whether anybody holds it holds it for that moment, and writes no name into it.
+            let name = process_name(pid).filter(|_| pid != std::process::id());
+            if name.is_some() || Instant::now() > until {
+                let path = self.path.display().to_string();
+                let name = name.unwrap_or_else(|| "another process".to_owned());
+                return Err(StateError::InUse { path, name, pid });
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
         let note = format!("{}\n", std::process::id());
         file.set_len(0)
@@ -127,13 +144,34 @@ impl StateDir {
 
 fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
-fn process_name(pid: u32) -> String {
+/// What the kernel calls a process, if there is one.
+fn process_name(pid: u32) -> Option<String> {
     let comm = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"));
-    comm.map_or_else(|_| "another process".to_owned(), |name| name.trim().to_owned())
+    comm.map(|name| name.trim().to_owned()).ok()
+}
+
+/// Opens the index once nobody else has it open, for a process that holds the lock: a question that was asked before has
+/// it open until it is answered.
+pub(crate) fn when_free<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let until = Instant::now() + READERS;
+    let mut told = false;
+    loop {
+        match open() {
+            Err(OpenError::InUse(path)) if Instant::now() < until => {
+                if !told {
+                    told = true;
+                    info!(index = %path.display(), "another process reads the index; waiting for its end");
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The folder used when none is named: what the XDG rules say, or the system's for a root without a home.

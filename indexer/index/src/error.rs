@@ -28,7 +28,7 @@ pub enum OpenError {
         known: u32,
     },
     /// Another process has it open.
-    #[error("{0} is in use by another process")]
+    #[error("{0} is in use by another process; try again when that has ended")]
     InUse(PathBuf),
     /// It cannot be read as an index.
     #[error(

@@ -10,6 +10,7 @@ use crate::commands::{Answer, Context, Source};
 use crate::failure::{Failure, Outcome};
 use crate::query::{ChangesRequest, ConsumerRequest, PathPair};
 use crate::render::{Out, count, local_time, quoted};
+use crate::state::when_free;
 use crate::values::{self, SinceArg};
 
 /// Prints records; ends with 1 when there are none.
@@ -117,7 +118,8 @@ fn forget(context: &Context, consumer: &str) -> Result<Outcome, Failure> {
 fn write(context: &Context, edits: Edits) -> Result<(), Failure> {
     let state = context.state()?;
     let _lock = state.lock()?;
-    index::Index::open(&state.index_path(), context.settings()?.index())?.commit(edits)?;
+    let settings = context.settings()?.index();
+    when_free(|| index::Index::open(&state.index_path(), settings))?.commit(edits)?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ use crate::config::{File, Settings, log_format};
 use crate::engine::{EngineConfig, ProgressHook, RootConfig};
 use crate::failure::{Failure, Outcome};
 use crate::paths;
-use crate::state::{StateDir, StateLock};
+use crate::state::{StateDir, StateLock, when_free};
 
 pub(crate) use source::{Answer, Source};
 
@@ -165,7 +165,8 @@ impl Context {
         if !there.map_err(|error| Failure::doing(format!("look at {}", paths::shown(&path)), error))? {
             return Ok(Vec::new());
         }
-        let index = Index::open_read_only(&path, self.settings()?.index())?;
+        let settings = self.settings()?.index();
+        let index = when_free(|| Index::open_read_only(&path, settings))?;
         let roots = index.read()?.roots()?;
         Ok(roots.iter().map(|root| RootConfig::stored(&root.path, &root.rules)).collect())
     }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use index::{Index, Reader};
+use index::{Index, OpenError, Reader};
 use record::wire::v1;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,9 @@ use crate::state::StateDir;
 
 /// Records read at a time without a daemon.
 const RECORDS: usize = 1024;
+
+/// How long a daemon that has just opened the index may take until it answers.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// One answer: a line of JSON from the daemon, or a value read here.
 pub(crate) enum Answer<'a, T> {
@@ -97,12 +101,17 @@ impl Source {
     /// When there is neither.
     pub(crate) fn open(context: &Context) -> Result<Source, Failure> {
         let state = context.state()?;
-        match Source::daemon(&state)? {
-            Some(client) => Ok(Source::Daemon(client)),
-            None => {
-                let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
-                Ok(Source::Local(Arc::new(index)))
+        let until = Instant::now() + STARTING;
+        loop {
+            if let Some(client) = Source::daemon(&state)? {
+                return Ok(Source::Daemon(client));
             }
+            match Index::open_read_only(&state.index_path(), context.settings()?.index()) {
+                // A daemon has just started.
+                Err(OpenError::InUse(_)) if Instant::now() < until => {}
+                opened => return Ok(Source::Local(Arc::new(opened?))),
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use index::Index;
 use record::Time;
 
 use crate::commands::{Context, Source};
@@ -33,11 +32,9 @@ pub(crate) fn run(context: &Context, follow: bool, check: bool) -> Result<Outcom
 }
 
 fn read(context: &Context) -> Result<Status, Failure> {
-    let state = context.state()?;
-    let mut status = match Source::daemon(&state)? {
-        Some(mut client) => client.get("/v1/status")?,
-        None => {
-            let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
+    let mut status = match Source::open(context)? {
+        Source::Daemon(mut client) => client.get("/v1/status")?,
+        Source::Local(index) => {
             let mut status = Status { state: "stopped".into(), ..Status::default() };
             of_index(&index, &index.read()?, &mut status)?;
             let why = "no daemon runs: nothing follows the changes".to_owned();
@@ -49,7 +46,7 @@ fn read(context: &Context) -> Result<Status, Failure> {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
     }
     if status.state_dir.is_empty() {
-        status.state_dir = state.path.to_string_lossy().into_owned();
+        status.state_dir = context.state()?.path.to_string_lossy().into_owned();
     }
     Ok(status)
 }

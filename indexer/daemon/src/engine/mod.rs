@@ -64,7 +64,7 @@ pub(crate) use self::view::of_index;
 pub(crate) use self::vitals::Done;
 use self::vitals::Vitals;
 use self::volumes::Volumes;
-use crate::state::{StateDir, StateLock};
+use crate::state::{StateDir, StateLock, when_free};
 
 /// A running engine. Dropping it stops it.
 pub(crate) struct Engine {
@@ -170,8 +170,8 @@ pub(crate) fn sweep_once(
 }
 
 fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<Shared>, EngineError> {
-    let path = state.index_path();
-    let index = Index::create(&path, Settings { cache: config.cache_bytes, repair: config.repair })?;
+    let settings = Settings { cache: config.cache_bytes, repair: config.repair };
+    let index = when_free(|| Index::create(&state.index_path(), settings))?;
     scan::raise_descriptor_limit();
     let pending = Arc::new(watch::Pending::default());
     let mut shared = share(Ground::real(), index, pending, config, state.path.clone(), state.inodes())?;
