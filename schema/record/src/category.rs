@@ -1,66 +1,81 @@
-//! What sort of thing a file is, by the extension of its name.
+//! What sort of thing a file is: by the extension of its name, then by its first bytes. Opens no file: callers bring both.
 
-/// A coarse sort of content, for reports and filters.
+mod extension;
+mod magic;
+
+use extension::Says;
+
+/// A coarse sort of content, for reports and filters. The numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Category {
     /// Still pictures.
-    Photo,
+    Photo = 0,
     /// Moving pictures.
-    Video,
+    Video = 1,
     /// Sound.
-    Music,
+    Music = 2,
     /// Texts, tables, slides, books.
-    Document,
-    /// Packed and compressed files, disk images.
-    Archive,
-    /// Program sources.
-    Code,
+    Document = 3,
+    /// Packed and compressed files, packages, disk images.
+    Archive = 4,
+    /// Program sources, and the data that stands among them (JSON, YAML).
+    Code = 5,
     /// Everything else.
-    Other,
+    Other = 6,
 }
 
-/// Longest extension in the table, in bytes.
-const LONGEST: usize = 8;
-
 impl Category {
-    /// The category of a file called `name`.
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Category; 7] = [
+        Category::Photo,
+        Category::Video,
+        Category::Music,
+        Category::Document,
+        Category::Archive,
+        Category::Code,
+        Category::Other,
+    ];
+
+    /// How many of a file's first bytes [`Category::by_magic`] looks at, at most.
+    pub const HEAD: usize = magic::HEAD;
+
+    /// What the extension of `name` says, in its most common meaning; `None` when there is none, or it is not in the table.
+    /// Upper and lower case are alike.
     #[must_use]
-    pub fn of_name(name: &[u8]) -> Category {
-        let Some(dot) = name.iter().rposition(|&byte| byte == b'.') else { return Category::Other };
-        let extension = &name[dot + 1..];
-        // `.bashrc` has no extension; nothing in the table is longer than LONGEST.
-        if dot == 0 || extension.is_empty() || extension.len() > LONGEST {
-            return Category::Other;
-        }
-        let mut lower = [0; LONGEST];
-        let lower = &mut lower[..extension.len()];
-        lower.copy_from_slice(extension);
-        lower.make_ascii_lowercase();
-        match &*lower {
-            b"jpg" | b"jpeg" | b"png" | b"gif" | b"webp" | b"heic" | b"heif" | b"avif" | b"tif" | b"tiff"
-            | b"bmp" | b"svg" | b"psd" | b"xcf" | b"ico" | b"jxl" | b"raw" | b"cr2" | b"cr3" | b"nef"
-            | b"arw" | b"dng" | b"orf" | b"rw2" | b"raf" => Category::Photo,
-            b"mp4" | b"mkv" | b"avi" | b"mov" | b"webm" | b"m4v" | b"wmv" | b"flv" | b"mpg" | b"mpeg"
-            | b"m2ts" | b"mts" | b"vob" | b"3gp" | b"ogv" => Category::Video,
-            b"mp3" | b"flac" | b"ogg" | b"opus" | b"m4a" | b"aac" | b"wav" | b"wma" | b"aiff" | b"aif"
-            | b"ape" | b"alac" | b"mid" | b"midi" | b"dsf" => Category::Music,
-            b"pdf" | b"doc" | b"docx" | b"odt" | b"rtf" | b"txt" | b"md" | b"xls" | b"xlsx" | b"ods"
-            | b"csv" | b"tsv" | b"ppt" | b"pptx" | b"odp" | b"epub" | b"mobi" | b"azw3" | b"djvu"
-            | b"tex" | b"ps" | b"htm" | b"html" => Category::Document,
-            b"zip" | b"tar" | b"gz" | b"tgz" | b"bz2" | b"tbz2" | b"xz" | b"txz" | b"zst" | b"lz4"
-            | b"7z" | b"rar" | b"iso" | b"img" | b"dmg" | b"deb" | b"rpm" | b"jar" | b"cab" | b"lzma"
-            | b"qcow2" | b"vmdk" | b"vdi" => Category::Archive,
-            b"rs" | b"c" | b"h" | b"cc" | b"cpp" | b"cxx" | b"hpp" | b"py" | b"js" | b"mjs" | b"ts"
-            | b"tsx" | b"jsx" | b"go" | b"java" | b"kt" | b"rb" | b"php" | b"pl" | b"pm" | b"sh"
-            | b"bash" | b"zsh" | b"cs" | b"swift" | b"scala" | b"hs" | b"ml" | b"lua" | b"r" | b"jl"
-            | b"sql" | b"css" | b"scss" | b"vue" | b"svelte" | b"f90" | b"asm" | b"s" | b"el" | b"lisp"
-            | b"clj" | b"ex" | b"exs" | b"erl" | b"zig" | b"nim" | b"d" | b"json" | b"toml" | b"yaml"
-            | b"yml" | b"xml" => Category::Code,
-            _ => Category::Other,
+    pub fn by_extension(name: &[u8]) -> Option<Category> {
+        match extension::says(name)? {
+            Says::Surely(category) | Says::Mostly(category) => Some(category),
         }
     }
 
-    /// The word used in JSON.
+    /// Whether the first bytes of a file called `name` may say more than its name: the extension says nothing, or means two
+    /// things.
+    #[must_use]
+    pub fn needs_magic(name: &[u8]) -> bool {
+        !matches!(extension::says(name), Some(Says::Surely(_)))
+    }
+
+    /// What the first bytes of a file say; `None` when they are not known for anything. The first [`Category::HEAD`] bytes
+    /// are enough, and fewer say less.
+    #[must_use]
+    pub fn by_magic(head: &[u8]) -> Option<Category> {
+        magic::says(&head[..head.len().min(Category::HEAD)])
+    }
+
+    /// The category of a regular file with this first name, if it has any, and with what its first bytes said, if they were
+    /// looked at.
+    #[must_use]
+    pub fn of(name: Option<&[u8]>, magic: Option<Category>) -> Category {
+        let magic = magic.filter(|magic| *magic != Category::Other);
+        match name.and_then(extension::says) {
+            Some(Says::Surely(category)) => category,
+            Some(Says::Mostly(category)) => magic.unwrap_or(category),
+            None => magic.unwrap_or(Category::Other),
+        }
+    }
+
+    /// The word used in JSON and on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -73,28 +88,13 @@ impl Category {
             Category::Other => "other",
         }
     }
+
+    /// The category called `word`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Category> {
+        Category::ALL.into_iter().find(|category| category.word() == word)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_extension_decides_and_case_does_not() {
-        for (name, category) in [
-            (&b"IMG_0001.JPG"[..], Category::Photo),
-            (b"film.mkv", Category::Video),
-            (b"a.tar.gz", Category::Archive),
-            (b"song.FLAC", Category::Music),
-            (b"thesis.pdf", Category::Document),
-            (b"main.rs", Category::Code),
-            (b".bashrc", Category::Other),
-            (b"README", Category::Other),
-            (b"ends.", Category::Other),
-            (b"x.averylongextension", Category::Other),
-            (b"\xff\xfe.mp3", Category::Music),
-        ] {
-            assert_eq!(Category::of_name(name), category, "{}", String::from_utf8_lossy(name));
-        }
-    }
-}
+mod tests;

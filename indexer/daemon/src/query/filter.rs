@@ -65,7 +65,8 @@ impl Filter {
             && self.older.is_none_or(|time| stat.modified.0 < time)
             && self.owner.is_none_or(|uid| stat.uid == uid)
             && self.category.is_none_or(|category| {
-                let own = if stat.kind == Kind::File { Category::of_name(name) } else { Category::Other };
+                let own =
+                    if stat.kind == Kind::File { Category::of(Some(name), None) } else { Category::Other };
                 own == category
             })
     }
@@ -96,17 +97,8 @@ fn kinds(text: &str) -> Result<[bool; Kind::ALL.len()], QueryError> {
 }
 
 fn category(word: &str) -> Result<Category, QueryError> {
-    const ALL: [Category; 7] = [
-        Category::Photo,
-        Category::Video,
-        Category::Music,
-        Category::Document,
-        Category::Archive,
-        Category::Code,
-        Category::Other,
-    ];
-    ALL.into_iter().find(|category| category.word() == word).ok_or_else(|| {
-        let words = ALL.map(Category::word).join(" ");
+    Category::from_word(word).ok_or_else(|| {
+        let words = Category::ALL.map(Category::word).join(" ");
         QueryError::Bad(format!("unknown category {word:?}; write one of {words}"))
     })
 }

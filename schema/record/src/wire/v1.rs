@@ -179,7 +179,7 @@ impl Entry {
     pub fn new(path: &[u8], id: EntryId, row: &crate::Row) -> Entry {
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
         let category = match row.stat.kind {
-            Kind::File => Category::of_name(name),
+            Kind::File => Category::of(Some(name), None),
             _ => Category::Other,
         };
         let (path, path_raw) = text_and_raw(path);
