@@ -1,9 +1,9 @@
-//! A replica of the rows, kept by applying records: identity, names, own stat and digest of every entry.
+//! A replica of the rows, kept by applying records: identity, names, own stat, digest and category of every entry.
 //! Knows no totals and no paths; both follow from these.
 
 use std::collections::BTreeMap;
 
-use record::{Body, Change, Digest, EntryId, Op, Place, Record, Seq, Stat, Time};
+use record::{Body, Category, Change, Digest, EntryId, Op, Place, Record, Seq, Stat, State, Time};
 
 /// What a replica knows of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Known {
     pub stat: Stat,
     /// Its digest, where known for that stat.
     pub digest: Option<Digest>,
+    /// What sort of thing it is; `None` for what is no regular file.
+    pub category: Option<Category>,
 }
 
 /// Rows and names as of a record.
@@ -58,7 +60,8 @@ impl Replica {
             Op::Modified | Op::Attrib | Op::Hashed | Op::Corrupt => {}
         }
         if let Some(after) = &change.after {
-            let known = Known { birth: change.birth, stat: after.stat, digest: after.digest };
+            let State { stat, digest, category } = *after;
+            let known = Known { birth: change.birth, stat, digest, category };
             self.entries.insert(id, known);
         }
         for (parent, stat) in &change.parents {

@@ -5,12 +5,13 @@ use record::{Body, Change, EntryId, Gap, How, Op, Place, Record, RootId, Seeded,
 
 use crate::bytes::{Cursor, put, put_bytes, put_signed};
 use crate::error::Corrupt;
-use crate::row_code::{digest, near, put_digest, put_near, put_stat, stat};
+use crate::row_code::{category, digest, near, put_digest, put_near, put_stat, stat};
 
 /// Most records in a block: what one read of one record may have to decode.
 pub(crate) const BLOCK_RECORDS: usize = 256;
 
 const HAS_DIGEST: u8 = 1 << 3;
+const HAS_CATEGORY: u8 = 1 << 4;
 
 const BODY_CHANGE: u8 = 0;
 const BODY_GAP: u8 = 1;
@@ -151,10 +152,12 @@ fn put_change(out: &mut Vec<u8>, seq: Seq, change: &Change, context: &mut Contex
         put_bytes(out, &place.name);
     }
     for state in change.before.iter().chain(&change.after) {
-        put_stat(out, &state.stat, flag(state.digest.is_some(), HAS_DIGEST));
+        let flags = flag(state.digest.is_some(), HAS_DIGEST) | flag(state.category.is_some(), HAS_CATEGORY);
+        put_stat(out, &state.stat, flags);
         if let Some(digest) = &state.digest {
             put_digest(out, digest);
         }
+        out.extend(state.category.map(|category| category as u8));
     }
     put(out, change.parents.len() as u128);
     for (id, stat) in &change.parents {
@@ -203,7 +206,8 @@ fn place(from: &mut Cursor<'_>, entry: EntryId) -> Result<Place, Corrupt> {
 fn state(from: &mut Cursor<'_>) -> Result<State, Corrupt> {
     let (stat, flags) = stat(from)?;
     let digest = if flags & HAS_DIGEST == 0 { None } else { Some(digest(from)?) };
-    Ok(State { stat, digest })
+    let category = if flags & HAS_CATEGORY == 0 { None } else { Some(category(from)?) };
+    Ok(State { stat, digest, category })
 }
 
 /// A path as what it shares with the one before it, and the rest.

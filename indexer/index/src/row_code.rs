@@ -1,6 +1,8 @@
 //! Rows and totals as bytes. Drawn in `docs/formats/index.md`; a change here is a new format version.
 
-use record::{Digest, DigestKind, EntryId, Kind, Place, Row, Stat, StoredDigest, Time, Totals, VolumeId};
+use record::{
+    Category, Digest, DigestKind, EntryId, Kind, Place, Row, Stat, StoredDigest, Time, Totals, VolumeId,
+};
 
 use crate::bytes::{Cursor, put, put_bytes, put_signed};
 use crate::error::Corrupt;
@@ -9,6 +11,8 @@ const HAS_PLACE: u8 = 1 << 3;
 const MANY_NAMES: u8 = 1 << 4;
 const WRITING: u8 = 1 << 5;
 const HAS_DIGEST: u8 = 1 << 6;
+const HAS_MAGIC: u8 = 1 << 7;
+/// In a stat; the bits below are those of its holder.
 const HAS_CREATED: u8 = 1 << 7;
 
 /// Nanoseconds in the unit that `looked_at` is kept in.
@@ -28,8 +32,15 @@ pub(crate) fn put_seed_row(
     place: Option<(EntryId, &[u8])>,
     at: Time,
 ) {
-    let row =
-        Row { stat: *stat, place: None, many_names: false, looked_at: at, writing: false, digest: None };
+    let row = Row {
+        stat: *stat,
+        place: None,
+        many_names: false,
+        looked_at: at,
+        writing: false,
+        digest: None,
+        magic: None,
+    };
     put_row_parts(out, id, stat, place, &row);
 }
 
@@ -39,7 +50,8 @@ fn put_row_parts(out: &mut Vec<u8>, id: EntryId, stat: &Stat, place: Option<(Ent
         flag(place.is_some(), HAS_PLACE)
             | flag(row.many_names, MANY_NAMES)
             | flag(row.writing, WRITING)
-            | flag(row.digest.is_some(), HAS_DIGEST),
+            | flag(row.digest.is_some(), HAS_DIGEST)
+            | flag(row.magic.is_some(), HAS_MAGIC),
     );
     put_stat(out, stat, 0);
     put_signed(out, row.looked_at.0.div_euclid(MILLI));
@@ -54,6 +66,7 @@ fn put_row_parts(out: &mut Vec<u8>, id: EntryId, stat: &Stat, place: Option<(Ent
         put_signed(out, stored.modified.0);
         put_signed(out, stored.changed.0);
     }
+    out.extend(row.magic.map(|magic| magic as u8));
 }
 
 /// Reads the row of `id`.
@@ -75,9 +88,10 @@ pub(crate) fn row(id: EntryId, bytes: &[u8]) -> Result<Row, Corrupt> {
             changed: Time(from.signed()?),
         }),
     };
+    let magic = if flags & HAS_MAGIC == 0 { None } else { Some(category(&mut from)?) };
     from.end()?;
     let many_names = flags & MANY_NAMES != 0;
-    Ok(Row { stat, place, many_names, looked_at, writing: flags & WRITING != 0, digest })
+    Ok(Row { stat, place, many_names, looked_at, writing: flags & WRITING != 0, digest, magic })
 }
 
 /// Whether the bytes are the row of `id` with these fields (but the access time), first named `name` in `dir`, with
@@ -162,6 +176,10 @@ pub(crate) fn digest(from: &mut Cursor<'_>) -> Result<Digest, Corrupt> {
     };
     let bytes = from.take(32)?.try_into().map_err(|_| Corrupt("ends early"))?;
     Ok(Digest { kind, bytes })
+}
+
+pub(crate) fn category(from: &mut Cursor<'_>) -> Result<Category, Corrupt> {
+    Category::ALL.get(usize::from(from.byte()?)).copied().ok_or(Corrupt("unknown category"))
 }
 
 /// Appends an entry's id as the difference to one that is probably near.

@@ -12,7 +12,7 @@ type Id = (u64, u64);
 /// Entries and names of one root.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// Own stat by identity; the access time is left out.
+    /// Own stat, digest and category by identity; the access time is left out.
     entries: BTreeMap<Id, Value>,
     /// Who has a name in a directory.
     names: BTreeMap<(Id, Vec<u8>), Id>,
@@ -146,9 +146,9 @@ fn place(value: &Value) -> Result<Option<(Id, Vec<u8>)>, String> {
     Ok(Some(((number(value, "volume")?, number(value, "parent")?), name)))
 }
 
-/// The stat fields and the digest, wherever they stand.
+/// The stat fields, the digest and the category, wherever they stand.
 fn stat_of(value: &Value) -> Value {
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "kind",
         "size",
         "allocated",
@@ -160,6 +160,7 @@ fn stat_of(value: &Value) -> Value {
         "gid",
         "links",
         "digest",
+        "category",
     ];
     FIELDS.iter().map(|field| ((*field).to_owned(), value[field].clone())).collect()
 }

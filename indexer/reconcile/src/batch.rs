@@ -27,6 +27,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The same as records tell of it while it waits for a name: of the category of the name that it had.
+    pub(crate) fn named(&self, place: &Place) -> Node {
+        Node { row: Row { place: Some(place.clone()), ..self.row.clone() }, names: self.names.clone() }
+    }
+
     fn add(&mut self, place: Place) {
         if let Err(at) = self.names.binary_search(&place) {
             self.names.insert(at, place);
@@ -406,6 +411,11 @@ impl<'a, S: Stored> Batch<'a, S> {
         if let Some(node) = &mut touched.after
             && !node.row.stat.same(&found.stat)
         {
+            let known = &node.row.stat;
+            if (known.size, known.modified) != (found.stat.size, found.stat.modified) {
+                // Another content may begin by other bytes.
+                node.row.magic = None;
+            }
             node.row.stat = found.stat;
             node.row.looked_at = look.at;
         }
@@ -516,5 +526,5 @@ fn is_sole(stat: &Stat) -> bool {
 }
 
 fn new_row(stat: Stat, at: Time) -> Row {
-    Row { stat, place: None, many_names: false, looked_at: at, writing: false, digest: None }
+    Row { stat, place: None, many_names: false, looked_at: at, writing: false, digest: None, magic: None }
 }

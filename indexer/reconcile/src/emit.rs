@@ -131,7 +131,8 @@ impl<S: Stored> Batch<'_, S> {
                 return Ok(());
             };
             let root = paths.dir(self, Side::Before, detached.place.dir)?.root;
-            let change = change(id, Op::Deleted, Some(&detached.place), Some(before), None, detached.path);
+            let before = before.named(&detached.place);
+            let change = change(id, Op::Deleted, Some(&detached.place), Some(&before), None, detached.path);
             push(plan, touched, root, change);
             return Ok(());
         }
@@ -183,10 +184,11 @@ impl<S: Stored> Batch<'_, S> {
         if after.names.is_empty() && !before.names.is_empty() {
             // It waits for its new name. The owner of a name that was taken has a record; a name that went
             // to nobody has this one.
+            let waits = after.named(&before.names[0]);
             for place in &before.names {
                 if self.is_free(place) {
                     let spot = self.spot(Side::Before, place, paths)?;
-                    let change = change(id, Op::Unlinked, Some(place), Some(before), Some(after), spot.path);
+                    let change = change(id, Op::Unlinked, Some(place), Some(before), Some(&waits), spot.path);
                     push(plan, touched, spot.root, change);
                 }
             }
@@ -196,6 +198,8 @@ impl<S: Stored> Batch<'_, S> {
             ([], [_, ..]) => self.stored.detached(id)?,
             _ => None,
         };
+        let waited = detached.as_ref().map(|detached| before.named(&detached.place));
+        let before = waited.as_ref().unwrap_or(before);
         let mut gone: Vec<(&Place, Box<[u8]>)> = Vec::new();
         for place in before.names.iter().filter(|place| !after.names.contains(place)) {
             gone.push((place, self.spot(Side::Before, place, paths)?.path));
@@ -344,7 +348,7 @@ fn same_rights(was: &Stat, is: &Stat) -> bool {
 }
 
 fn state(node: &Node) -> State {
-    State { stat: node.row.stat, digest: node.row.current_digest() }
+    State { stat: node.row.stat, digest: node.row.current_digest(), category: node.row.category() }
 }
 
 fn change(

@@ -1,6 +1,6 @@
 //! Change records: what the journal holds and consumers read.
 
-use crate::{Digest, EntryId, Place, RootId, Seq, Stat, Time};
+use crate::{Category, Digest, EntryId, Place, RootId, Seq, Stat, Time};
 
 /// One numbered record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,13 +135,15 @@ impl How {
     }
 }
 
-/// An entry before or after a change: its own stat and digest.
+/// An entry before or after a change: its own stat, digest and category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// Its stat.
     pub stat: Stat,
     /// Its digest, where one is known for that stat.
     pub digest: Option<Digest>,
+    /// What sort of thing it is, by all its names; `None` for what is no regular file.
+    pub category: Option<Category>,
 }
 
 /// A change of one entry.

@@ -1,6 +1,6 @@
 //! What the index stores of an entry, and of the subtree below a directory.
 
-use crate::{Place, Stat, Time};
+use crate::{Category, Kind, Place, Stat, Time};
 
 /// One row of the index: an entry, however many names it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,25 @@ pub struct Row {
     pub writing: bool,
     /// Its content hash and the stat it was taken at.
     pub digest: Option<StoredDigest>,
+    /// What its first bytes said, once they were looked at ([`Category::Other`]: nothing known); it goes when size or
+    /// modification time change. [`Row::category`] is what the file is.
+    pub magic: Option<Category>,
 }
 
 impl Row {
+    /// What sort of thing it is, by its first name and its first bytes; `None` for what is no regular file.
+    #[must_use]
+    pub fn category(&self) -> Option<Category> {
+        self.category_at(self.place.as_ref())
+    }
+
+    /// The same, were `place` its first name. A detached entry is what it was by the name it had.
+    #[must_use]
+    pub fn category_at(&self, place: Option<&Place>) -> Option<Category> {
+        let file = self.stat.kind == Kind::File;
+        file.then(|| Category::of(place.map(|place| &*place.name), self.magic))
+    }
+
     /// The digest, if it speaks of the file as the row has it.
     #[must_use]
     pub fn current_digest(&self) -> Option<Digest> {

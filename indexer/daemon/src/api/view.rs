@@ -139,8 +139,15 @@ mod tests {
             accessed: Time(0),
             created: None,
         };
-        let row =
-            Row { stat, place: None, many_names: false, looked_at: Time(0), writing: false, digest: None };
+        let row = Row {
+            stat,
+            place: None,
+            many_names: false,
+            looked_at: Time(0),
+            writing: false,
+            digest: None,
+            magic: None,
+        };
         let entry = v1::Entry::new(b"/a\xff\n", EntryId::new(VolumeId(1), u64::MAX), &row);
         let line = serde_json::to_vec(&entry).unwrap();
         let view = EntryView::read(&line).unwrap();

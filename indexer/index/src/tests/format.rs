@@ -2,7 +2,7 @@
 //! version, not new bytes in the test.
 
 use record::{
-    Body, Change, Digest, DigestKind, How, Kind, Op, Place, Record, RootId, Row, Seq, Stat, State,
+    Body, Category, Change, Digest, DigestKind, How, Kind, Op, Place, Record, RootId, Row, Seq, Stat, State,
     StoredDigest, Time, Totals,
 };
 
@@ -35,6 +35,7 @@ fn row() -> Row {
         looked_at: Time(1_700_000_001_000_000_000),
         writing: true,
         digest: Some(StoredDigest { digest, size: 5000, modified: stat().modified, changed: stat().changed }),
+        magic: None,
     }
 }
 
@@ -46,7 +47,7 @@ fn record() -> Record {
         at: Some(Place::new(id(300), b"b")),
         old: Some(Place::new(id(302), b"a")),
         before: None,
-        after: Some(State { stat: stat(), digest: None }),
+        after: Some(State { stat: stat(), digest: None, category: None }),
         parents: vec![(id(300), Stat { kind: Kind::Directory, created: None, ..stat() })],
         complete: true,
         pair: Some(Seq(8)),
@@ -66,6 +67,28 @@ fn a_row_has_these_bytes() {
     let bytes = fuzz::put_row(id(301), &row());
     assert_eq!(hex(&bytes), ROW);
     assert_eq!(fuzz::row(id(301), &bytes), Ok(row()));
+}
+
+/// What was written before there were categories is read as it was, and a category is one byte more.
+#[test]
+fn a_category_is_a_flag_and_a_byte() {
+    let row = Row { magic: Some(Category::Archive), ..row() };
+    let bytes = fuzz::put_row(id(301), &row);
+    assert_eq!(hex(&bytes), ROW.replacen("78", "f8", 1) + "04");
+    assert_eq!(fuzz::row(id(301), &bytes), Ok(row));
+    let mut bytes = bytes;
+    *bytes.last_mut().unwrap() = 7;
+    assert!(fuzz::row(id(301), &bytes).is_err(), "no category has this number");
+
+    let mut record = record();
+    let Body::Change(change) = &mut record.body else { panic!("a change") };
+    change.after.as_mut().unwrap().category = Some(Category::Photo);
+    let bytes = fuzz::put_records(&[record.clone()]);
+    let (stat, end) = ("80a403e80764028827", "ffa7d6b907");
+    let expected =
+        BLOCK.replacen(stat, &stat.replacen("80", "90", 1), 1).replacen(end, &format!("{end}00"), 1);
+    assert_eq!(hex(&bytes), expected);
+    assert_eq!(fuzz::records(Seq(7), &bytes), Ok(vec![record]));
 }
 
 #[test]

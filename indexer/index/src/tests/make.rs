@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use reconcile::{Batch, Found, Holds, Look, Root, Stored};
 use record::{
-    Body, Change, Digest, DigestKind, EntryId, Gap, How, Kind, Name, Op, Place, Record, RootId, Row, Seeded,
-    Seq, Stat, State, StoredDigest, Time, Totals, VolumeId,
+    Body, Category, Change, Digest, DigestKind, EntryId, Gap, How, Kind, Name, Op, Place, Record, RootId,
+    Row, Seeded, Seq, Stat, State, StoredDigest, Time, Totals, VolumeId,
 };
 
 use crate::{Edits, Index, RootRow};
@@ -51,20 +51,26 @@ pub(super) fn digest() -> impl Strategy<Value = Digest> {
     (prop::sample::select(kinds.to_vec()), any::<[u8; 32]>()).prop_map(|(kind, bytes)| Digest { kind, bytes })
 }
 
+fn category() -> impl Strategy<Value = Category> {
+    prop::sample::select(&Category::ALL[..])
+}
+
 pub(super) fn row() -> impl Strategy<Value = Row> {
     let stored = (digest(), any::<u64>(), time(), time())
         .prop_map(|(digest, size, modified, changed)| StoredDigest { digest, size, modified, changed });
     let flags = (any::<bool>(), any::<bool>());
     // Kept to the millisecond.
     let looked_at = any::<i64>().prop_map(|ms| Time(i128::from(ms) * 1_000_000));
-    (stat(), prop::option::of(place()), flags, looked_at, prop::option::of(stored)).prop_map(
-        |(stat, place, (many_names, writing), looked_at, digest)| Row {
+    let content = (prop::option::of(stored), prop::option::of(category()));
+    (stat(), prop::option::of(place()), flags, looked_at, content).prop_map(
+        |(stat, place, (many_names, writing), looked_at, (digest, magic))| Row {
             stat,
             place,
             many_names,
             looked_at,
             writing,
             digest,
+            magic,
         },
     )
 }
@@ -82,7 +88,8 @@ pub(super) fn totals() -> impl Strategy<Value = Totals> {
 }
 
 fn state() -> impl Strategy<Value = State> {
-    (stat(), prop::option::of(digest())).prop_map(|(stat, digest)| State { stat, digest })
+    (stat(), prop::option::of(digest()), prop::option::of(category()))
+        .prop_map(|(stat, digest, category)| State { stat, digest, category })
 }
 
 fn path() -> impl Strategy<Value = Box<[u8]>> {
@@ -167,7 +174,8 @@ pub(super) fn with_root(index: &Index) {
     let mut edits = Edits { roots: vec![root_row(1, id(1))], ..Edits::default() };
     let stat = plain(Kind::Directory, 2, 0, 0);
     let looked_at = Time(0);
-    let row = Row { stat, place: None, many_names: false, looked_at, writing: false, digest: None };
+    let row =
+        Row { stat, place: None, many_names: false, looked_at, writing: false, digest: None, magic: None };
     edits.plan.rows.push((id(1), Some(row)));
     edits.plan.totals.push((id(1), Some(Totals { directories: 1, ..Totals::default() })));
     index.commit(edits).unwrap();

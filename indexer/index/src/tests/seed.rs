@@ -151,6 +151,7 @@ impl Tree {
                 looked_at: Time(0),
                 writing: false,
                 digest: None,
+                magic: None,
             };
             edits.plan.rows.push((id(top), Some(row)));
             let own = Totals { directories: 1, newest: stat.changed, ..Totals::default() };

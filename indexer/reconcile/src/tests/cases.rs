@@ -4,7 +4,7 @@
 //! `dir/name gone`, `entry number attribute=value…`, `witness number`, `release number` or `aside number`. Attributes that a
 //! look leaves out are as stored. Times are in milliseconds. Roots are 1 (`/one`) and 2 (`/two`).
 
-use record::{EntryId, How, Kind, Place, RootId, Row, Stat, Time};
+use record::{Body, Category, EntryId, How, Kind, Place, Record, RootId, Row, Stat, State, Time};
 use serde::Deserialize;
 
 use super::disk::id;
@@ -26,6 +26,8 @@ struct Case {
     totals: Vec<String>,
     #[serde(default)]
     detached: Vec<u64>,
+    /// What first bytes are still known to say in the end, where it matters.
+    magic: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +42,8 @@ struct Step {
     finish: String,
     limit: Option<usize>,
     records: Vec<String>,
+    /// Their categories before and after, where it matters.
+    categories: Option<Vec<String>>,
     #[serde(default)]
     held: Vec<String>,
     #[serde(default)]
@@ -109,6 +113,10 @@ fn run(case: &Case) {
         assert_eq!(writing, step.writing, "writing after batch {nth}");
         let records = memory.apply(finished.plan);
         assert_eq!(order::tell(&records), step.records, "records of batch {nth}");
+        if let Some(expected) = &step.categories {
+            let told: Vec<String> = records.iter().map(categories).collect();
+            assert_eq!(&told, expected, "categories in batch {nth}");
+        }
         order::check(&records, &replica);
         for record in &records {
             replica.apply(record);
@@ -121,6 +129,11 @@ fn run(case: &Case) {
     assert_eq!(names, case.names, "names in the end");
     let detached: Vec<u64> = memory.detached.keys().map(|id| id.inode).collect();
     assert_eq!(detached, case.detached, "nameless in the end");
+    if let Some(expected) = &case.magic {
+        let known = memory.rows.iter().filter_map(|(id, row)| Some((id.inode, row.magic?.word())));
+        let known: Vec<String> = known.map(|(inode, word)| format!("{inode} {word}")).collect();
+        assert_eq!(&known, expected, "magic in the end");
+    }
     for line in &case.totals {
         let (dir, expected) = line.split_once(' ').unwrap();
         let totals = memory.totals[&id(dir.parse().unwrap())];
@@ -133,6 +146,12 @@ fn run(case: &Case) {
         );
         assert!(expected.split(' ').all(|part| told.split(' ').any(|told| told == part)), "{dir}: {told}");
     }
+}
+
+fn categories(record: &Record) -> String {
+    let Body::Change(change) = &record.body else { return String::new() };
+    let word = |state: &Option<State>| state.and_then(|state| state.category).map_or("-", Category::word);
+    format!("{} {}", word(&change.before), word(&change.after))
 }
 
 fn stored(case: &Case) -> Memory {
@@ -148,11 +167,13 @@ fn stored(case: &Case) -> Memory {
             looked_at: Time(1_000_000 * MILLI),
             writing: false,
             digest: None,
+            magic: None,
         };
         let mut places = Vec::new();
         for word in words {
             match word.split_once('=') {
                 Some(("looked", at)) => row.looked_at = time(at),
+                Some(("magic", word)) => row.magic = Category::from_word(word),
                 Some((field, value)) => set(&mut row.stat, field, value),
                 None if word == "writing" => row.writing = true,
                 None => places.push(place(word)),
@@ -252,7 +273,15 @@ fn show(place: &Place) -> String {
 fn the_table_decides_for_every_pair() {
     use crate::{Decision, decide};
     let stat = fresh(Kind::File);
-    let row = Row { stat, place: None, many_names: false, looked_at: Time(0), writing: false, digest: None };
+    let row = Row {
+        stat,
+        place: None,
+        many_names: false,
+        looked_at: Time(0),
+        writing: false,
+        digest: None,
+        magic: None,
+    };
     let reborn = Stat { created: Some(Time(7)), ..stat };
     let other_kind = Stat { kind: Kind::Fifo, ..stat };
     let (one, two): (EntryId, EntryId) = (id(10), id(11));

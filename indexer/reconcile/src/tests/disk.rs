@@ -80,8 +80,14 @@ pub(super) fn id(inode: u64) -> EntryId {
     EntryId::new(VolumeId(1), inode)
 }
 
-fn place(dir: u64, name: u8) -> Place {
-    Place::new(id(dir), &[name])
+/// The name that begins by `name`. Extensions differ, so that a name makes a category.
+pub(super) fn place(dir: u64, name: u8) -> Place {
+    let whole: &[u8] = match name {
+        b'b' => b"b.jpg",
+        b'c' => b"c.txt",
+        _ => &[name],
+    };
+    Place::new(id(dir), whole)
 }
 
 impl Disk {

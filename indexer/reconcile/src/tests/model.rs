@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 use record::{EntryId, How, Place, RootId, Row};
 
-use super::disk::{Disk, Op, TOPS, Touched, id};
+use super::disk::{Disk, Op, TOPS, Touched, id, place};
 use super::memory::Memory;
 use super::order;
 use super::replica::Replica;
@@ -62,6 +62,7 @@ impl World {
                 looked_at: disk.now(),
                 writing: false,
                 digest: None,
+                magic: None,
             };
             memory.rows.insert(found.id, row);
             let path = format!("/{top}").into_bytes().into();
@@ -261,7 +262,7 @@ fn look_at(disk: &Disk, batch: &mut Batch<'_, &Memory>, place: &Place, look: &Lo
 
 /// Names in a directory, on the disk or in the batch.
 fn all_in(disk: &Disk, batch: &Batch<'_, &Memory>, dir: EntryId) -> BTreeSet<Place> {
-    let all = NAMES.map(|name| Place::new(dir, &[name]));
+    let all = NAMES.map(|name| place(dir.inode, name));
     let known = all.into_iter().filter(|place| batch.owner(place).unwrap().is_some());
     known.chain(disk.children(dir)).collect()
 }
@@ -315,7 +316,7 @@ fn run(steps: &[Step], limit: usize) -> World {
         match *step {
             Step::Disk(op) => world.touch(op),
             Step::Glance { dir, name, writer } => {
-                let place = Place::new(id(u64::from(dir) + 1), &[name]);
+                let place = place(u64::from(dir) + 1, name);
                 world.batch(Holds::Keep, |disk, batch, look| {
                     let look = Look { written: writer == 1, closed: writer == 2, ..*look };
                     look_at(disk, batch, &place, &look);

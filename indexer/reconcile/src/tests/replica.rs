@@ -18,9 +18,12 @@ pub(super) struct Replica {
 impl Replica {
     /// What a snapshot of `memory` would tell a reader.
     pub(super) fn of(memory: &Memory) -> Replica {
-        let state = |row: &record::Row| State { stat: row.stat, digest: row.current_digest() };
+        let state = |id: &EntryId, row: &record::Row| {
+            let place = row.place.as_ref().or(memory.detached.get(id).map(|detached| &detached.place));
+            State { stat: row.stat, digest: row.current_digest(), category: row.category_at(place) }
+        };
         Replica {
-            states: memory.rows.iter().map(|(id, row)| (*id, state(row))).collect(),
+            states: memory.rows.iter().map(|(id, row)| (*id, state(id, row))).collect(),
             writing: memory.rows.iter().filter(|(_, row)| row.writing).map(|(id, _)| *id).collect(),
             names: memory.names.iter().map(|(place, target)| (place.clone(), target.id)).collect(),
         }
@@ -57,7 +60,7 @@ impl Replica {
         }
         for (id, stat) in &change.parents {
             let state = self.states.get_mut(id).expect("a parent is known");
-            *state = State { stat: *stat, digest: state.digest };
+            state.stat = *stat;
         }
     }
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, Category, Digest, EntryId, Kind, Record, State, Totals};
+use crate::{Body, Category, Digest, EntryId, Record, State, Totals};
 
 /// A path or a name for the edge: exact text, or text for display with the bytes beside it.
 #[must_use]
@@ -41,6 +41,10 @@ pub fn digest_text(digest: &Digest) -> String {
         }
     }
     text
+}
+
+fn category_text(category: Category) -> String {
+    category.word().to_owned()
 }
 
 /// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so up to
@@ -167,8 +171,8 @@ pub struct Entry {
     pub inode: u64,
     /// Our number of the file system it is on.
     pub volume: u32,
-    /// `photo video music document archive code other`.
-    pub category: String,
+    /// `photo video music document archive code other`; null for what is no regular file.
+    pub category: Option<String>,
     /// `kind:hex`, or null where none is known for this stat.
     pub digest: Option<String>,
 }
@@ -177,11 +181,6 @@ impl Entry {
     /// The entry at `path`.
     #[must_use]
     pub fn new(path: &[u8], id: EntryId, row: &crate::Row) -> Entry {
-        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-        let category = match row.stat.kind {
-            Kind::File => Category::of(Some(name), None),
-            _ => Category::Other,
-        };
         let (path, path_raw) = text_and_raw(path);
         Entry {
             path,
@@ -189,7 +188,7 @@ impl Entry {
             stat: Stat::from(&row.stat),
             inode: id.inode,
             volume: id.volume.0,
-            category: category.word().to_owned(),
+            category: row.category().map(category_text),
             digest: row.current_digest().map(|digest| digest_text(&digest)),
         }
     }
@@ -233,6 +232,43 @@ impl Du {
     }
 }
 
+/// One line of `du --by category --json`: what is of one category at and below a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuCategory {
+    /// Absolute path.
+    pub path: String,
+    /// The path's bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_raw: Option<String>,
+    /// As of an [`Entry`]; null is all that is no regular file, directories among it.
+    pub category: Option<String>,
+    /// Entries that are not directories.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Sum of sizes.
+    pub bytes: u64,
+    /// Sum of allocated bytes.
+    pub allocated: u64,
+}
+
+impl DuCategory {
+    /// What is of `category` at and below `path`.
+    #[must_use]
+    pub fn new(path: &[u8], category: Option<Category>, totals: &Totals) -> DuCategory {
+        let (path, path_raw) = text_and_raw(path);
+        DuCategory {
+            path,
+            path_raw,
+            category: category.map(category_text),
+            files: totals.files,
+            directories: totals.directories,
+            bytes: totals.bytes,
+            allocated: totals.allocated,
+        }
+    }
+}
+
 /// A name in a change: the directory by number and the name in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -254,7 +290,7 @@ impl From<&crate::Place> for Place {
     }
 }
 
-/// A state in a change: stat and digest.
+/// A state in a change: stat, digest and category.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryState {
     /// The stat fields.
@@ -262,11 +298,17 @@ pub struct EntryState {
     pub stat: Stat,
     /// `kind:hex` or null.
     pub digest: Option<String>,
+    /// As of an [`Entry`].
+    pub category: Option<String>,
 }
 
 impl From<&State> for EntryState {
     fn from(state: &State) -> EntryState {
-        EntryState { stat: Stat::from(&state.stat), digest: state.digest.as_ref().map(digest_text) }
+        EntryState {
+            stat: Stat::from(&state.stat),
+            digest: state.digest.as_ref().map(digest_text),
+            category: state.category.map(category_text),
+        }
     }
 }
 
@@ -472,7 +514,8 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         // 2446, the last year of ext4, lies beyond 63 bits.
-        let state = State { stat: stat(15_032_385_535_000_000_000), digest: None };
+        let category = Some(crate::Category::Photo);
+        let state = State { stat: stat(15_032_385_535_000_000_000), digest: None, category };
         let dir = EntryId::new(VolumeId(1), 2);
         let change = Inner {
             entry: EntryId::new(VolumeId(1), u64::MAX),
@@ -501,5 +544,6 @@ mod tests {
         assert_eq!(read, written, "{text}");
         assert_eq!(bytes_of(&read.path, read.path_raw.as_deref()).unwrap(), b"/r/\xff\n");
         assert!(!text.contains('\n'), "one object a line: {text}");
+        assert_eq!(text.matches("\"category\":\"photo\"").count(), 2, "before and after: {text}");
     }
 }

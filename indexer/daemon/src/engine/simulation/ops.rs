@@ -8,7 +8,7 @@ use super::queue::{Event, Numbered};
 use super::rng::Rng;
 
 /// Names that are given. Few, so that they meet again; one is not UTF-8.
-const NAMES: [&[u8]; 7] = [b"a", b"b", b"c", b"d", b"e", b"#7", b"\xff"];
+const NAMES: [&[u8]; 7] = [b"a", b"b.jpg", b"c.rs", b"d", b"e", b"#7", b"\xff"];
 
 /// Most descriptors that writers hold.
 const MOST_OPEN: usize = 6;

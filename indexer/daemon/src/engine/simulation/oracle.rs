@@ -40,8 +40,13 @@ pub(super) fn whole(reader: &Reader) -> Whole {
 /// What a reader of the journal would know that began now.
 pub(super) fn replica(reader: &Reader) -> Replica {
     let Whole { rows, names, seq, .. } = whole(reader);
-    let known = |row: &Row| Known { birth: row.stat.created, stat: row.stat, digest: row.current_digest() };
-    Replica { entries: rows.iter().map(|(id, row)| (*id, known(row))).collect(), names, seq }
+    let known = |id: &EntryId, row: &Row| {
+        let detached = reader.detached(*id).unwrap();
+        let place = row.place.as_ref().or(detached.as_ref().map(|detached| &detached.place));
+        let (digest, category) = (row.current_digest(), row.category_at(place));
+        Known { birth: row.stat.created, stat: row.stat, digest, category }
+    };
+    Replica { entries: rows.iter().map(|(id, row)| (*id, known(id, row))).collect(), names, seq }
 }
 
 pub(super) fn records(index: &Index, since: Seq) -> Vec<Record> {
@@ -183,7 +188,8 @@ pub(super) fn replica_differences(replica: &Replica, reader: &Reader) -> Vec<Str
         found.push(format!("the journal ends at {}, the index says {}", replica.seq, now.seq));
     }
     for id in replica.entries.keys().chain(now.entries.keys()).collect::<BTreeSet<_>>() {
-        let same = |a: &Known, b: &Known| a.birth == b.birth && a.stat.same(&b.stat) && a.digest == b.digest;
+        let rest = |known: &Known| (known.birth, known.digest, known.category);
+        let same = |a: &Known, b: &Known| a.stat.same(&b.stat) && rest(a) == rest(b);
         match (replica.entries.get(id), now.entries.get(id)) {
             (Some(one), Some(other)) if same(one, other) => {}
             (one, other) => found.push(format!("replay: {id} is {other:?}, the journal says {one:?}")),
