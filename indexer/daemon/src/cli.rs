@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use flags::{
-    BackendArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, Watch,
+    BackendArg, ByArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -104,12 +104,16 @@ Examples:
         #[arg(short, long)]
         long: bool,
     },
-    /// Find entries by name, kind, size, time or owner
+    /// Find entries by name, kind, size, time, category or owner
     #[command(after_help = "\
 Examples:
   indexer find ~/Media --name '*.mkv' --size +1G
   indexer find --type file --newer 1d --json
-  indexer find /srv --older 2y --category video --print0 | xargs -0 ls -l")]
+  indexer find /srv --older 2y --category video --print0 | xargs -0 ls -l
+  indexer find ~/Media --category photo,video --newer 1d
+
+A file's category is told by the extension of its name (the first, of several), and by its first bytes where the extension
+says nothing and they were read. Directories, links and the like have none.")]
     Find(Find),
     /// Show the size of directories
     #[command(after_help = "\
@@ -118,7 +122,8 @@ Answers from sums kept up to date, whatever the size of the tree. A file with se
 Examples:
   indexer du ~/Media
   indexer du ~/Media --depth 2 --top 20
-  indexer du ~/Media/films --exact")]
+  indexer du ~/Media/films --exact
+  indexer du ~/Media --by category")]
     Du(Du),
     /// Show how directories are kept true, and since when
     #[command(after_help = "\

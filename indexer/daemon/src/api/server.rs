@@ -19,7 +19,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::api::answer::{ApiError, json};
 use crate::api::{connections, monitor, stream};
 use crate::engine::{Engine, EngineError, Level};
-use crate::query::{self, ConsumerRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest};
+use crate::query::{
+    self, ConsumerRequest, DuRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest,
+};
 
 /// Questions answered at once; one more is refused as `busy`.
 const QUESTIONS: usize = 32;
@@ -150,8 +152,12 @@ async fn ls(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
 }
 
 async fn du(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
-    let request = from_query(text)?;
+    let request: DuRequest = from_query(text)?;
     Ok(stream::lines(api.questions, move |lines| {
+        if request.by.is_some() {
+            let reader = query::whole(api.engine.index())?;
+            return query::du_by(&reader, &request, &mut |sum| lines.push(&sum));
+        }
         query::du(&api.engine.index().read()?, &request, &mut |du| lines.push(&du))
     })
     .await)

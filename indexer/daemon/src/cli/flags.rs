@@ -13,6 +13,13 @@ pub(crate) enum LevelArg {
     Stat,
 }
 
+/// What sums are taken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ByArg {
+    /// Photo, video, music, document, archive, code, other
+    Category,
+}
+
 /// Which means of watching to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendArg {
@@ -152,9 +159,9 @@ pub(crate) struct Find {
     /// Modified before a time, or longer ago than an age
     #[arg(long, value_name = "TIME|AGE")]
     pub(crate) older: Option<String>,
-    /// photo video music document archive code other
-    #[arg(long, value_name = "WORD")]
-    pub(crate) category: Option<String>,
+    /// photo video music document archive code other; several by commas
+    #[arg(long = "category", value_name = "WORD", value_delimiter = ',')]
+    pub(crate) categories: Vec<String>,
     /// User number or name
     #[arg(long, value_name = "USER")]
     pub(crate) owner: Option<String>,
@@ -186,6 +193,9 @@ pub(crate) struct Du {
     /// Count each file with several names wherever one lies below, as du(1) does; walks the index
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Show the sums of each sort of file instead; walks the index
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["depth", "top"])]
+    pub(crate) by: Option<ByArg>,
 }
 
 /// `prove`.

@@ -66,7 +66,7 @@ fn request(flags: &Find, now: Time, zone: &TimeZone) -> Result<FindRequest, Fail
         max_size: flags.size.map(|(_, most)| most),
         newer_ns: time(&flags.newer)?,
         older_ns: time(&flags.older)?,
-        category: flags.category.clone(),
+        category: (!flags.categories.is_empty()).then(|| flags.categories.join(",")),
         owner,
         min_links: flags.links.map(|(least, _)| least),
         max_links: flags.links.map(|(_, most)| most),
@@ -87,10 +87,12 @@ mod tests {
             newer: Some("1d".into()),
             older: Some("1970-01-01".into()),
             owner: Some("root".into()),
+            categories: vec!["photo".into(), "video".into()],
             ..Find::default()
         };
         let request = request(&flags, Time(86_400_000_000_001), &TimeZone::UTC).unwrap();
         assert_eq!(request.kinds.as_deref(), Some("f,d"));
+        assert_eq!(request.category.as_deref(), Some("photo,video"));
         assert_eq!((request.min_size, request.max_size), (Some(1), Some(2)));
         assert_eq!((request.newer_ns, request.older_ns), (Some(1), Some(0)));
         assert_eq!(request.owner, Some(0));

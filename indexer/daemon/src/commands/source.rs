@@ -159,6 +159,18 @@ impl Source {
         }
     }
 
+    /// See [`query::du_by`].
+    pub(crate) fn du_by(
+        &mut self,
+        request: &DuRequest,
+        each: Each<'_, v1::DuCategory>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/du", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::du_by(reader, request, emit)),
+        }
+    }
+
     /// See [`query::coverage`]. Without a daemon nothing is kept true.
     pub(crate) fn coverage(
         &mut self,

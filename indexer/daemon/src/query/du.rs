@@ -4,12 +4,9 @@ use index::Reader;
 use reconcile::Stored as _;
 use record::wire::v1;
 use record::{EntryId, Row, Totals};
-use rustc_hash::FxHashSet;
 
+use crate::query::counted::{Counts, each_counted};
 use crate::query::{DuRequest, Emit, QueryError, bytes, push_name, resolve, root_paths};
-
-/// Names read at a time.
-const PAGE: usize = 1024;
 
 /// Emits the totals of the path (or of each root) first, then of directories below it down to `depth`, the
 /// largest first.
@@ -98,25 +95,8 @@ fn sum(reader: &Reader, id: EntryId, row: &Row, exact: bool) -> Result<Totals, Q
 
 /// Every inode below once, however many names it has there.
 fn added_up(reader: &Reader, top: EntryId, row: &Row) -> Result<Totals, QueryError> {
-    let mut totals = Totals::of(&row.stat);
-    let mut counted: FxHashSet<EntryId> = FxHashSet::default();
-    let mut waiting = vec![top];
-    while let Some(dir) = waiting.pop() {
-        let mut page = reader.children(dir, None, PAGE)?;
-        while let Some((last, _)) = page.last() {
-            let last = last.clone();
-            for (_, id) in &page {
-                let Some(row) = reader.row(*id)? else { continue };
-                if row.stat.is_directory() {
-                    waiting.push(*id);
-                } else if row.many_names && !counted.insert(*id) {
-                    continue;
-                }
-                totals.add(&Totals::of(&row.stat));
-            }
-            page = reader.children(dir, Some(&last), PAGE)?;
-        }
-    }
+    let mut totals = Totals::default();
+    each_counted(reader, top, row, Counts::WhereMet, &mut |row| totals.add(&Totals::of(&row.stat)))?;
     // The newest change ever is not in the rows of today.
     totals.newest = reader.totals(top)?.map_or(totals.newest, |stored| stored.newest);
     Ok(totals)

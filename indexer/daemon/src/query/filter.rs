@@ -15,7 +15,8 @@ pub(crate) struct Filter {
     size: (u64, u64),
     newer: Option<i128>,
     older: Option<i128>,
-    category: Option<Category>,
+    /// By number of the category; `None` takes all, and what has none.
+    categories: Option<[bool; Category::ALL.len()]>,
     owner: Option<u32>,
     links: (u32, u32),
 }
@@ -36,7 +37,7 @@ impl Filter {
             size: (request.min_size.unwrap_or(0), request.max_size.unwrap_or(u64::MAX)),
             newer: request.newer_ns.map(i128::from),
             older: request.older_ns.map(i128::from),
-            category: request.category.as_deref().map(category).transpose()?,
+            categories: request.category.as_deref().map(categories).transpose()?,
             owner: request.owner,
             links: (request.min_links.unwrap_or(0), request.max_links.unwrap_or(u32::MAX)),
         })
@@ -50,13 +51,13 @@ impl Filter {
             Some(kinds) => Kind::ALL.iter().any(|kind| *kind != Kind::Directory && kinds[*kind as usize]),
         };
         kind_fits
-            && !(directory && self.category.is_some_and(|category| category != Category::Other))
+            && !(directory && self.categories.is_some())
             && self.name.as_ref().is_none_or(|glob| glob.matches(name))
             && self.iname.as_ref().is_none_or(|glob| glob.matches(name))
     }
 
     /// Whether the row passes the tests that need it.
-    pub(crate) fn matches(&self, name: &[u8], row: &Row) -> bool {
+    pub(crate) fn matches(&self, row: &Row) -> bool {
         let stat = &row.stat;
         self.kinds.is_none_or(|kinds| kinds[stat.kind as usize])
             && (self.size.0..=self.size.1).contains(&stat.size)
@@ -64,11 +65,7 @@ impl Filter {
             && self.newer.is_none_or(|time| stat.modified.0 >= time)
             && self.older.is_none_or(|time| stat.modified.0 < time)
             && self.owner.is_none_or(|uid| stat.uid == uid)
-            && self.category.is_none_or(|category| {
-                let own =
-                    if stat.kind == Kind::File { Category::of(Some(name), None) } else { Category::Other };
-                own == category
-            })
+            && self.categories.is_none_or(|wanted| row.category().is_some_and(|own| wanted[own as usize]))
     }
 }
 
@@ -96,9 +93,14 @@ fn kinds(text: &str) -> Result<[bool; Kind::ALL.len()], QueryError> {
     Ok(kinds)
 }
 
-fn category(word: &str) -> Result<Category, QueryError> {
-    Category::from_word(word).ok_or_else(|| {
-        let words = Category::ALL.map(Category::word).join(" ");
-        QueryError::Bad(format!("unknown category {word:?}; write one of {words}"))
-    })
+fn categories(text: &str) -> Result<[bool; Category::ALL.len()], QueryError> {
+    let mut categories = [false; Category::ALL.len()];
+    for word in text.split(',') {
+        let category = Category::from_word(word).ok_or_else(|| {
+            let words = Category::ALL.map(Category::word).join(" ");
+            QueryError::Bad(format!("unknown category {word:?}; write one of {words}, or several by commas"))
+        })?;
+        categories[category as usize] = true;
+    }
+    Ok(categories)
 }

@@ -70,7 +70,7 @@ impl Find<'_> {
         let Some(row) = self.reader.row(top)? else { return Ok(true) };
         let directory = row.stat.is_directory();
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
-        if self.filter.may_match(&name, directory) && !self.emit(&path, &name, top, emit)? {
+        if self.filter.may_match(&name, directory) && !self.emit(&path, top, emit)? {
             return Ok(false);
         }
         if !directory || self.max_depth == 0 {
@@ -90,7 +90,7 @@ impl Find<'_> {
             };
             let depth = level.depth;
             push_name(&mut path, &item.name);
-            if item.wanted && !self.emit(&path, &item.name, item.id, emit)? {
+            if item.wanted && !self.emit(&path, item.id, emit)? {
                 return Ok(false);
             }
             if item.directory && depth < self.max_depth {
@@ -103,18 +103,12 @@ impl Find<'_> {
         Ok(true)
     }
 
-    fn emit(
-        &mut self,
-        path: &[u8],
-        name: &[u8],
-        id: EntryId,
-        emit: Emit<'_, v1::Entry>,
-    ) -> Result<bool, QueryError> {
+    fn emit(&mut self, path: &[u8], id: EntryId, emit: Emit<'_, v1::Entry>) -> Result<bool, QueryError> {
         if self.left == 0 {
             return Ok(false);
         }
         let Some(row) = self.reader.row(id)? else { return Ok(true) };
-        if !self.filter.matches(name, &row) {
+        if !self.filter.matches(&row) {
             return Ok(true);
         }
         self.left -= 1;

@@ -2,8 +2,10 @@
 
 mod changes;
 mod check;
+mod counted;
 mod coverage;
 mod du;
+mod du_by;
 mod filter;
 mod find;
 mod glob;
@@ -22,6 +24,7 @@ pub(crate) use changes::{batch, start};
 pub(crate) use check::{CheckReport, check};
 pub(crate) use coverage::{Coverage, Keeper, Kept, coverage};
 pub(crate) use du::du;
+pub(crate) use du_by::du_by;
 pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};

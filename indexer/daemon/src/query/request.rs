@@ -25,7 +25,7 @@ pub(crate) struct FindRequest {
     pub(crate) newer_ns: Option<i64>,
     /// Modified before this time.
     pub(crate) older_ns: Option<i64>,
-    /// Word of a category.
+    /// Words of categories, by commas.
     pub(crate) category: Option<String>,
     /// User number.
     pub(crate) owner: Option<u32>,
@@ -63,6 +63,8 @@ pub(crate) struct DuRequest {
     pub(crate) top: Option<usize>,
     /// Count as du(1) does.
     pub(crate) exact: Option<bool>,
+    /// `category`: sums of each, and lines of another shape.
+    pub(crate) by: Option<String>,
 }
 
 /// `coverage`. No path means all roots.
