@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::Entry as Slot;
 
-use record::{EntryId, How, Name, Place, Row, Stat, Time};
+use record::{EntryId, How, Name, Place, Row, Stat, State, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::decide::{Decision, decide};
 use crate::identity::same_entry;
-use crate::{Finished, Found, Look, Root, Stored};
+use crate::{Detached, Finished, Found, Look, Root, Stored};
 
 /// What becomes of entries that have no name left when a batch finishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,16 @@ pub(crate) struct Node {
     pub(crate) row: Row,
     /// Sorted; the first is `row.place`.
     pub(crate) names: Vec<Place>,
+    /// Where it was, while it waits without a name.
+    pub(crate) detached: Option<Detached>,
 }
 
 impl Node {
-    /// The same as records tell of it while it waits for a name: of the category of the name that it had.
-    pub(crate) fn named(&self, place: &Place) -> Node {
-        Node { row: Row { place: Some(place.clone()), ..self.row.clone() }, names: self.names.clone() }
+    /// What records say of it. Without a name it is what it was by the name it had.
+    pub(crate) fn state(&self) -> State {
+        let place = self.names.first().or(self.detached.as_ref().map(|detached| &detached.place));
+        let (digest, category) = (self.row.current_digest(), self.row.category_at(place));
+        State { stat: self.row.stat, digest, category }
     }
 
     fn add(&mut self, place: Place) {
@@ -380,7 +384,8 @@ impl<'a, S: Stored> Batch<'a, S> {
             (None, false) => Vec::new(),
         };
         names.sort();
-        Ok(Some(Node { row, names }))
+        let detached = if names.is_empty() { self.stored.detached(id)? } else { None };
+        Ok(Some(Node { row, names, detached }))
     }
 
     pub(crate) fn touch(&mut self, id: EntryId, look: &Look) -> Result<(), S::Error> {
@@ -440,7 +445,8 @@ impl<'a, S: Stored> Batch<'a, S> {
             touched.recycled = touched.before.is_some();
             touched.fresh = true;
             (touched.moved, touched.written, touched.closed) = (false, false, false);
-            touched.after = Some(Node { row: new_row(found.stat, look.at), names: Vec::new() });
+            let row = new_row(found.stat, look.at);
+            touched.after = Some(Node { row, names: Vec::new(), detached: None });
         }
         self.note(found.id, look);
         if let Some(node) = self.node_mut(found.id) {

@@ -54,7 +54,6 @@ impl<S: Stored> Batch<'_, S> {
                 self.detach(id, finished)?;
             }
         }
-        self.forget_found(finished)?;
         self.doom(usize::MAX, finished)
     }
 
@@ -82,8 +81,7 @@ impl<S: Stored> Batch<'_, S> {
                 touched.after = None;
             }
         }
-        self.doom(limit, finished)?;
-        self.forget_found(finished)
+        self.doom(limit, finished)
     }
 
     /// Keeps an entry without a name, as it was: what was seen of it since is not told until it is found.
@@ -101,7 +99,9 @@ impl<S: Stored> Batch<'_, S> {
         if let Some(place) = lost {
             let dir = Paths::default().dir(self, Side::Before, place.dir)?;
             let path = join(dir.path(), &place.name);
-            finished.plan.detached.push((id, Some(Detached { place, path })));
+            if let Some(node) = self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut()) {
+                node.detached = Some(Detached { place, path });
+            }
         }
         Ok(())
     }
@@ -148,19 +148,6 @@ impl<S: Stored> Batch<'_, S> {
             }
         }
         Ok(nameless)
-    }
-
-    /// Detached entries that found a name, or their end, need no note any more.
-    fn forget_found(&mut self, finished: &mut Finished) -> Result<(), S::Error> {
-        for id in &self.order {
-            let touched = &self.touched[id];
-            let was_nameless = touched.before.as_ref().is_some_and(|node| node.names.is_empty());
-            let ended = touched.recycled || touched.after.as_ref().is_none_or(|node| !node.names.is_empty());
-            if was_nameless && ended && top(self.roots, *id).is_none() {
-                finished.plan.detached.push((*id, None));
-            }
-        }
-        Ok(())
     }
 
     /// Takes the names in directories that are gone from what they named: leaves first, so that stopping at

@@ -1,6 +1,6 @@
 //! Row edits and change records from the differences of a finished batch.
 
-use record::{Body, Change, EntryId, Kind, Op, Place, Record, RootId, Seq, Stat, State, Time};
+use record::{Body, Change, EntryId, Kind, Op, Place, Record, RootId, Seq, Stat, Time};
 use rustc_hash::FxHashMap;
 
 use crate::batch::{Batch, Node, Touched};
@@ -21,8 +21,18 @@ impl<S: Stored> Batch<'_, S> {
             let Some(touched) = self.touched.get_mut(id) else { continue };
             let tells = touched.tells();
             let Some(node) = &mut touched.after else { continue };
+            if let Some(before) = &touched.before
+                && !touched.recycled
+                && before.row.stat.same(&node.row.stat)
+            {
+                // A late look came between. There will be no record, so what follows from the stat is as stored.
+                node.row.magic = before.row.magic;
+            }
             node.row.place = node.names.first().cloned();
             node.row.many_names = node.names.len() > 1;
+            if !node.names.is_empty() {
+                node.detached = None;
+            }
             if node.row.stat.kind == Kind::File {
                 // The row says what the last record said: where there is none, nothing begins, and nothing is complete.
                 if !node.names.is_empty() {
@@ -50,6 +60,10 @@ impl<S: Stored> Batch<'_, S> {
             let old = before.as_ref().map(|node| &node.names[..]).unwrap_or_default();
             let new = after.as_ref().map(|node| &node.names[..]).unwrap_or_default();
             plan.rows.push((*id, after.as_ref().map(|node| node.row.clone())));
+            let note = after.as_ref().and_then(|node| node.detached.as_ref());
+            if note != before.as_ref().and_then(|node| node.detached.as_ref()) {
+                plan.detached.push((*id, note.cloned()));
+            }
             for place in old.iter().filter(|place| !owners.contains_key(place)) {
                 plan.names.push((place.clone(), None));
             }
@@ -123,7 +137,7 @@ impl<S: Stored> Batch<'_, S> {
         plan: &mut Plan,
     ) -> Result<(), S::Error> {
         if before.names.is_empty() {
-            let Some(detached) = self.stored.detached(id)? else {
+            let Some(detached) = &before.detached else {
                 // A root's own directory: it has no name, and ends when another is accepted in its place.
                 let dir = paths.dir(self, Side::Before, id)?;
                 let change = change(id, Op::Deleted, None, Some(before), None, dir.path().into());
@@ -131,8 +145,8 @@ impl<S: Stored> Batch<'_, S> {
                 return Ok(());
             };
             let root = paths.dir(self, Side::Before, detached.place.dir)?.root;
-            let before = before.named(&detached.place);
-            let change = change(id, Op::Deleted, Some(&detached.place), Some(&before), None, detached.path);
+            let path = detached.path.clone();
+            let change = change(id, Op::Deleted, Some(&detached.place), Some(before), None, path);
             push(plan, touched, root, change);
             return Ok(());
         }
@@ -184,29 +198,23 @@ impl<S: Stored> Batch<'_, S> {
         if after.names.is_empty() && !before.names.is_empty() {
             // It waits for its new name. The owner of a name that was taken has a record; a name that went
             // to nobody has this one.
-            let waits = after.named(&before.names[0]);
             for place in &before.names {
                 if self.is_free(place) {
                     let spot = self.spot(Side::Before, place, paths)?;
-                    let change = change(id, Op::Unlinked, Some(place), Some(before), Some(&waits), spot.path);
+                    let change = change(id, Op::Unlinked, Some(place), Some(before), Some(after), spot.path);
                     push(plan, touched, spot.root, change);
                 }
             }
             return Ok(false);
         }
-        let detached = match (&before.names[..], &after.names[..]) {
-            ([], [_, ..]) => self.stored.detached(id)?,
-            _ => None,
-        };
-        let waited = detached.as_ref().map(|detached| before.named(&detached.place));
-        let before = waited.as_ref().unwrap_or(before);
         let mut gone: Vec<(&Place, Box<[u8]>)> = Vec::new();
         for place in before.names.iter().filter(|place| !after.names.contains(place)) {
             gone.push((place, self.spot(Side::Before, place, paths)?.path));
         }
         // With a witness, what has its old name again never had another: a mount lay over it.
         let back = |place: &Place| touched.moved && after.names.contains(place);
-        if let Some(detached) = detached.as_ref().filter(|detached| !back(&detached.place)) {
+        let found = before.detached.as_ref().filter(|_| !after.names.is_empty());
+        if let Some(detached) = found.filter(|detached| !back(&detached.place)) {
             gone.push((&detached.place, detached.path.clone()));
         }
         let come: Vec<&Place> = after.names.iter().filter(|place| !before.names.contains(place)).collect();
@@ -347,10 +355,6 @@ fn same_rights(was: &Stat, is: &Stat) -> bool {
     was.mode == is.mode && was.uid == is.uid && was.gid == is.gid
 }
 
-fn state(node: &Node) -> State {
-    State { stat: node.row.stat, digest: node.row.current_digest(), category: node.row.category() }
-}
-
 fn change(
     entry: EntryId,
     op: Op,
@@ -367,8 +371,8 @@ fn change(
         op,
         at: at.cloned(),
         old: None,
-        before: before.map(state),
-        after: after.map(state),
+        before: before.map(Node::state),
+        after: after.map(Node::state),
         parents: Vec::new(),
         complete: !after.is_some_and(|node| node.row.writing),
         pair: None,
