@@ -1,0 +1,48 @@
+//! What alerts need beside a source of records. The daemon fills it in.
+
+use std::time::Duration;
+
+use consumer::{Source, SourceError};
+use record::{RootId, Seq};
+
+/// A source of records that also says where they end, whose they are, and how far behind it is.
+pub trait Feed: Source + Send + Sync {
+    /// The epoch of the journal, as `status` shows it: seqs compare only within one.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn epoch(&self) -> Result<String, SourceError>;
+
+    /// The last durable record.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn last(&self) -> Result<Seq, SourceError>;
+
+    /// The oldest record that is kept.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn oldest(&self) -> Result<Seq, SourceError>;
+
+    /// Every consumer there is and its cursor.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn cursors(&self) -> Result<Vec<(String, Seq)>, SourceError>;
+
+    /// Removes a consumer and its cursor, soon.
+    ///
+    /// # Errors
+    /// When the source cannot be written.
+    fn forget(&self, consumer: &str) -> Result<(), SourceError>;
+
+    /// The path that a root is configured at; empty for one that is not there any more.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn root(&self, root: RootId) -> Result<Vec<u8>, SourceError>;
+
+    /// How long the oldest change that is not in the journal yet has been known of. Zero while nothing is followed.
+    fn lag(&self) -> Duration;
+}

@@ -1,0 +1,150 @@
+//! Whether a record is one that a rule looks for. Knows no clock and sends nothing; remembers which new files are unfinished.
+
+use std::collections::HashMap;
+
+use record::{Body, Category, Change, EntryId, Kind, Op, Record, Time};
+
+use crate::rule::Conditions;
+
+/// Unfinished new files that are remembered; one more is told of at once.
+const MOST_UNFINISHED: usize = 16_384;
+
+/// Words of records that are not about an entry.
+const OTHER_OPS: [&str; 4] = ["gap", "root_lost", "root_found", "seeded"];
+
+/// All words that a rule may look for.
+pub fn ops() -> impl Iterator<Item = &'static str> {
+    Op::ALL.into_iter().map(Op::word).chain(OTHER_OPS)
+}
+
+/// The word of [`ops`] that `text` is.
+#[must_use]
+pub fn op(text: &str) -> Option<&'static str> {
+    ops().find(|word| *word == text)
+}
+
+/// The category called `text`.
+///
+/// # Errors
+/// Which words there are.
+pub fn category(text: &str) -> Result<Category, String> {
+    const ALL: [Category; 7] = [
+        Category::Photo,
+        Category::Video,
+        Category::Music,
+        Category::Document,
+        Category::Archive,
+        Category::Code,
+        Category::Other,
+    ];
+    ALL.into_iter()
+        .find(|category| category.word() == text)
+        .ok_or_else(|| format!("unknown category {text:?}, expected {}", ALL.map(Category::word).join(", ")))
+}
+
+/// What rules ask of a record. A new kind of record gets its line here.
+struct Facts<'a> {
+    word: &'static str,
+    path: &'a [u8],
+    old_path: Option<&'a [u8]>,
+    /// Size and category, of a regular file.
+    file: Option<(u64, Category)>,
+}
+
+fn facts(body: &Body) -> Facts<'_> {
+    let about = |word, path| Facts { word, path, old_path: None, file: None };
+    match body {
+        Body::Change(change) => Facts {
+            old_path: change.old_path.as_deref(),
+            file: file(change),
+            ..about(change.op.word(), &change.path)
+        },
+        Body::Gap(gap) => about("gap", &gap.scope),
+        Body::RootLost { path, .. } => about("root_lost", path),
+        Body::RootFound { path } => about("root_found", path),
+        Body::Seeded(seeded) => about("seeded", &seeded.path),
+    }
+}
+
+/// As it is now, or as it was if it is gone.
+fn file(change: &Change) -> Option<(u64, Category)> {
+    let state = change.after.as_ref().or(change.before.as_ref())?;
+    let name = change.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    (state.stat.kind == Kind::File).then(|| (state.stat.size, Category::of_name(name)))
+}
+
+/// The conditions of a rule, and what they need to remember.
+pub(crate) struct Matcher {
+    conditions: Conditions,
+    /// New files that a writer is still at, by their birth.
+    unfinished: HashMap<EntryId, Option<Time>>,
+}
+
+impl Matcher {
+    pub(crate) fn new(conditions: Conditions) -> Matcher {
+        Matcher { conditions, unfinished: HashMap::new() }
+    }
+
+    /// Whether [`Matcher::look`] answers by what came before: then it must see that again after a restart.
+    pub(crate) fn remembers(&self) -> bool {
+        !self.conditions.unfinished && self.wants("created")
+    }
+
+    fn wants(&self, word: &str) -> bool {
+        self.conditions.ops.contains(&word)
+    }
+
+    /// The word by which the rule looks for this record, if it does.
+    ///
+    /// A file that is made or written and not closed is told of by the record that completes it: of its size and
+    /// content nothing can be said before. That record is `modified`; it counts as `created` when the file is new.
+    pub(crate) fn look(&mut self, record: &Record) -> Option<&'static str> {
+        let Body::Change(change) = &record.body else {
+            let facts = facts(&record.body);
+            return self.judge(facts.word, &facts);
+        };
+        let mut word = change.op.word();
+        if !self.conditions.unfinished {
+            match change.op {
+                Op::Created | Op::Modified if !change.complete => {
+                    let new = change.op == Op::Created && self.wants("created");
+                    if !new || self.remember(change) {
+                        return None;
+                    }
+                }
+                // An inode number is reused at once; another birth is another file.
+                Op::Modified if self.unfinished.remove(&change.entry) == Some(change.birth) => {
+                    word = Op::Created.word();
+                }
+                Op::Deleted => drop(self.unfinished.remove(&change.entry)),
+                _ => {}
+            }
+        }
+        self.judge(word, &facts(&record.body))
+    }
+
+    /// That this one is new and unfinished; false when there is no room for it.
+    fn remember(&mut self, change: &Change) -> bool {
+        let room = self.unfinished.len() < MOST_UNFINISHED;
+        if room {
+            self.unfinished.insert(change.entry, change.birth);
+        }
+        room
+    }
+
+    fn judge(&self, word: &'static str, facts: &Facts<'_>) -> Option<&'static str> {
+        let Conditions { paths, at_least, at_most, categories, .. } = &self.conditions;
+        let size = facts.file.map(|(size, _)| size);
+        let fits = paths.as_ref().is_none_or(|paths| {
+            paths.matches(facts.path) || facts.old_path.is_some_and(|old| paths.matches(old))
+        }) && at_least.is_none_or(|least| size.is_some_and(|size| size >= least))
+            && at_most.is_none_or(|most| size.is_some_and(|size| size <= most))
+            && (categories.is_empty()
+                || facts.file.is_some_and(|(_, category)| categories.contains(&category)));
+        // The end of a new file's writing is both.
+        [word, facts.word].into_iter().find(|word| self.wants(word)).filter(|_| fits)
+    }
+}
+
+#[cfg(test)]
+mod tests;
