@@ -172,6 +172,19 @@ Examples:
         #[arg(long, value_enum, default_value_t = LevelArg::Stat)]
         level: LevelArg,
     },
+    /// Show the alert rules and how they fare
+    #[command(after_help = "\
+Rules stand in the configuration file, as [[alert]]. Numbers are of this run of the daemon.
+
+Examples:
+  indexer alerts
+  indexer alerts --json
+  indexer alerts test films")]
+    Alerts {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Option<Alerts>,
+    },
     /// Give unused space inside the index file back
     #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
     Compact,
@@ -194,6 +207,21 @@ Examples:
     Man {
         /// Folder, made if missing
         dir: PathBuf,
+    },
+}
+
+/// `alerts …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alerts {
+    /// Send a sample once, to see whether it arrives
+    #[command(after_help = "\
+The daemon sends it, if one runs, with its own environment and rights. Exit code 3 if it does not arrive.
+
+Example:
+  indexer alerts test films")]
+    Test {
+        /// Name of the rule
+        rule: String,
     },
 }
 

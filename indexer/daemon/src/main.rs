@@ -1,5 +1,6 @@
 //! The `indexer` program: reads the command line, runs one command, ends with its exit code.
 
+mod alerting;
 mod api;
 mod cli;
 mod commands;

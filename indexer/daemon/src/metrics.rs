@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use alert::{Alerts, Report};
 use index::{COMMIT_BUCKETS_MS, Counted, RECORD_WORDS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -30,13 +31,14 @@ const STATES: [&str; 8] =
 const ROOT_STATES: [&str; 8] =
     ["starting", "seeding", "sweeping", "live", "repairing", "lost", "unwatched", "other"];
 
-/// The metrics of a running engine.
+/// The metrics of a running engine and its alert rules.
 ///
 /// # Errors
 /// Never: writing to memory does not fail.
-pub(crate) fn of(engine: &Engine) -> Result<String, fmt::Error> {
+pub(crate) fn of(engine: &Engine, alerts: &Alerts) -> Result<String, fmt::Error> {
     let (done, counted) = engine.done();
-    let shot = Shot { status: engine.status(), done, counted, stalled_s: engine.stalled_for().as_secs_f64() };
+    let status = Status { alerts: alerts.reports(), ..engine.status() };
+    let shot = Shot { status, done, counted, stalled_s: engine.stalled_for().as_secs_f64() };
     text(shot)
 }
 
@@ -64,7 +66,8 @@ impl Collector for Shot {
         self.of_engine(&mut out)?;
         self.of_audit(&mut out)?;
         self.of_roots(&mut out)?;
-        self.of_consumers(&mut out)
+        self.of_consumers(&mut out)?;
+        self.of_alerts(&mut out)
     }
 }
 
@@ -269,6 +272,32 @@ impl Shot {
         consumers.truncate(MOST_CONSUMERS);
         let lags = consumers.iter().map(|one| ([("consumer", one.name.as_str())], signed(one.lag)));
         out.gauges("consumer_lag_records", "Records that a consumer has yet to see", lags)
+    }
+
+    /// Nothing without rules. Their number is bounded, and so are their names.
+    fn of_alerts(&self, out: &mut Families<'_>) -> fmt::Result {
+        let alerts = &self.status.alerts;
+        if alerts.is_empty() {
+            return Ok(());
+        }
+        let each = |value: fn(&Report) -> u64| {
+            alerts.iter().map(move |report| (("rule", report.rule.as_str()), value(report)))
+        };
+        let help = "Messages of an alert rule that arrived, summaries among them";
+        out.counters("alert_delivered", help, each(|report| report.delivered))?;
+        let help = "Records that an alert rule told of by summaries";
+        out.counters("alert_folded_records", help, each(|report| report.folded))?;
+        let help = "Attempts of an alert rule that failed";
+        out.counters("alert_failures", help, each(|report| report.failures))?;
+        let help = "Records that an alert rule did not tell of: given up, or no longer in the journal";
+        out.counters("alert_lost_records", help, each(|report| report.lost))?;
+        let gauge = |value: fn(&Report) -> u64| {
+            alerts.iter().map(move |report| ([("rule", report.rule.as_str())], signed(value(report))))
+        };
+        let help = "Records that wait for their delivery by an alert rule";
+        out.gauges("alert_waiting_records", help, gauge(|report| report.waiting))?;
+        let help = "Records that an alert rule has yet to look at";
+        out.gauges("alert_lag_records", help, gauge(|report| report.lag))
     }
 }
 

@@ -26,7 +26,7 @@ async fn answer_metrics(State(api): State<Api>) -> Result<Response, ApiError> {
 }
 
 async fn answer_health(State(api): State<Api>) -> Result<Response, ApiError> {
-    let problems = api.probe(|engine| engine.status().problems).await?;
+    let problems = api.probe(|engine, _| engine.status().problems).await?;
     let (status, text) = match problems.is_empty() {
         true => (StatusCode::OK, "ok\n".to_owned()),
         false => (StatusCode::SERVICE_UNAVAILABLE, list(&problems)),

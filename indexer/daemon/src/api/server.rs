@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alert::Alerts;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, Request, State};
@@ -16,11 +17,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
+use crate::alerting::{self, Tried};
 use crate::api::answer::{ApiError, json};
 use crate::api::{connections, monitor, stream};
 use crate::engine::{Engine, EngineError, Level};
 use crate::query::{
-    self, ConsumerRequest, DuRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest,
+    self, AlertRequest, ConsumerRequest, DuRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest,
 };
 
 /// Questions answered at once; one more is refused as `busy`.
@@ -37,6 +39,7 @@ const MOST_BODY: usize = 2 << 20;
 #[derive(Clone)]
 pub(crate) struct Api {
     engine: Arc<Engine>,
+    alerts: Arc<Alerts>,
     questions: Arc<Semaphore>,
     actions: Arc<Semaphore>,
     probes: Arc<Semaphore>,
@@ -44,11 +47,12 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// An API over `engine`, whose streams end when `stopping` turns true.
-    pub(crate) fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Api {
+    /// An API over `engine` and its alert rules, whose streams end when `stopping` turns true.
+    pub(crate) fn new(engine: Arc<Engine>, alerts: Arc<Alerts>, stopping: watch::Receiver<bool>) -> Api {
         let permits = |count| Arc::new(Semaphore::new(count));
         Api {
             engine,
+            alerts,
             questions: permits(QUESTIONS),
             actions: permits(ACTIONS),
             probes: permits(PROBES),
@@ -59,12 +63,12 @@ impl Api {
     /// Runs `work`, which is short, on a thread that may block.
     pub(super) async fn probe<T: Send + 'static>(
         self,
-        work: impl FnOnce(&Engine) -> T + Send + 'static,
+        work: impl FnOnce(&Engine, &Alerts) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let permit = self.probes.acquire_owned().await.map_err(ApiError::failed)?;
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work(&self.engine)
+            work(&self.engine, &self.alerts)
         });
         done.await.map_err(ApiError::failed)
     }
@@ -107,6 +111,8 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/accept", post(accept))
         .route("/v1/confirm", post(confirm))
         .route("/v1/forget", post(forget))
+        .route("/v1/alerts", get(alerts))
+        .route("/v1/alerts/test", post(test_alert))
         .route("/v1/compact", post(compact))
         .merge(monitor::router())
         .fallback(unknown)
@@ -124,7 +130,24 @@ async fn version() -> Response {
 }
 
 async fn status(State(api): State<Api>) -> Answer {
-    api.act(|engine| Ok(engine.status())).await
+    let alerts = Arc::clone(&api.alerts);
+    api.act(move |engine| {
+        let mut status = engine.status();
+        alerting::show(alerts.reports(), &mut status);
+        Ok(status)
+    })
+    .await
+}
+
+async fn alerts(State(api): State<Api>) -> Answer {
+    let alerts = Arc::clone(&api.alerts);
+    api.act(move |_| Ok(alerts.reports())).await
+}
+
+async fn test_alert(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: AlertRequest = from_body(&body)?;
+    let alerts = Arc::clone(&api.alerts);
+    api.act(move |_| Ok(Tried::of(alerts.test(&request.rule)))).await
 }
 
 async fn roots(State(api): State<Api>) -> Answer {

@@ -1,6 +1,7 @@
 //! One file a command: ask the daemon or the index, print the answer.
 
 mod admin;
+mod alerts;
 mod changes;
 mod compact;
 mod coverage;
@@ -68,6 +69,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Coverage { path, depth, all } => coverage::run(&context, path.as_deref(), depth, all),
         Command::Verify { root } => verify::run(&context, root.as_deref()),
         Command::Sweep { path, level } => scan::sweep(&context, path.as_deref(), level),
+        Command::Alerts { action } => alerts::run(&context, action.as_ref()),
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use alert::Alerts;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info, warn};
 
+use crate::alerting;
 use crate::api::{Api, listen, serve, serve_port};
 use crate::cli;
 use crate::commands::Context;
@@ -34,6 +36,7 @@ const THREADS: usize = 64;
 /// Runs until SIGTERM or SIGINT, or until the engine fails.
 pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Failure> {
     let shown = Shown::new(context.global.quiet);
+    alerting::check(&context.file.rules)?;
     let (state, lock, config) = context.prepare(flags, "watch", shown.hook())?;
     crate::privileges::drop_unneeded(&state.path);
     let runtime = Builder::new_current_thread()
@@ -51,7 +54,9 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
         None => None,
     };
     let ended = match engine::start(&state, lock, config) {
-        Ok(engine) => runtime.block_on(follow(context, flags, &engine, (listener, port), &shown)),
+        Ok(engine) => alerting::start(&engine, context.file.rules.clone()).and_then(|alerts| {
+            runtime.block_on(follow(context, flags, (&engine, &alerts), (listener, port), &shown))
+        }),
         Err(error) => Err(error.into()),
     };
     shown.clear();
@@ -75,7 +80,7 @@ async fn open_port(address: SocketAddr) -> Result<TcpListener, Failure> {
 async fn follow(
     context: &Context,
     flags: &cli::Watch,
-    engine: &Arc<Engine>,
+    (engine, alerts): (&Arc<Engine>, &Arc<Alerts>),
     (listener, port): (UnixListener, Option<TcpListener>),
     shown: &Shown,
 ) -> Result<Outcome, Failure> {
@@ -84,7 +89,8 @@ async fn follow(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    let api = Api::new(Arc::clone(engine), stopping);
+    let api = Api::new(Arc::clone(engine), Arc::clone(alerts), stopping);
+    let ringing = tokio::spawn(ring(Arc::clone(engine), Arc::clone(alerts)));
     let port = port.map(|port| tokio::spawn(serve_port(port, api.clone())));
     let mut server = tokio::spawn(serve(listener, api));
     let mut service = Service::of_environment();
@@ -122,7 +128,7 @@ async fn follow(
             _ = interrupt.recv() => break Ok(Outcome::Done),
             _ = hang_up.recv() => {
                 service.reloading();
-                reloading = reload(context, flags, engine, shown);
+                reloading = reload(context, flags, (engine, alerts), shown);
                 if reloading.is_none() && !waiting {
                     service.ready(&health.text());
                 }
@@ -156,8 +162,12 @@ async fn follow(
     // Streams end with this; without it they would outlive the engine.
     let _ = stop.send(true);
     let stopped = {
-        let engine = Arc::clone(engine);
-        tokio::task::spawn_blocking(move || engine.stop())
+        let (engine, alerts) = (Arc::clone(engine), Arc::clone(alerts));
+        tokio::task::spawn_blocking(move || {
+            // First, so that cursors of what arrived can still be moved.
+            alerts.stop();
+            engine.stop();
+        })
     };
     tokio::select! {
         done = stopped => if let Err(panic) = done { error!(%panic, "the engine stopped badly") },
@@ -165,10 +175,20 @@ async fn follow(
         _ = interrupt.recv() => std::process::exit(130),
     }
     server.abort();
+    ringing.abort();
     if let Some(port) = port {
         port.abort();
     }
     ended
+}
+
+/// Tells alert rules of new records.
+async fn ring(engine: Arc<Engine>, alerts: Arc<Alerts>) {
+    let mut durable = engine.follow();
+    drop(engine);
+    while durable.changed().await.is_ok() {
+        alerts.tell();
+    }
 }
 
 /// Waits for a reload under way; cancelled, it goes on.
@@ -245,7 +265,7 @@ fn say_live(status: &Status) {
 fn reload(
     context: &Context,
     flags: &cli::Watch,
-    engine: &Arc<Engine>,
+    (engine, alerts): (&Arc<Engine>, &Arc<Alerts>),
     shown: &Shown,
 ) -> Option<JoinHandle<Result<(), EngineError>>> {
     let read = || {
@@ -254,13 +274,18 @@ fn reload(
         let roots = engine.index().read()?.roots()?;
         let stored: Vec<RootConfig> =
             roots.iter().map(|root| RootConfig::stored(&root.path, &root.rules)).collect();
-        fresh.engine(&fresh.state_path()?, flags, &stored, "watch", shown.hook())
+        alerting::check(&fresh.file.rules)?;
+        let config = fresh.engine(&fresh.state_path()?, flags, &stored, "watch", shown.hook())?;
+        Ok::<_, Failure>((config, fresh.file.rules))
     };
     match read() {
-        Ok(config) => {
-            info!(roots = config.roots.len(), "configuration read anew");
-            let engine = Arc::clone(engine);
-            Some(tokio::task::spawn_blocking(move || engine.reload(config)))
+        Ok((config, rules)) => {
+            info!(roots = config.roots.len(), alerts = rules.len(), "configuration read anew");
+            let (engine, alerts) = (Arc::clone(engine), Arc::clone(alerts));
+            Some(tokio::task::spawn_blocking(move || {
+                let replaced = alerts.replace(rules).map_err(|error| EngineError::Failed(error.to_string()));
+                engine.reload(config).and(replaced)
+            }))
         }
         Err(failure) => {
             error!(%failure, "the configuration is left as it was");

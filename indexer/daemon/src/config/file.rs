@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use alert::Rule;
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
+use toml::Spanned;
 
 use crate::cli::{BackendArg, LogFormat, ProfileArg, RequireArg};
 use crate::config::Env;
+use crate::config::alerts::Table as AlertTable;
 use crate::engine::RootConfig;
 use crate::failure::Failure;
 use crate::paths;
@@ -61,6 +64,11 @@ pub(crate) struct File {
     /// `"text"` or `"json"`.
     #[serde(deserialize_with = "word")]
     pub(crate) log: Option<LogFormat>,
+    /// What is told to whom, as it is written.
+    alert: Vec<Spanned<AlertTable>>,
+    /// The same as rules.
+    #[serde(skip)]
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// `retention = { age = "30d", bytes = "1GiB" }`.
@@ -133,10 +141,12 @@ impl File {
 
     /// Reads `text` of the file at `path`: relative paths in it are relative to its folder, `~/` is `home`.
     pub(crate) fn parse(text: &str, path: &Path, home: Option<&Path>) -> Result<File, Failure> {
-        let mut file: File = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Failure::Usage(format!("{}, line {line}: {}", paths::shown(path), error.message()))
-        })?;
+        let wrong = |at: Option<usize>, why: &str| {
+            let line = at.map_or(1, |at| text[..at].matches('\n').count() + 1);
+            Failure::Usage(format!("{}, line {line}: {why}", paths::shown(path)))
+        };
+        let mut file: File = toml::from_str(text)
+            .map_err(|error| wrong(error.span().map(|span| span.start), error.message()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let place = |path: &mut PathBuf| {
             *path = match (path.strip_prefix("~"), home) {
@@ -147,6 +157,15 @@ impl File {
         for root in &mut file.roots {
             place(&mut root.path);
             root.ignore_file.as_mut().map(place);
+        }
+        for table in &file.alert {
+            let name = &table.get_ref().name;
+            let wrong = |why: &str| wrong(Some(table.span().start), &format!("alert {name:?}: {why}"));
+            let rule = table.get_ref().rule(&place, home).map_err(|why| wrong(&why))?;
+            if file.rules.iter().any(|other| other.name == rule.name) {
+                return Err(wrong("another one has that name; give each its own"));
+            }
+            file.rules.push(rule);
         }
         Ok(file)
     }
@@ -216,7 +235,7 @@ fn word<'de, D: Deserializer<'de>, T: ValueEnum>(from: D) -> Result<Option<T>, D
     })
 }
 
-fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     struct Size;
     impl Visitor<'_> for Size {
         type Value = u64;
@@ -236,7 +255,7 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     from.deserialize_any(Size).map(Some)
 }
 
-fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     crate::values::age(&text).map(Some).map_err(D::Error::custom)
 }

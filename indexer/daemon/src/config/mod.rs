@@ -1,5 +1,6 @@
 //! Settings: flags over environment over file over profile. Knows no command but what it needs to run.
 
+mod alerts;
 mod file;
 
 use std::ffi::OsString;

@@ -282,6 +282,17 @@ impl Engine {
         receive(&self.ask(|reply| Request::Forget(consumer.to_owned(), reply))?)
     }
 
+    /// Forgets a consumer when there is time for it.
+    pub(crate) fn forget_soon(&self, consumer: &str) -> Result<(), EngineError> {
+        self.ask(|reply| Request::Forget(consumer.to_owned(), reply)).map(drop)
+    }
+
+    /// How long the oldest hint that nobody has looked at has waited; zero while nothing is followed yet.
+    pub(crate) fn lag(&self) -> Duration {
+        let live = self.shared.view().state == "live";
+        self.shared.pending.oldest().filter(|_| live).map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
     /// The last durable seq, and word of each new one.
     pub(crate) fn follow(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.durable.subscribe()

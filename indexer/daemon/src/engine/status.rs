@@ -55,6 +55,9 @@ pub(crate) struct Status {
     /// Everything that is not as the configuration asks; empty when all is well.
     #[serde(default)]
     pub(crate) problems: Vec<Problem>,
+    /// The alert rules and how they fare; empty without any, and without a daemon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) alerts: Vec<alert::Report>,
 }
 
 /// Something that is not as the configuration asks.

@@ -129,6 +129,7 @@ fn full() -> Status {
         consumers: vec![ConsumerStatus { name: "back\"up\n".into(), seq: 1, lag: 4 }],
         progress: Some(Progress { percent: 41.0, ..Progress::default() }),
         problems: vec![Problem { code: "root_lost".into(), ..Problem::default() }; 2],
+        alerts: vec![Report { rule: "films".into(), delivered: 7, lost: 2, lag: 3, ..Report::default() }],
         ..Status::default()
     }
 }
@@ -156,6 +157,9 @@ fn the_exposition_is_well_formed_whatever_the_names() {
         ("indexer_root_directories{root=\"/srv/a \\\"b\\\" \\\\ c\",coverage=\"unverified\"}", 2.0),
         ("indexer_root_state{root=\"/srv/a \\\"b\\\" \\\\ c\",state=\"live\"}", 1.0),
         ("indexer_consumer_lag_records{consumer=\"back\\\"up\\n\"}", 4.0),
+        ("indexer_alert_delivered_total{rule=\"films\"}", 7.0),
+        ("indexer_alert_lost_records_total{rule=\"films\"}", 2.0),
+        ("indexer_alert_lag_records{rule=\"films\"}", 3.0),
         ("indexer_commit_seconds_bucket{le=\"0.003\"}", 2.0),
         ("indexer_commit_seconds_bucket{le=\"10.0\"}", 2.0),
         ("indexer_commit_seconds_bucket{le=\"+Inf\"}", 3.0),

@@ -29,8 +29,8 @@ pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
 pub(crate) use request::{
-    ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, FindRequest, LookupRequest, PathPair,
-    PathRequest, SettleRequest, SweepRequest,
+    AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, FindRequest, LookupRequest,
+    PathPair, PathRequest, SettleRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use whole::whole;

@@ -132,6 +132,14 @@ pub(crate) struct ConsumerRequest {
     pub(crate) seq: Option<u64>,
 }
 
+/// `alerts/test`: which rule to try.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertRequest {
+    /// Its name.
+    pub(crate) rule: String,
+}
+
 /// `lookup`: what the index holds at each of these paths, in that order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
