@@ -28,18 +28,8 @@ pub fn op(text: &str) -> Option<&'static str> {
 /// # Errors
 /// Which words there are.
 pub fn category(text: &str) -> Result<Category, String> {
-    const ALL: [Category; 7] = [
-        Category::Photo,
-        Category::Video,
-        Category::Music,
-        Category::Document,
-        Category::Archive,
-        Category::Code,
-        Category::Other,
-    ];
-    ALL.into_iter()
-        .find(|category| category.word() == text)
-        .ok_or_else(|| format!("unknown category {text:?}, expected {}", ALL.map(Category::word).join(", ")))
+    let words = || Category::ALL.map(Category::word).join(", ");
+    Category::from_word(text).ok_or_else(|| format!("unknown category {text:?}, expected {}", words()))
 }
 
 /// What rules ask of a record. A new kind of record gets its line here.
@@ -69,8 +59,11 @@ fn facts(body: &Body) -> Facts<'_> {
 /// As it is now, or as it was if it is gone.
 fn file(change: &Change) -> Option<(u64, Category)> {
     let state = change.after.as_ref().or(change.before.as_ref())?;
-    let name = change.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    (state.stat.kind == Kind::File).then(|| (state.stat.size, Category::of_name(name)))
+    // Records that are older than categories have none.
+    let category = || {
+        state.category.unwrap_or_else(|| Category::of(change.at.as_ref().map(|place| &place.name[..]), None))
+    };
+    (state.stat.kind == Kind::File).then(|| (state.stat.size, category()))
 }
 
 /// The conditions of a rule, and what they need to remember.

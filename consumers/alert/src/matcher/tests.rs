@@ -36,13 +36,13 @@ fn change(op: Op, path: &str, kind: Kind, size: u64) -> Change {
         accessed: Time(0),
         created: Some(Time(7)),
     };
-    let state = Some(State { stat, digest: None });
+    let state = Some(State { stat, digest: None, category: None });
     let id = |inode| EntryId::new(VolumeId(1), inode);
     Change {
         entry: id(9),
         birth: Some(Time(7)),
         op,
-        at: Some(Place::new(id(2), b"x")),
+        at: path.rsplit('/').next().map(|name| Place::new(id(2), name.as_bytes())),
         old: None,
         before: state.filter(|_| op != Op::Created),
         after: state.filter(|_| op != Op::Deleted),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{PATIENCE, attempt, script, wait_for};
 use alert::{Command, To};
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn it_gets_the_message_and_little_else() {
@@ -64,10 +65,16 @@ fn what_hangs_is_killed_with_its_children() {
 
 #[test]
 fn a_child_that_stays_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pid");
     let began = Instant::now();
     // It keeps our pipes open; what counts is the program itself.
-    attempt(script("sleep 600 & echo $! >&2; exit 0", &[]), PATIENCE).unwrap();
+    let text = "sleep 600 & echo $! > \"$1\"; exit 0";
+    attempt(script(text, &[out.to_str().unwrap()]), PATIENCE).unwrap();
     assert!(began.elapsed() < PATIENCE / 2);
+    // It is nobody's any more, and holds what whoever ran the test left open.
+    let pid = fs::read_to_string(&out).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]

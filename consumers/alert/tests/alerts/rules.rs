@@ -199,7 +199,7 @@ fn change(op: Op, complete: bool, size: u64) -> Body {
         accessed: zero,
         created: Some(zero),
     };
-    let state = Some(State { stat, digest: None });
+    let state = Some(State { stat, digest: None, category: None });
     Body::Change(Box::new(Change {
         entry: EntryId::new(VolumeId(1), 9),
         birth: Some(zero),
