@@ -10,7 +10,7 @@ use crate::rule::Conditions;
 const MOST_UNFINISHED: usize = 16_384;
 
 /// Words of records that are not about an entry.
-const OTHER_OPS: [&str; 4] = ["gap", "root_lost", "root_found", "seeded"];
+const OTHER_OPS: [&str; 5] = ["gap", "root_lost", "root_found", "seeded", "duplicate"];
 
 /// All words that a rule may look for.
 pub fn ops() -> impl Iterator<Item = &'static str> {
@@ -37,12 +37,14 @@ struct Facts<'a> {
     word: &'static str,
     path: &'a [u8],
     old_path: Option<&'a [u8]>,
+    /// The other paths it is about.
+    more: &'a [Box<[u8]>],
     /// Size and category, of a regular file.
     file: Option<(u64, Category)>,
 }
 
 fn facts(body: &Body) -> Facts<'_> {
-    let about = |word, path| Facts { word, path, old_path: None, file: None };
+    let about = |word, path| Facts { word, path, old_path: None, more: &[], file: None };
     match body {
         Body::Change(change) => Facts {
             old_path: change.old_path.as_deref(),
@@ -53,6 +55,15 @@ fn facts(body: &Body) -> Facts<'_> {
         Body::RootLost { path, .. } => about("root_lost", path),
         Body::RootFound { path } => about("root_found", path),
         Body::Seeded(seeded) => about("seeded", &seeded.path),
+        Body::Duplicates(set) => {
+            let path = set.paths.first().map_or(&b""[..], |path| path);
+            let name = path.rsplit(|byte| *byte == b'/').next();
+            Facts {
+                more: &set.paths,
+                file: Some((set.size, Category::of(name, None))),
+                ..about("duplicate", path)
+            }
+        }
     }
 }
 
@@ -93,6 +104,10 @@ impl Matcher {
     /// content nothing can be said before. That record is `modified`; it counts as `created` when the file is new.
     pub(crate) fn look(&mut self, record: &Record) -> Option<&'static str> {
         let Body::Change(change) = &record.body else {
+            if matches!(&record.body, Body::Duplicates(set) if set.copies < 2 || set.copies <= set.were) {
+                // A set that shrank is no news of a duplicate.
+                return None;
+            }
             let facts = facts(&record.body);
             return self.judge(facts.word, &facts);
         };
@@ -129,7 +144,9 @@ impl Matcher {
         let Conditions { paths, at_least, at_most, categories, .. } = &self.conditions;
         let size = facts.file.map(|(size, _)| size);
         let fits = paths.as_ref().is_none_or(|paths| {
-            paths.matches(facts.path) || facts.old_path.is_some_and(|old| paths.matches(old))
+            paths.matches(facts.path)
+                || facts.old_path.is_some_and(|old| paths.matches(old))
+                || facts.more.iter().any(|more| paths.matches(more))
         }) && at_least.is_none_or(|least| size.is_some_and(|size| size >= least))
             && at_most.is_none_or(|most| size.is_some_and(|size| size <= most))
             && (categories.is_empty()

@@ -188,6 +188,10 @@ fn sentence(record: &Record, matched: &str) -> String {
         Body::Gap(gap) => format!("gap {path} ({})", shown(gap.why.as_bytes())),
         Body::RootLost { why, .. } => format!("root_lost {path} ({})", shown(why.as_bytes())),
         Body::RootFound { .. } | Body::Seeded(_) => format!("{matched} {path}"),
+        Body::Duplicates(set) => match set.paths.get(1) {
+            Some(other) => format!("{matched} {path} is {} ({} copies)", shown(other), set.copies),
+            None => format!("{matched} {path} ({} copies)", set.copies),
+        },
     }
 }
 
@@ -198,6 +202,7 @@ pub(crate) fn path_of(record: &Record) -> &[u8] {
         Body::Gap(gap) => &gap.scope,
         Body::RootLost { path, .. } | Body::RootFound { path } => path,
         Body::Seeded(seeded) => &seeded.path,
+        Body::Duplicates(set) => set.paths.first().map_or(&[], |path| path),
     }
 }
 

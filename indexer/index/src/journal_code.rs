@@ -1,7 +1,9 @@
 //! Blocks of change records as bytes. One block holds consecutive seqs of one commit; paths are
 //! front-coded within it. Drawn in `docs/formats/index.md`.
 
-use record::{Body, Change, EntryId, Gap, How, Op, Place, Record, RootId, Seeded, Seq, State, Time};
+use record::{
+    Body, Change, Duplicates, EntryId, Gap, How, Op, Place, Record, RootId, Seeded, Seq, State, Time,
+};
 
 use crate::bytes::{Cursor, put, put_bytes, put_signed};
 use crate::error::Corrupt;
@@ -18,6 +20,7 @@ const BODY_GAP: u8 = 1;
 const BODY_ROOT_LOST: u8 = 2;
 const BODY_ROOT_FOUND: u8 = 3;
 const BODY_SEEDED: u8 = 4;
+const BODY_DUPLICATES: u8 = 5;
 
 const HAS_BIRTH: u8 = 1;
 const HAS_AT: u8 = 1 << 1;
@@ -105,6 +108,18 @@ fn put_record(out: &mut Vec<u8>, record: &Record, context: &mut Context) {
             put_bytes(out, &seeded.path);
             put(out, u128::from(seeded.entries));
         }
+        Body::Duplicates(set) => {
+            out.push(BODY_DUPLICATES);
+            put_digest(out, &set.digest);
+            put(out, u128::from(set.size));
+            put(out, u128::from(set.copies));
+            put(out, u128::from(set.were));
+            put(out, u128::from(set.wasted));
+            put(out, set.paths.len() as u128);
+            for path in &set.paths {
+                put_path(out, path, context);
+            }
+        }
     }
 }
 
@@ -124,6 +139,15 @@ fn record(seq: Seq, from: &mut Cursor<'_>, context: &mut Context) -> Result<Reco
         BODY_ROOT_LOST => Body::RootLost { path: from.bytes()?.into(), why: text(from)? },
         BODY_ROOT_FOUND => Body::RootFound { path: from.bytes()?.into() },
         BODY_SEEDED => Body::Seeded(Seeded { path: from.bytes()?.into(), entries: from.uint()? }),
+        BODY_DUPLICATES => {
+            let digest = digest(from)?;
+            let (size, copies, were, wasted) = (from.uint()?, from.uint()?, from.uint()?, from.uint()?);
+            let mut paths = Vec::new();
+            for _ in 0..from.uint::<usize>()? {
+                paths.push(path(from, context)?);
+            }
+            Body::Duplicates(Box::new(Duplicates { digest, size, copies, were, wasted, paths }))
+        }
         _ => return Err(Corrupt("unknown record body")),
     };
     Ok(Record { seq, seen, how, root, body })

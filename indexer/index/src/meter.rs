@@ -9,7 +9,7 @@ use record::{Body, Op, Record};
 pub const COMMIT_BUCKETS_MS: [u64; 9] = [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000];
 
 /// Words of records, in the order of [`Counted::records`].
-pub const RECORD_WORDS: [&str; 13] = [
+pub const RECORD_WORDS: [&str; 14] = [
     "created",
     "modified",
     "attrib",
@@ -23,6 +23,7 @@ pub const RECORD_WORDS: [&str; 13] = [
     "gap",
     "root_lost",
     "root_found",
+    "duplicate",
 ];
 
 /// Bumped by the one writer, read by anybody.
@@ -88,6 +89,7 @@ fn place(body: &Body) -> usize {
         Body::Gap(_) => Op::ALL.len() + 1,
         Body::RootLost { .. } => Op::ALL.len() + 2,
         Body::RootFound { .. } => Op::ALL.len() + 3,
+        Body::Duplicates(_) => Op::ALL.len() + 4,
     }
 }
 

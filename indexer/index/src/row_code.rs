@@ -12,6 +12,8 @@ const MANY_NAMES: u8 = 1 << 4;
 const WRITING: u8 = 1 << 5;
 const HAS_DIGEST: u8 = 1 << 6;
 const HAS_MAGIC: u8 = 1 << 7;
+/// In the kind of a row's digest.
+const CARRIED: u8 = 1 << 7;
 /// In a stat; the bits below are those of its holder.
 const HAS_CREATED: u8 = 1 << 7;
 
@@ -60,7 +62,7 @@ fn put_row_parts(out: &mut Vec<u8>, id: EntryId, stat: &Stat, place: Option<(Ent
         put_bytes(out, name);
     }
     if let Some(stored) = &row.digest {
-        out.push(stored.digest.kind as u8);
+        out.push(stored.digest.kind as u8 | flag(stored.carried, CARRIED));
         out.extend_from_slice(&stored.digest.bytes);
         put(out, u128::from(stored.size));
         put_signed(out, stored.modified.0);
@@ -81,12 +83,16 @@ pub(crate) fn row(id: EntryId, bytes: &[u8]) -> Result<Row, Corrupt> {
     };
     let digest = match flags & HAS_DIGEST {
         0 => None,
-        _ => Some(StoredDigest {
-            digest: digest(&mut from)?,
-            size: from.uint()?,
-            modified: Time(from.signed()?),
-            changed: Time(from.signed()?),
-        }),
+        _ => {
+            let kind = from.byte()?;
+            Some(StoredDigest {
+                digest: digest_of(kind & !CARRIED, &mut from)?,
+                size: from.uint()?,
+                modified: Time(from.signed()?),
+                changed: Time(from.signed()?),
+                carried: kind & CARRIED != 0,
+            })
+        }
     };
     let magic = if flags & HAS_MAGIC == 0 { None } else { Some(category(&mut from)?) };
     from.end()?;
@@ -168,7 +174,12 @@ pub(crate) fn put_digest(out: &mut Vec<u8>, digest: &Digest) {
 }
 
 pub(crate) fn digest(from: &mut Cursor<'_>) -> Result<Digest, Corrupt> {
-    let kind = match from.byte()? {
+    let kind = from.byte()?;
+    digest_of(kind, from)
+}
+
+fn digest_of(kind: u8, from: &mut Cursor<'_>) -> Result<Digest, Corrupt> {
+    let kind = match kind {
         0 => DigestKind::Blake3,
         1 => DigestKind::Blake2b256,
         2 => DigestKind::Blake3Sampled,

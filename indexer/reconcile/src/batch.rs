@@ -65,6 +65,12 @@ pub(crate) struct Touched {
     pub(crate) moved: bool,
     pub(crate) written: bool,
     pub(crate) closed: bool,
+    /// Its content was read.
+    pub(crate) read: bool,
+    /// It was opened for writing while its digest was believed upon the kernel's word: it has to be read again.
+    pub(crate) doubted: bool,
+    /// What was read is not what was stored for the same stat.
+    pub(crate) corrupt: bool,
 }
 
 impl Touched {
@@ -366,11 +372,11 @@ impl<'a, S: Stored> Batch<'a, S> {
         self.touched.get(&id).and_then(|touched| touched.after.as_ref())
     }
 
-    fn node_mut(&mut self, id: EntryId) -> Option<&mut Node> {
+    pub(crate) fn node_mut(&mut self, id: EntryId) -> Option<&mut Node> {
         self.touched.get_mut(&id).and_then(|touched| touched.after.as_mut())
     }
 
-    fn note(&mut self, id: EntryId, look: &Look) {
+    pub(crate) fn note(&mut self, id: EntryId, look: &Look) {
         if let Some(touched) = self.touched.get_mut(&id) {
             touched.note(look);
         }
@@ -405,6 +411,9 @@ impl<'a, S: Stored> Batch<'a, S> {
                 moved: false,
                 written: false,
                 closed: false,
+                read: false,
+                doubted: false,
+                corrupt: false,
             });
         }
         Ok(())
@@ -413,16 +422,13 @@ impl<'a, S: Stored> Batch<'a, S> {
     fn refresh(&mut self, found: &Found, look: &Look) {
         let Some(touched) = self.touched.get_mut(&found.id) else { return };
         touched.fresh = true;
-        if let Some(node) = &mut touched.after
-            && !node.row.stat.same(&found.stat)
-        {
-            let known = &node.row.stat;
-            if (known.size, known.modified) != (found.stat.size, found.stat.modified) {
-                // Another content may begin by other bytes.
-                node.row.magic = None;
-            }
+        let Some(node) = &mut touched.after else { return };
+        if !node.row.stat.same(&found.stat) {
+            crate::content::carry(&mut node.row, &found.stat, look);
             node.row.stat = found.stat;
             node.row.looked_at = look.at;
+        } else if (look.written || look.closed) && node.row.digest.is_some_and(|digest| digest.carried) {
+            touched.doubted = true;
         }
     }
 
@@ -445,6 +451,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             touched.recycled = touched.before.is_some();
             touched.fresh = true;
             (touched.moved, touched.written, touched.closed) = (false, false, false);
+            (touched.read, touched.doubted) = (false, false);
             let row = new_row(found.stat, look.at);
             touched.after = Some(Node { row, names: Vec::new(), detached: None });
         }

@@ -23,10 +23,12 @@ impl<S: Stored> Batch<'_, S> {
             let Some(node) = &mut touched.after else { continue };
             if let Some(before) = &touched.before
                 && !touched.recycled
+                && !touched.read
                 && before.row.stat.same(&node.row.stat)
             {
                 // A late look came between. There will be no record, so what follows from the stat is as stored.
                 node.row.magic = before.row.magic;
+                node.row.digest = before.row.digest;
             }
             node.row.place = node.names.first().cloned();
             node.row.many_names = node.names.len() > 1;
@@ -40,6 +42,9 @@ impl<S: Stored> Batch<'_, S> {
                 }
                 if node.row.writing {
                     finished.writing.push(*id);
+                }
+                if touched.doubted && !touched.read {
+                    finished.doubted.push(*id);
                 }
             }
         }
@@ -249,7 +254,12 @@ impl<S: Stored> Batch<'_, S> {
             let root = self.spot(Side::Before, place, paths)?.root;
             push(plan, touched, root, change(id, Op::Unlinked, Some(place), Some(before), Some(after), path));
         }
-        let Some(op) = stat_op(before, after, named) else { return Ok(false) };
+        let Some(op) = stat_op(before, after, named) else {
+            if touched.read && !named && !after.names.is_empty() && before.state() != after.state() {
+                self.push_read(id, before, after, touched, paths, plan)?;
+            }
+            return Ok(false);
+        };
         if after.row.stat.is_directory() && !named {
             return Ok(true);
         }
@@ -292,6 +302,26 @@ impl<S: Stored> Batch<'_, S> {
                 let op = if content && !carried { Op::Modified } else { Op::Attrib };
                 self.push_own(id, op, before, after, &touched, paths, plan)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The content was read: what it is now, and what it was when it was last known.
+    fn push_read(
+        &mut self,
+        id: EntryId,
+        before: &Node,
+        after: &Node,
+        touched: &Touched,
+        paths: &mut Paths,
+        plan: &mut Plan,
+    ) -> Result<(), S::Error> {
+        let op = if touched.corrupt { Op::Corrupt } else { Op::Hashed };
+        self.push_own(id, op, before, after, touched, paths, plan)?;
+        if let Some(Record { body: Body::Change(change), .. }) = plan.records.last_mut()
+            && let Some(state) = &mut change.before
+        {
+            state.digest = before.row.digest.map(|stored| stored.digest);
         }
         Ok(())
     }

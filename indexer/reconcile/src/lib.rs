@@ -6,6 +6,7 @@
 //! from the order of events: a kernel merges and reorders those.
 
 mod batch;
+mod content;
 mod decide;
 mod doom;
 mod emit;
@@ -18,6 +19,7 @@ mod stored;
 mod totals;
 
 pub use batch::{Batch, Holds};
+pub use content::{Observed, Taken};
 pub use decide::{Decision, decide};
 pub use identity::{GRAIN_NS, same_entry};
 pub use look::{Found, Look};

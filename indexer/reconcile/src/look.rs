@@ -24,6 +24,8 @@ pub struct Look {
     pub written: bool,
     /// A writer closed it, or it has been quiet for long enough to be called complete.
     pub closed: bool,
+    /// The kernel tells of every change on this volume, and told of this one: what was not written has the content it had.
+    pub told: bool,
     /// A link count of one proves that all other stored names are gone. Not so for a root that follows
     /// symbolic links, where one inode may stand under two names with one link.
     pub sole: bool,
@@ -33,6 +35,6 @@ impl Look {
     /// A look that no kernel event called for.
     #[must_use]
     pub fn plain(at: Time, how: How) -> Look {
-        Look { at, how, moved: false, written: false, closed: false, sole: true }
+        Look { at, how, moved: false, written: false, closed: false, told: false, sole: true }
     }
 }

@@ -76,4 +76,6 @@ pub struct Finished {
     pub unfinished: Vec<Place>,
     /// Regular files whose last record is not complete.
     pub writing: Vec<EntryId>,
+    /// Regular files whose content has to be read again although nothing says that it changed.
+    pub doubted: Vec<EntryId>,
 }

@@ -38,6 +38,8 @@ pub enum Body {
     },
     /// A root's first scan is complete; per-entry records begin after this one.
     Seeded(Seeded),
+    /// A set of files with equal contents grew, shrank or dissolved.
+    Duplicates(Box<Duplicates>),
 }
 
 /// How an entry changed.
@@ -188,6 +190,29 @@ pub struct Gap {
     pub scope: Box<[u8]>,
     /// What was lost: `queue overflow`, `watch limit`, `daemon was down`.
     pub why: String,
+}
+
+/// A set of files with equal contents, as the records before this one left it. Files are told apart by inode: hard links
+/// of one are one copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicates {
+    /// The digest of the whole content, which all of them share.
+    pub digest: Digest,
+    /// Size of each, in bytes.
+    pub size: u64,
+    /// How many there are; fewer than two: the set is dissolved.
+    pub copies: u64,
+    /// How many there were before.
+    pub were: u64,
+    /// Bytes that would be free if one copy were kept.
+    pub wasted: u64,
+    /// Paths of some of them, one a copy, at most [`Duplicates::SHOWN`]; first those that came to the set.
+    pub paths: Vec<Box<[u8]>>,
+}
+
+impl Duplicates {
+    /// Paths that a record holds at most.
+    pub const SHOWN: usize = 32;
 }
 
 /// The end of a root's first scan.

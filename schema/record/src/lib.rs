@@ -10,7 +10,7 @@ mod time;
 pub mod wire;
 
 pub use category::Category;
-pub use change::{Body, Change, Gap, How, Op, Record, Seeded, State};
+pub use change::{Body, Change, Duplicates, Gap, How, Op, Record, Seeded, State};
 pub use ids::{EntryId, Name, Place, RootId, Seq, VolumeId};
 pub use row::{Digest, DigestKind, Row, StoredDigest, Totals};
 pub use stat::{Kind, Stat};

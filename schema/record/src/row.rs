@@ -91,8 +91,10 @@ pub struct StoredDigest {
     pub size: u64,
     /// Modification time then.
     pub modified: Time,
-    /// Change time then.
+    /// Change time then, or of a later change that the kernel said was none of the content.
     pub changed: Time,
+    /// The change time was moved on by such word.
+    pub carried: bool,
 }
 
 /// What lies in and below a directory, the directory itself included. An entry with several names counts

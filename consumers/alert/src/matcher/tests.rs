@@ -1,6 +1,6 @@
 //! Rules as tables: which record is told of, and by which word.
 
-use record::{Gap, How, Place, RootId, Seeded, Seq, Stat, State, VolumeId};
+use record::{Digest, DigestKind, Duplicates, Gap, How, Place, RootId, Seeded, Seq, Stat, State, VolumeId};
 
 use super::*;
 use crate::paths::Paths;
@@ -80,6 +80,7 @@ fn every_word_finds_its_record_and_no_other() {
             ("root_lost", record(Body::RootLost { path: b"/a".as_slice().into(), why: "gone".into() })),
             ("root_found", record(Body::RootFound { path: b"/a".as_slice().into() })),
             ("seeded", record(Body::Seeded(Seeded { path: b"/a".as_slice().into(), entries: 3 }))),
+            ("duplicate", record(Body::Duplicates(Box::new(set(2, 1))))),
         ])
         .collect();
     assert_eq!(records.iter().map(|(word, _)| *word).collect::<Vec<_>>(), ops().collect::<Vec<_>>());
@@ -91,6 +92,29 @@ fn every_word_finds_its_record_and_no_other() {
         }
     }
     assert_eq!(op("exploded"), None);
+}
+
+fn set(copies: u64, were: u64) -> Duplicates {
+    let digest = Digest { kind: DigestKind::Blake3, bytes: [7; 32] };
+    let paths = [b"/a".as_slice().into(), b"/films/b.mkv".as_slice().into()].to_vec();
+    Duplicates { digest, size: 100, copies, were, wasted: 100 * copies.saturating_sub(1), paths }
+}
+
+#[test]
+fn a_set_is_told_of_when_it_grows_and_by_any_of_its_paths() {
+    let duplicate = |copies, were| record(Body::Duplicates(Box::new(set(copies, were))));
+    let films = || {
+        let paths = Some(Paths::new(&["/films/**".to_owned()], None).unwrap());
+        Conditions { paths, at_least: Some(100), ..of(&["duplicate"]) }
+    };
+    for (copies, were, told) in
+        [(2, 0, true), (2, 1, true), (3, 2, true), (2, 3, false), (1, 2, false), (0, 2, false)]
+    {
+        assert_eq!(look(films(), &duplicate(copies, were)).is_some(), told, "{were} to {copies}");
+    }
+    let elsewhere = Some(Paths::new(&["/music/**".to_owned()], None).unwrap());
+    assert_eq!(look(Conditions { paths: elsewhere, ..films() }, &duplicate(2, 1)), None);
+    assert_eq!(look(Conditions { at_least: Some(101), ..films() }, &duplicate(2, 1)), None);
 }
 
 #[test]

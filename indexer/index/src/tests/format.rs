@@ -34,7 +34,13 @@ fn row() -> Row {
         many_names: true,
         looked_at: Time(1_700_000_001_000_000_000),
         writing: true,
-        digest: Some(StoredDigest { digest, size: 5000, modified: stat().modified, changed: stat().changed }),
+        digest: Some(StoredDigest {
+            digest,
+            size: 5000,
+            modified: stat().modified,
+            changed: stat().changed,
+            carried: false,
+        }),
         magic: None,
     }
 }

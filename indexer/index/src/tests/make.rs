@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use reconcile::{Batch, Found, Holds, Look, Root, Stored};
 use record::{
-    Body, Category, Change, Digest, DigestKind, EntryId, Gap, How, Kind, Name, Op, Place, Record, RootId,
-    Row, Seeded, Seq, Stat, State, StoredDigest, Time, Totals, VolumeId,
+    Body, Category, Change, Digest, DigestKind, Duplicates, EntryId, Gap, How, Kind, Name, Op, Place, Record,
+    RootId, Row, Seeded, Seq, Stat, State, StoredDigest, Time, Totals, VolumeId,
 };
 
 use crate::{Edits, Index, RootRow};
@@ -56,8 +56,15 @@ fn category() -> impl Strategy<Value = Category> {
 }
 
 pub(super) fn row() -> impl Strategy<Value = Row> {
-    let stored = (digest(), any::<u64>(), time(), time())
-        .prop_map(|(digest, size, modified, changed)| StoredDigest { digest, size, modified, changed });
+    let stored = (digest(), any::<u64>(), time(), time(), any::<bool>()).prop_map(
+        |(digest, size, modified, changed, carried)| StoredDigest {
+            digest,
+            size,
+            modified,
+            changed,
+            carried,
+        },
+    );
     let flags = (any::<bool>(), any::<bool>());
     // Kept to the millisecond.
     let looked_at = any::<i64>().prop_map(|ms| Time(i128::from(ms) * 1_000_000));
@@ -127,6 +134,11 @@ fn body() -> impl Strategy<Value = Body> {
         1 => (path(), any::<String>()).prop_map(|(path, why)| Body::RootLost { path, why }),
         1 => path().prop_map(|path| Body::RootFound { path }),
         1 => (path(), any::<u64>()).prop_map(|(path, entries)| Body::Seeded(Seeded { path, entries })),
+        1 => (digest(), any::<[u64; 4]>(), prop::collection::vec(path(), 0..4)).prop_map(
+            |(digest, [size, copies, were, wasted], paths)| {
+                Body::Duplicates(Box::new(Duplicates { digest, size, copies, were, wasted, paths }))
+            }
+        ),
     ]
 }
 

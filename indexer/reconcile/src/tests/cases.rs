@@ -1,17 +1,20 @@
 //! Runs the case files in `cases/`: what is stored, what was looked at, and what must come out.
 //!
 //! A row is `number kind dir/name… attribute=value…`; a look is `dir/name number attribute=value… flag…`,
-//! `dir/name gone`, `entry number attribute=value…`, `witness number`, `release number` or `aside number`. Attributes that a
-//! look leaves out are as stored. Times are in milliseconds. Roots are 1 (`/one`) and 2 (`/two`).
+//! `dir/name gone`, `entry number attribute=value…`, `witness number`, `release number`, `aside number` or `content number
+//! attribute=value… digest=number magic=category`. Attributes that a look leaves out are as stored. Times are in milliseconds. Roots are 1 (`/one`) and 2 (`/two`).
 
-use record::{Body, Category, EntryId, How, Kind, Place, Record, RootId, Row, Stat, State, Time};
+use record::{
+    Body, Category, Digest, DigestKind, EntryId, How, Kind, Place, Record, RootId, Row, Stat, State,
+    StoredDigest, Time,
+};
 use serde::Deserialize;
 
 use super::disk::id;
 use super::memory::Memory;
 use super::order;
 use super::replica::Replica;
-use crate::{Batch, Found, Holds, Look, Root};
+use crate::{Batch, Found, Holds, Look, Observed, Root, Taken};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +31,8 @@ struct Case {
     detached: Vec<u64>,
     /// What first bytes are still known to say in the end, where it matters.
     magic: Option<Vec<String>>,
+    /// Digests in the rows in the end, where they matter: whether each speaks of its row, and upon whose word.
+    digests: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +49,14 @@ struct Step {
     records: Vec<String>,
     /// Their categories before and after, where it matters.
     categories: Option<Vec<String>>,
+    /// Their digests before and after, where it matters.
+    digests: Option<Vec<String>>,
+    /// Files to be read again.
+    #[serde(default)]
+    doubted: Vec<u64>,
+    /// Observations of contents that were of another moment.
+    #[serde(default)]
+    refused: Vec<u64>,
     #[serde(default)]
     held: Vec<String>,
     #[serde(default)]
@@ -82,9 +95,11 @@ fn run(case: &Case) {
     let mut replica = Replica::of(&memory);
     for (nth, step) in case.batch.iter().enumerate() {
         let mut batch = Batch::new(&memory, &roots);
+        let mut refused = Vec::new();
         for look in &step.looks {
-            look_at(&memory, &mut batch, look);
+            refused.extend(look_at(&memory, &mut batch, look));
         }
+        assert_eq!(refused, step.refused, "refused in batch {nth}");
         let stale: Vec<String> = batch.take_stale().iter().map(|(place, _)| show(place)).collect();
         if let Some(expected) = &step.stale {
             assert_eq!(&stale, expected, "names to look at again in batch {nth}");
@@ -111,11 +126,17 @@ fn run(case: &Case) {
         assert_eq!(unfinished, step.unfinished, "unfinished after batch {nth}");
         let writing: Vec<u64> = finished.writing.iter().map(|id| id.inode).collect();
         assert_eq!(writing, step.writing, "writing after batch {nth}");
+        let doubted: Vec<u64> = finished.doubted.iter().map(|id| id.inode).collect();
+        assert_eq!(doubted, step.doubted, "to be read again after batch {nth}");
         let records = memory.apply(finished.plan);
         assert_eq!(order::tell(&records), step.records, "records of batch {nth}");
         if let Some(expected) = &step.categories {
             let told: Vec<String> = records.iter().map(categories).collect();
             assert_eq!(&told, expected, "categories in batch {nth}");
+        }
+        if let Some(expected) = &step.digests {
+            let told: Vec<String> = records.iter().map(digests).collect();
+            assert_eq!(&told, expected, "digests in batch {nth}");
         }
         order::check(&records, &replica);
         for record in &records {
@@ -133,6 +154,19 @@ fn run(case: &Case) {
         let known = memory.rows.iter().filter_map(|(id, row)| Some((id.inode, row.magic?.word())));
         let known: Vec<String> = known.map(|(inode, word)| format!("{inode} {word}")).collect();
         assert_eq!(&known, expected, "magic in the end");
+    }
+    if let Some(expected) = &case.digests {
+        let told = |(id, row): (&EntryId, &Row)| {
+            let stored = row.digest?;
+            let word = match (row.current_digest(), stored.carried) {
+                (None, _) => " old",
+                (Some(_), true) => " carried",
+                (Some(_), false) => "",
+            };
+            Some(format!("{} {}{word}", id.inode, stored.digest.bytes[0]))
+        };
+        let known: Vec<String> = memory.rows.iter().filter_map(told).collect();
+        assert_eq!(&known, expected, "digests in the end");
     }
     for line in &case.totals {
         let (dir, expected) = line.split_once(' ').unwrap();
@@ -154,6 +188,18 @@ fn categories(record: &Record) -> String {
     format!("{} {}", word(&change.before), word(&change.after))
 }
 
+fn digests(record: &Record) -> String {
+    let Body::Change(change) = &record.body else { return String::new() };
+    let number = |state: &Option<State>| {
+        state.and_then(|state| state.digest).map_or("-".to_owned(), |digest| digest.bytes[0].to_string())
+    };
+    format!("{} {}", number(&change.before), number(&change.after))
+}
+
+fn digest(number: &str) -> Digest {
+    Digest { kind: DigestKind::Blake3, bytes: [number.parse().unwrap(); 32] }
+}
+
 fn stored(case: &Case) -> Memory {
     let mut memory = Memory::default();
     for line in ["1 directory", "2 directory"].into_iter().chain(case.stored.iter().map(String::as_str)) {
@@ -170,15 +216,21 @@ fn stored(case: &Case) -> Memory {
             magic: None,
         };
         let mut places = Vec::new();
+        let mut read = None;
+        let mut carried = false;
         for word in words {
             match word.split_once('=') {
                 Some(("looked", at)) => row.looked_at = time(at),
+                Some(("digest", number)) => read = Some(digest(number)),
                 Some(("magic", word)) => row.magic = Category::from_word(word),
                 Some((field, value)) => set(&mut row.stat, field, value),
                 None if word == "writing" => row.writing = true,
+                None if word == "carried" => carried = true,
                 None => places.push(place(word)),
             }
         }
+        let Stat { size, modified, changed, .. } = row.stat;
+        row.digest = read.map(|digest| StoredDigest { digest, size, modified, changed, carried });
         places.sort();
         row.place = places.first().cloned();
         row.many_names = places.len() > 1;
@@ -195,15 +247,21 @@ fn stored(case: &Case) -> Memory {
     memory
 }
 
-fn look_at(memory: &Memory, batch: &mut Batch<'_, &Memory>, line: &str) {
+/// Answers a file whose content was read at another moment than the row is of.
+fn look_at(memory: &Memory, batch: &mut Batch<'_, &Memory>, line: &str) -> Option<u64> {
     let mut words = line.split(' ');
     let mut look = Look::plain(Time(2_000_000 * MILLI), How::Fanotify);
     let (first, second) = (words.next().unwrap(), words.next().unwrap());
     let entry = if second == "gone" { None } else { Some(id(second.parse().unwrap())) };
     let known = entry.and_then(|entry| batch.row_of(entry).unwrap().or(memory.rows.get(&entry).cloned()));
     let mut stat = known.map_or_else(|| fresh(Kind::File), |row| row.stat);
+    let (mut read, mut magic, mut corrupt) = (None, Category::Other, false);
     for word in words {
         match (word, word.split_once('=')) {
+            ("told", _) => look.told = true,
+            ("corrupt", _) => corrupt = true,
+            (_, Some(("digest", number))) => read = Some(digest(number)),
+            (_, Some(("magic", word))) => magic = Category::from_word(word).unwrap(),
             ("moved", _) => look.moved = true,
             ("written", _) => look.written = true,
             ("closed", _) => look.closed = true,
@@ -216,6 +274,14 @@ fn look_at(memory: &Memory, batch: &mut Batch<'_, &Memory>, line: &str) {
     match first {
         "entry" => batch.entry(&found.unwrap(), &look).unwrap(),
         "witness" => batch.witness(entry.unwrap(), &look).unwrap(),
+        "content" => {
+            let Stat { size, modified, changed, created: birth, .. } = stat;
+            let (id, digest) = (entry.unwrap(), read.unwrap());
+            let observed = Observed { id, birth, digest, magic, size, modified, changed, corrupt };
+            look.how = How::Digest;
+            let taken = batch.content(&observed, &look).unwrap();
+            return (taken == Taken::Stale).then_some(id.inode);
+        }
         "aside" => batch.set_aside(entry.unwrap()),
         "release" => batch.release(entry.unwrap(), &look).unwrap(),
         at => {
@@ -223,6 +289,7 @@ fn look_at(memory: &Memory, batch: &mut Batch<'_, &Memory>, line: &str) {
             batch.name(dir, &name, found, &look).unwrap();
         }
     }
+    None
 }
 
 fn fresh(kind: Kind) -> Stat {

@@ -98,7 +98,7 @@ impl World {
     }
 
     fn commit(&mut self, finished: Finished) {
-        let Finished { plan, held, aside: _, unfinished, writing: _ } = finished;
+        let Finished { plan, held, aside: _, unfinished, writing: _, doubted: _ } = finished;
         self.held = held.into_iter().map(|held| (held.id, held.place)).collect();
         self.unfinished.extend(unfinished);
         let records = self.memory.apply(plan);

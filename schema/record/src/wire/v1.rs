@@ -330,7 +330,7 @@ pub struct Change {
     /// Number of the record, gapless.
     pub seq: u64,
     /// `created modified attrib renamed linked unlinked deleted hashed corrupt gap root_lost root_found
-    /// seeded`.
+    /// seeded duplicate`.
     pub op: String,
     /// Absolute path of the entry, the scope or the root.
     pub path: String,
@@ -391,6 +391,57 @@ pub struct Change {
     /// For seeded: entries in the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
+    /// For duplicate: the set as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<DuplicateSet>,
+}
+
+/// A set of files with equal contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuplicateSet {
+    /// `kind:hex`.
+    pub digest: String,
+    /// Bytes of each.
+    pub size: u64,
+    /// How many there are; fewer than two: the set is dissolved.
+    pub copies: u64,
+    /// How many there were before.
+    pub were: u64,
+    /// Bytes that would be free if one copy were kept.
+    pub wasted: u64,
+    /// Paths, one a copy, of the first of them.
+    pub paths: Vec<String>,
+    /// Their bytes in base64, one for each of `paths`, where one of those cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths_raw: Option<Vec<String>>,
+}
+
+impl From<&crate::Duplicates> for DuplicateSet {
+    fn from(set: &crate::Duplicates) -> DuplicateSet {
+        let (paths, paths_raw) = texts_and_raws(set.paths.iter().map(|path| &path[..]));
+        DuplicateSet {
+            digest: digest_text(&set.digest),
+            size: set.size,
+            copies: set.copies,
+            were: set.were,
+            wasted: set.wasted,
+            paths,
+            paths_raw,
+        }
+    }
+}
+
+/// Paths as texts, and all of them in base64 where a text cannot hold one.
+pub fn texts_and_raws<'a>(paths: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, Option<Vec<String>>) {
+    let mut torn = false;
+    let (mut texts, mut raws) = (Vec::new(), Vec::new());
+    for path in paths {
+        let (text, raw) = text_and_raw(path);
+        torn |= raw.is_some();
+        raws.push(BASE64.encode(path));
+        texts.push(text);
+    }
+    (texts, torn.then_some(raws))
 }
 
 impl Change {
@@ -421,8 +472,9 @@ impl Change {
             to_ns: None,
             why: None,
             entries: None,
+            set: None,
         };
-        let path = match &record.body {
+        let path: &[u8] = match &record.body {
             Body::Change(body) => {
                 change.op = body.op.word().to_owned();
                 change.volume = Some(body.entry.volume.0);
@@ -465,6 +517,11 @@ impl Change {
                 "seeded".clone_into(&mut change.op);
                 change.entries = Some(seeded.entries);
                 &seeded.path
+            }
+            Body::Duplicates(set) => {
+                "duplicate".clone_into(&mut change.op);
+                change.set = Some(DuplicateSet::from(&**set));
+                set.paths.first().map_or(&b""[..], |path| path)
             }
         };
         (change.path, change.path_raw) = text_and_raw(path);
