@@ -10,7 +10,7 @@ use crate::error::IndexError;
 use crate::file::{Index, META_TORN};
 use crate::reader::Reader;
 use crate::row_code::put_totals;
-use crate::tables::{ENTRIES, JOURNAL, LINKS, META, NAMES, TOTALS, key};
+use crate::tables::{DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, SIZES, TOTALS, key};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +119,7 @@ impl Reader {
                 check.add(id, "it has totals and is no directory");
             }
         })?;
+        self.check_contents(|id, what| check.add(id, what))?;
         Ok(check)
     }
 
@@ -298,6 +299,9 @@ impl Index {
             ("names".to_owned(), read.open_table(NAMES)?.stats()?.stored_bytes()),
             ("links".to_owned(), read.open_table(LINKS)?.stats()?.stored_bytes()),
             ("totals".to_owned(), read.open_table(TOTALS)?.stats()?.stored_bytes()),
+            ("sizes".to_owned(), read.open_table(SIZES)?.stats()?.stored_bytes()),
+            ("digests".to_owned(), read.open_table(DIGESTS)?.stats()?.stored_bytes()),
+            ("contents".to_owned(), read.open_table(NOTES)?.stats()?.stored_bytes()),
             ("journal".to_owned(), read.open_table(JOURNAL)?.stats()?.stored_bytes()),
         ];
         Ok(Sizes { tables, file: self.file_length() })

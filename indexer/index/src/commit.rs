@@ -7,6 +7,7 @@ use reconcile::Plan;
 use record::{Body, EntryId, How, Record, RootId, Seq, Time, VolumeId};
 use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
+use crate::contents::{Contents, Note, put_notes, put_waiting};
 use crate::error::IndexError;
 use crate::file::{Index, META_JOURNAL_BYTES, META_SEQ};
 use crate::journal_code::{BLOCK_RECORDS, block};
@@ -47,6 +48,10 @@ pub struct Edits {
     pub volumes: Vec<(VolumeId, VolumeRow)>,
     /// Directories that became blind (`Some`) or see again.
     pub coverage: Vec<(EntryId, Option<Blind>)>,
+    /// Files that are to be read, and since when, or no more. Rows say most of it; this is for what they cannot say.
+    pub waiting: Vec<(EntryId, Option<Time>)>,
+    /// What else is known of contents; `None`: nothing.
+    pub notes: Vec<(EntryId, Option<Note>)>,
 }
 
 impl Edits {
@@ -75,8 +80,10 @@ impl Index {
 
 /// Writes `edits` into an open transaction.
 pub(crate) fn apply(transaction: &WriteTransaction, edits: Edits) -> Result<Vec<Record>, IndexError> {
-    let Edits { plan, messages, cursors, forget_cursors, roots, volumes, coverage } = edits;
+    let Edits { plan, messages, cursors, forget_cursors, roots, volumes, coverage, waiting, notes } = edits;
     apply_rows(transaction, &plan)?;
+    put_waiting(transaction, &waiting)?;
+    put_notes(transaction, &notes)?;
     if !cursors.is_empty() || !forget_cursors.is_empty() {
         let mut table = transaction.open_table(CURSORS)?;
         for name in &forget_cursors {
@@ -137,14 +144,18 @@ fn apply_rows(transaction: &WriteTransaction, plan: &Plan) -> Result<(), IndexEr
     let mut bytes = Vec::with_capacity(256);
     if !plan.rows.is_empty() {
         let mut table = transaction.open_table(ENTRIES)?;
+        let mut contents = Contents::open(transaction)?;
         for (id, row) in &plan.rows {
-            match row {
+            let old = match row {
                 Some(row) => {
                     bytes.clear();
                     put_row(&mut bytes, *id, row);
-                    table.insert(key(*id), &bytes[..])?;
+                    table.insert(key(*id), &bytes[..])?
                 }
-                None => drop(table.remove(key(*id))?),
+                None => table.remove(key(*id))?,
+            };
+            if let Some(contents) = &mut contents {
+                contents.changed(*id, old.as_ref().map(|old| old.value()), row.as_ref())?;
             }
         }
     }

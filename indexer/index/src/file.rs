@@ -11,7 +11,8 @@ use crate::error::{IndexError, OpenError};
 use crate::meter::{Counted, Meter};
 use crate::reader::Reader;
 use crate::tables::{
-    COVERAGE, CURSORS, DETACHED, ENTRIES, JOURNAL, LINKS, META, NAMES, ROOTS, TOTALS, VOLUMES,
+    COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS, SIZES,
+    TOTALS, VOLUMES,
 };
 
 /// The format this version writes, and the newest it reads.
@@ -145,6 +146,9 @@ impl Index {
             meter: Meter::default(),
         };
         index.check_format()?;
+        if index.lacks_content_tables()? {
+            index.add_content_tables().map_err(|error| damaged(path, error))?;
+        }
         Ok(index)
     }
 
@@ -172,7 +176,28 @@ impl Index {
             meter: Meter::default(),
         };
         index.check_format()?;
+        if index.lacks_content_tables()? {
+            drop(index);
+            drop(Index::open(path, settings)?);
+            return Index::open_read_only(path, settings);
+        }
         Ok(index)
+    }
+
+    /// Whether the file was made before there were contents in it.
+    fn lacks_content_tables(&self) -> Result<bool, OpenError> {
+        let read = || -> Result<bool, IndexError> {
+            let read = self.begin_read()?;
+            Ok(matches!(read.open_table(NOTES), Err(redb::TableError::TableDoesNotExist(_))))
+        };
+        guarded(&self.path, read)?.map_err(|error| damaged(&self.path, error))
+    }
+
+    fn add_content_tables(&self) -> Result<(), IndexError> {
+        let transaction = self.begin_write()?;
+        open_content_tables(&transaction)?;
+        transaction.commit()?;
+        Ok(())
     }
 
     /// What this handle has done since it was opened.
@@ -250,6 +275,7 @@ impl Index {
             transaction.open_table(VOLUMES)?;
             transaction.open_table(ROOTS)?;
             transaction.open_table(COVERAGE)?;
+            open_content_tables(&transaction)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert(META_FORMAT, u64::from(FORMAT))?;
             meta.insert(META_SEQ, 0)?;
@@ -276,6 +302,14 @@ impl Index {
             _ => Err(OpenError::Damaged { path: self.path.clone(), why: "it has no format number".into() }),
         }
     }
+}
+
+fn open_content_tables(transaction: &redb::WriteTransaction) -> Result<(), IndexError> {
+    transaction.open_table(SIZES)?;
+    transaction.open_table(DIGESTS)?;
+    transaction.open_table(PENDING)?;
+    transaction.open_table(NOTES)?;
+    Ok(())
 }
 
 /// Gives a finished file its name, durably, unless another process was first.

@@ -11,8 +11,8 @@ use crate::file::META_SEQ;
 use crate::roots::{Blind, RootRow, VolumeRow, blind, detached, root, volume};
 use crate::row_code::{row, totals};
 use crate::tables::{
-    COVERAGE, CURSORS, DETACHED, ENTRIES, JOURNAL, LINKS, META, NAMES, ROOTS, TOTALS, VOLUMES, dir_prefix,
-    dir_prefix_end, id, key, name_key, split_name_key, target,
+    COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS, SIZES,
+    TOTALS, VOLUMES, dir_prefix, dir_prefix_end, id, key, name_key, split_name_key, target,
 };
 
 /// One name in a directory.
@@ -37,6 +37,10 @@ pub struct Reader {
     roots: ReadOnlyTable<u32, &'static [u8]>,
     pub(crate) coverage: ReadOnlyTable<(u32, u64), &'static [u8]>,
     pub(crate) meta: ReadOnlyTable<&'static str, u64>,
+    pub(crate) sizes: ReadOnlyTable<(u64, u32, u64), ()>,
+    pub(crate) digests: ReadOnlyTable<(u8, [u8; 32], u32, u64), u64>,
+    pub(crate) pending: ReadOnlyTable<(u32, u64), i64>,
+    pub(crate) notes: ReadOnlyTable<(u32, u64), &'static [u8]>,
 }
 
 impl Reader {
@@ -53,6 +57,10 @@ impl Reader {
             roots: transaction.open_table(ROOTS)?,
             coverage: transaction.open_table(COVERAGE)?,
             meta: transaction.open_table(META)?,
+            sizes: transaction.open_table(SIZES)?,
+            digests: transaction.open_table(DIGESTS)?,
+            pending: transaction.open_table(PENDING)?,
+            notes: transaction.open_table(NOTES)?,
         })
     }
 

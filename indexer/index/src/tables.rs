@@ -18,6 +18,14 @@ pub(crate) const DETACHED: TableDefinition<(u32, u64), &[u8]> = TableDefinition:
 pub(crate) const JOURNAL: TableDefinition<u64, &[u8]> = TableDefinition::new("journal");
 /// consumer → last seq it is done with.
 pub(crate) const CURSORS: TableDefinition<&str, u64> = TableDefinition::new("cursors");
+/// (size, volume, inode) → nothing; of regular files that are not empty.
+pub(crate) const SIZES: TableDefinition<(u64, u32, u64), ()> = TableDefinition::new("sizes");
+/// digest's kind and bytes, volume, inode → size; of current digests.
+pub(crate) const DIGESTS: TableDefinition<(u8, [u8; 32], u32, u64), u64> = TableDefinition::new("digests");
+/// (volume, inode) → since when the file waits to be read, in milliseconds since 1970.
+pub(crate) const PENDING: TableDefinition<(u32, u64), i64> = TableDefinition::new("digest_pending");
+/// (volume, inode) → what else is known of the content.
+pub(crate) const NOTES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("contents");
 /// volume → what file system it is.
 pub(crate) const VOLUMES: TableDefinition<u32, &[u8]> = TableDefinition::new("volumes");
 /// root → path, top entry, options, state.

@@ -2,6 +2,7 @@
 
 mod codec;
 mod commits;
+mod contents;
 mod crash;
 mod damage;
 mod format;

@@ -3,6 +3,7 @@
 
 mod category;
 mod change;
+mod hashing;
 mod ids;
 mod row;
 mod stat;
@@ -11,6 +12,7 @@ pub mod wire;
 
 pub use category::Category;
 pub use change::{Body, Change, Duplicates, Gap, How, Op, Record, Seeded, State};
+pub use hashing::{Hashing, Reading};
 pub use ids::{EntryId, Name, Place, RootId, Seq, VolumeId};
 pub use row::{Digest, DigestKind, Row, StoredDigest, Totals};
 pub use stat::{Kind, Stat};

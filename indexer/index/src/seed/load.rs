@@ -15,6 +15,7 @@ use super::tangle::{Rival, Untangled, untangle};
 use super::ways::{add_sums, load_totals};
 use super::{COUNTED, Kinds, RunResult, Seed};
 use crate::commit::{Edits, Message, apply};
+use crate::contents::fall_behind;
 use crate::error::IndexError;
 use crate::file::{Index, META_TORN};
 use crate::meter::Meter;
@@ -98,6 +99,7 @@ impl Index {
             edits.roots.push(row);
         }
         let records = apply(&transaction, edits)?;
+        fall_behind(&transaction)?;
         if torn {
             transaction.open_table(META)?.insert(META_TORN, 1)?;
         }

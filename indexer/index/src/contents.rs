@@ -1,0 +1,518 @@
+//! What follows from rows about contents: which sizes and which digests several files have, and what waits to be read. Kept
+//! in the transaction of the rows, from the first time that contents are asked for.
+
+use std::sync::PoisonError;
+
+use record::{Digest, DigestKind, EntryId, Hashing, Kind, Reading, Row, Time, VolumeId};
+use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
+
+use crate::bytes::{Cursor, put, put_signed};
+use crate::error::{Corrupt, IndexError};
+use crate::file::Index;
+use crate::reader::Reader;
+use crate::row_code::{digest, put_digest, row};
+use crate::tables::{DIGESTS, ENTRIES, META, NOTES, PENDING, SIZES, id, key};
+
+/// Whether the tables of this module are what the rows say: [`KEPT`], or [`BEHIND`].
+pub(crate) const META_CONTENTS: &str = "contents";
+/// What is read, and the digest made of it.
+const META_HASHING: &str = "hashing";
+const KEPT: u64 = 1;
+/// Rows came in past this module: they are to be gone through.
+const BEHIND: u64 = 2;
+
+/// Files that are sorted in memory at once while the tables are made: some 24 MB.
+const MOST_SORTED: usize = 1 << 20;
+
+/// Nanoseconds in the unit that waiting is kept in.
+const MILLI: i128 = 1_000_000;
+
+/// What is known of a content beside its digest. `head` and `tail` speak of the file while its stat is this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Size when it was read, in bytes.
+    pub size: u64,
+    /// Modification time then.
+    pub modified: Time,
+    /// Change time then.
+    pub changed: Time,
+    /// A hash of the first bytes.
+    pub head: Option<[u8; 16]>,
+    /// A hash of the last bytes.
+    pub tail: Option<[u8; 16]>,
+    /// When the whole content was last read and was what the row's digest says.
+    pub proved: Option<Time>,
+    /// A hash of where on the volume the content lies: files that share all of it have the same.
+    pub extents: Option<u64>,
+    /// It rotted: what its digest was before.
+    pub good: Option<Digest>,
+}
+
+/// A file that waits to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The file.
+    pub id: EntryId,
+    /// Since when.
+    pub since: Time,
+}
+
+const HAS_HEAD: u8 = 1;
+const HAS_TAIL: u8 = 1 << 1;
+const HAS_PROOF: u8 = 1 << 2;
+const HAS_EXTENTS: u8 = 1 << 3;
+const HAS_GOOD: u8 = 1 << 4;
+
+fn put_note(out: &mut Vec<u8>, note: &Note) {
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    out.push(
+        flag(note.head.is_some(), HAS_HEAD)
+            | flag(note.tail.is_some(), HAS_TAIL)
+            | flag(note.proved.is_some(), HAS_PROOF)
+            | flag(note.extents.is_some(), HAS_EXTENTS)
+            | flag(note.good.is_some(), HAS_GOOD),
+    );
+    put(out, u128::from(note.size));
+    put_signed(out, note.modified.0);
+    put_signed(out, note.changed.0);
+    for token in note.head.iter().chain(&note.tail) {
+        out.extend_from_slice(token);
+    }
+    if let Some(proved) = note.proved {
+        put_signed(out, proved.0);
+    }
+    if let Some(extents) = note.extents {
+        out.extend_from_slice(&extents.to_be_bytes());
+    }
+    if let Some(good) = &note.good {
+        put_digest(out, good);
+    }
+}
+
+fn note(bytes: &[u8]) -> Result<Note, Corrupt> {
+    let mut from = Cursor::new(bytes);
+    let flags = from.byte()?;
+    let has = |bit| flags & bit != 0;
+    let (size, modified, changed) = (from.uint()?, Time(from.signed()?), Time(from.signed()?));
+    let head = if has(HAS_HEAD) { Some(array(&mut from)?) } else { None };
+    let tail = if has(HAS_TAIL) { Some(array(&mut from)?) } else { None };
+    let proved = if has(HAS_PROOF) { Some(Time(from.signed()?)) } else { None };
+    let extents = if has(HAS_EXTENTS) { Some(u64::from_be_bytes(array(&mut from)?)) } else { None };
+    let good = if has(HAS_GOOD) { Some(digest(&mut from)?) } else { None };
+    from.end()?;
+    Ok(Note { size, modified, changed, head, tail, proved, extents, good })
+}
+
+fn array<const N: usize>(from: &mut Cursor<'_>) -> Result<[u8; N], Corrupt> {
+    from.take(N)?.try_into().map_err(|_| Corrupt("ends early"))
+}
+
+fn damaged_note(id: EntryId) -> impl FnOnce(Corrupt) -> IndexError {
+    move |error| IndexError::damaged(format!("content {id}"), error)
+}
+
+type SizeKey = (u64, u32, u64);
+type DigestKey = (u8, [u8; 32], u32, u64);
+
+/// Where a row stands in `sizes`, and in `digests`.
+fn size_key(id: EntryId, row: &Row) -> Option<SizeKey> {
+    let file = row.stat.kind == Kind::File && row.stat.size > 0;
+    file.then_some((row.stat.size, id.volume.0, id.inode))
+}
+
+fn digest_key(id: EntryId, row: &Row) -> Option<DigestKey> {
+    let digest = row.current_digest().filter(|_| row.stat.size > 0)?;
+    Some((digest.kind as u8, digest.bytes, id.volume.0, id.inode))
+}
+
+/// The tables, while rows change.
+pub(crate) struct Contents<'t> {
+    hashing: Hashing,
+    sizes: Table<'t, SizeKey, ()>,
+    digests: Table<'t, DigestKey, u64>,
+    pending: Table<'t, (u32, u64), i64>,
+    notes: Table<'t, (u32, u64), &'static [u8]>,
+}
+
+impl<'t> Contents<'t> {
+    /// `None` where contents were never asked for, or are to be gone through anyway.
+    pub(crate) fn open(transaction: &'t WriteTransaction) -> Result<Option<Contents<'t>>, IndexError> {
+        let meta = transaction.open_table(META)?;
+        if meta.get(META_CONTENTS)?.map(|word| word.value()) != Some(KEPT) {
+            return Ok(None);
+        }
+        let hashing = meta.get(META_HASHING)?.map_or(0, |word| word.value());
+        Ok(Some(Contents {
+            hashing: hashing_of(hashing),
+            sizes: transaction.open_table(SIZES)?,
+            digests: transaction.open_table(DIGESTS)?,
+            pending: transaction.open_table(PENDING)?,
+            notes: transaction.open_table(NOTES)?,
+        }))
+    }
+
+    /// A row was written or removed; `old`: its bytes before.
+    pub(crate) fn changed(
+        &mut self,
+        id: EntryId,
+        old: Option<&[u8]>,
+        new: Option<&Row>,
+    ) -> Result<(), IndexError> {
+        let old = old.map(|bytes| row(id, bytes)).transpose();
+        let old = old.map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
+        let (was, is) =
+            (old.as_ref().and_then(|row| size_key(id, row)), new.and_then(|row| size_key(id, row)));
+        if was != is {
+            if let Some(was) = was {
+                self.sizes.remove(was)?;
+            }
+            if let Some(is) = is {
+                self.sizes.insert(is, ())?;
+            }
+        }
+        let (was, is) =
+            (old.as_ref().and_then(|row| digest_key(id, row)), new.and_then(|row| digest_key(id, row)));
+        if was != is {
+            if let Some(was) = was {
+                self.digests.remove(was)?;
+            }
+            if let (Some(is), Some(row)) = (is, new) {
+                self.digests.insert(is, row.stat.size)?;
+            }
+        }
+        let same = |new: &Row| old.as_ref().is_some_and(|old| old.stat.created == new.stat.created);
+        if old.is_some() && !new.is_some_and(same) {
+            self.notes.remove(key(id))?;
+        }
+        match new {
+            Some(new) if self.is_due(id, new)? => {
+                if self.pending.get(key(id))?.is_none() {
+                    self.pending.insert(key(id), milliseconds(new.looked_at))?;
+                }
+            }
+            _ => drop(self.pending.remove(key(id))?),
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, id: EntryId, row: &Row) -> Result<bool, IndexError> {
+        let wanted = !row.writing && self.hashing.wants(&row.stat, row.current_digest());
+        if !wanted || self.hashing.reading != Reading::Candidates {
+            return Ok(wanted);
+        }
+        // The other one, if it was alone until now, is found by its size.
+        let size = row.stat.size;
+        let mut same = self.sizes.range((size, 0, 0)..=(size, u32::MAX, u64::MAX))?.take(2);
+        same.try_fold(false, |other, item| {
+            let (_, volume, inode) = item?.0.value();
+            Ok(other || EntryId::new(VolumeId(volume), inode) != id)
+        })
+    }
+}
+
+fn milliseconds(time: Time) -> i64 {
+    i64::try_from(time.0.div_euclid(MILLI)).unwrap_or(0)
+}
+
+fn hashing_of(word: u64) -> Hashing {
+    let reading = Reading::ALL.get((word & 0xff) as usize).copied().unwrap_or_default();
+    let kind =
+        if word >> 8 == DigestKind::Blake2b256 as u64 { DigestKind::Blake2b256 } else { DigestKind::Blake3 };
+    Hashing { reading, kind }
+}
+
+fn hashing_word(hashing: Hashing) -> u64 {
+    hashing.reading as u64 | (hashing.kind as u64) << 8
+}
+
+/// Rows come in past this module.
+pub(crate) fn fall_behind(transaction: &WriteTransaction) -> Result<(), IndexError> {
+    let mut meta = transaction.open_table(META)?;
+    if meta.get(META_CONTENTS)?.is_some_and(|word| word.value() == KEPT) {
+        meta.insert(META_CONTENTS, BEHIND)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn put_waiting(
+    transaction: &WriteTransaction,
+    waiting: &[(EntryId, Option<Time>)],
+) -> Result<(), IndexError> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(PENDING)?;
+    for (id, since) in waiting {
+        match since {
+            Some(since) => table.insert(key(*id), milliseconds(*since))?,
+            None => table.remove(key(*id))?,
+        };
+    }
+    Ok(())
+}
+
+pub(crate) fn put_notes(
+    transaction: &WriteTransaction,
+    notes: &[(EntryId, Option<Note>)],
+) -> Result<(), IndexError> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(NOTES)?;
+    for (id, note) in notes {
+        match note {
+            Some(note) => {
+                let mut bytes = Vec::with_capacity(96);
+                put_note(&mut bytes, note);
+                table.insert(key(*id), &bytes[..])?;
+            }
+            None => drop(table.remove(key(*id))?),
+        }
+    }
+    Ok(())
+}
+
+impl Index {
+    /// Keeps what follows from rows about contents from now on, and notes what is read. Goes through all rows where that was
+    /// not so before: about a second for a million.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn keep_contents(&self, hashing: Hashing) -> Result<(), IndexError> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let word = |word: &str| -> Result<Option<u64>, IndexError> {
+            Ok(self.begin_read()?.open_table(META)?.get(word)?.map(|value| value.value()))
+        };
+        let state = word(META_CONTENTS)?;
+        let never = state.is_none() && hashing.reading == Reading::None;
+        if never || (state == Some(KEPT) && word(META_HASHING)? == Some(hashing_word(hashing))) {
+            return Ok(());
+        }
+        let transaction = self.begin_write()?;
+        if state != Some(KEPT) {
+            transaction.delete_table(SIZES)?;
+            transaction.delete_table(DIGESTS)?;
+            self.gather(&transaction)?;
+        }
+        {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(META_CONTENTS, KEPT)?;
+            meta.insert(META_HASHING, hashing_word(hashing))?;
+        }
+        transaction.commit()?;
+        self.meter.step();
+        Ok(())
+    }
+
+    fn gather(&self, transaction: &WriteTransaction) -> Result<(), IndexError> {
+        let entries = transaction.open_table(ENTRIES)?;
+        let mut sizes = transaction.open_table(SIZES)?;
+        let mut digests = transaction.open_table(DIGESTS)?;
+        let mut sorted: Vec<SizeKey> = Vec::new();
+        let mut spill = |sorted: &mut Vec<SizeKey>| -> Result<(), IndexError> {
+            sorted.sort_unstable();
+            for key in sorted.drain(..) {
+                sizes.insert(key, ())?;
+            }
+            self.meter.step();
+            Ok(())
+        };
+        for item in entries.iter()? {
+            let (at, value) = item?;
+            let id = id(at.value());
+            let row =
+                row(id, value.value()).map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
+            sorted.extend(size_key(id, &row));
+            if let Some(key) = digest_key(id, &row) {
+                digests.insert(key, row.stat.size)?;
+            }
+            if sorted.len() >= MOST_SORTED {
+                spill(&mut sorted)?;
+            }
+        }
+        spill(&mut sorted)
+    }
+}
+
+impl Reader {
+    /// What is read; nothing where that was never asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn hashing(&self) -> Result<Hashing, IndexError> {
+        Ok(hashing_of(self.meta.get(META_HASHING)?.map_or(0, |word| word.value())))
+    }
+
+    /// Whether what follows from rows about contents is kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn keeps_contents(&self) -> Result<bool, IndexError> {
+        Ok(self.meta.get(META_CONTENTS)?.is_some_and(|word| word.value() == KEPT))
+    }
+
+    /// What else is known of a content.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn note(&self, id: EntryId) -> Result<Option<Note>, IndexError> {
+        let Some(value) = self.notes.get(key(id))? else { return Ok(None) };
+        note(value.value()).map(Some).map_err(damaged_note(id))
+    }
+
+    /// Calls `each` with every note until it answers false.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what `each` answers.
+    pub fn each_note<E: From<IndexError>>(
+        &self,
+        mut each: impl FnMut(EntryId, Note) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for item in self.notes.iter().map_err(IndexError::from)? {
+            let (at, value) = item.map_err(IndexError::from)?;
+            let id = id(at.value());
+            if !each(id, note(value.value()).map_err(damaged_note(id))?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files that wait to be read, by number from `from` on, at most `most`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn pending_contents(&self, from: EntryId, most: usize) -> Result<Vec<Pending>, IndexError> {
+        let mut found = Vec::new();
+        for item in self.pending.range(key(from)..)?.take(most) {
+            let (at, since) = item?;
+            found.push(Pending { id: id(at.value()), since: Time(i128::from(since.value()) * MILLI) });
+        }
+        Ok(found)
+    }
+
+    /// How many files wait to be read.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn count_pending(&self) -> Result<u64, IndexError> {
+        Ok(self.pending.len()?)
+    }
+
+    /// Regular files that are not empty with their sizes, by size and number, after `after`, at most `most`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn by_size(&self, after: (u64, EntryId), most: usize) -> Result<Vec<(u64, EntryId)>, IndexError> {
+        let (size, last) = after;
+        let start = std::ops::Bound::Excluded((size, last.volume.0, last.inode));
+        let mut found = Vec::new();
+        for item in self.sizes.range::<SizeKey>((start, std::ops::Bound::Unbounded))?.take(most) {
+            let (size, volume, inode) = item?.0.value();
+            found.push((size, EntryId::new(VolumeId(volume), inode)));
+        }
+        Ok(found)
+    }
+
+    /// Files of this size, by number, at most `most`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of_size(&self, size: u64, most: usize) -> Result<Vec<EntryId>, IndexError> {
+        let mut found = Vec::new();
+        for item in self.sizes.range((size, 0, 0)..=(size, u32::MAX, u64::MAX))?.take(most) {
+            let (_, volume, inode) = item?.0.value();
+            found.push(EntryId::new(VolumeId(volume), inode));
+        }
+        Ok(found)
+    }
+
+    /// Files whose current digest is this one, by number, at most `most`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn with_digest(&self, digest: &Digest, most: usize) -> Result<Vec<EntryId>, IndexError> {
+        let (kind, bytes) = (digest.kind as u8, digest.bytes);
+        let mut found = Vec::new();
+        for item in self.digests.range((kind, bytes, 0, 0)..=(kind, bytes, u32::MAX, u64::MAX))?.take(most) {
+            let (_, _, volume, inode) = item?.0.value();
+            found.push(EntryId::new(VolumeId(volume), inode));
+        }
+        Ok(found)
+    }
+
+    /// Calls `each` with every current digest, its size and its file, by digest and number, until it answers false.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged, or what `each` answers.
+    pub fn each_digest<E: From<IndexError>>(
+        &self,
+        mut each: impl FnMut(Digest, u64, EntryId) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for item in self.digests.iter().map_err(IndexError::from)? {
+            let (at, size) = item.map_err(IndexError::from)?;
+            let (kind, bytes, volume, inode) = at.value();
+            let kind = [DigestKind::Blake3, DigestKind::Blake2b256, DigestKind::Blake3Sampled]
+                .into_iter()
+                .find(|known| *known as u8 == kind)
+                .ok_or_else(|| IndexError::damaged("digests".to_owned(), Corrupt("unknown digest kind")))?;
+            if !each(Digest { kind, bytes }, size.value(), EntryId::new(VolumeId(volume), inode))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many files have a current digest.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn count_digests(&self) -> Result<u64, IndexError> {
+        Ok(self.digests.len()?)
+    }
+
+    /// How many regular files there are that are not empty.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn count_sizes(&self) -> Result<u64, IndexError> {
+        Ok(self.sizes.len()?)
+    }
+
+    /// Calls `fault` where the tables are not what the rows say.
+    pub(crate) fn check_contents(&self, mut fault: impl FnMut(EntryId, &str)) -> Result<(), IndexError> {
+        if !self.keeps_contents()? {
+            return Ok(());
+        }
+        let (mut sizes, mut digests) = (0, 0);
+        self.each_row::<IndexError>(|id, row| {
+            if let Some(key) = size_key(id, &row) {
+                sizes += 1;
+                if self.sizes.get(key)?.is_none() {
+                    fault(id, "its size is not where it is looked for");
+                }
+            }
+            if let Some(key) = digest_key(id, &row) {
+                digests += 1;
+                if self.digests.get(key)?.map(|size| size.value()) != Some(row.stat.size) {
+                    fault(id, "its digest is not where it is looked for");
+                }
+            }
+            Ok(true)
+        })?;
+        let nowhere = EntryId::new(VolumeId(0), 0);
+        if sizes != self.count_sizes()? {
+            fault(nowhere, "there are sizes of files that have others");
+        }
+        if digests != self.count_digests()? {
+            fault(nowhere, "there are digests of files that have others");
+        }
+        for item in self.pending.iter()? {
+            let id = id(item?.0.value());
+            if reconcile::Stored::row(self, id)?.is_none_or(|row| row.stat.kind != Kind::File) {
+                fault(id, "it waits to be read and is no file");
+            }
+        }
+        Ok(())
+    }
+}
