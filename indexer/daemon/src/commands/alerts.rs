@@ -1,7 +1,6 @@
 //! `alerts`: the rules and how they fare; `alerts test` sends a sample by one of them.
 
 use alert::{Alerts, Report};
-use index::Index;
 use record::Time;
 
 use crate::alerting::Tried;
@@ -36,11 +35,10 @@ fn list(context: &Context) -> Result<Outcome, Failure> {
 
 /// From the daemon, or from the configuration and the cursors in the index.
 fn read(context: &Context) -> Result<Vec<Report>, Failure> {
-    let state = context.state()?;
-    if let Some(mut client) = Source::daemon(&state)? {
-        return client.get("/v1/alerts");
-    }
-    let index = Index::open_read_only(&state.index_path(), context.settings()?.index())?;
+    let index = match Source::open(context)? {
+        Source::Daemon(mut client) => return client.get("/v1/alerts"),
+        Source::Local(index) => index,
+    };
     let reader = index.read()?;
     let (last, cursors) = (reader.seq()?, reader.cursors()?);
     let reports = context.file.rules.iter().map(|rule| {

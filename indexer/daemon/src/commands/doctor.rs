@@ -110,23 +110,19 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, Failure> {
 }
 
 fn look_at_index(context: &Context, report: &mut Report) -> Result<(), Failure> {
-    let state = context.state()?;
     let mut watched = Vec::new();
-    let mut source = match Source::daemon(&state)? {
-        Some(mut client) => {
+    let mut source = Source::open(context)?;
+    match &mut source {
+        Source::Daemon(client) => {
             report.index = Some(client.get("/v1/check")?);
             watched = client.get("/v1/status").map(|status: Status| status.roots)?;
-            Source::Daemon(client)
         }
-        None => {
-            let (path, settings) = (state.index_path(), context.settings()?.index());
-            // Held open for reading while its pages are compared, so that nobody writes.
-            let index = Index::open_read_only(&path, settings)?;
-            Index::check_pages(&path, settings)?;
-            report.index = Some(query::check(&index)?);
-            Source::Local(index.into())
+        Source::Local(index) => {
+            // It is open for reading while its pages are compared, so that nobody writes.
+            Index::check_pages(&context.state()?.index_path(), context.settings()?.index())?;
+            report.index = Some(query::check(index)?);
         }
-    };
+    }
     for root in source.roots()? {
         let pair = PathPair::new(&root.path);
         let request = DuRequest { path: Some(pair.path), path_raw: pair.raw, ..DuRequest::default() };
