@@ -281,6 +281,7 @@ impl Core {
             self.astray.clear();
             self.put_aside.clear();
             self.late.clear();
+            self.late_since.clear();
             self.todo.clear();
             for (volume, _) in self.shared.arms.all() {
                 self.owe_repair(volume, "the tree changed faster than it could be followed".to_owned());
