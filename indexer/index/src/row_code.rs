@@ -34,15 +34,7 @@ pub(crate) fn put_seed_row(
     place: Option<(EntryId, &[u8])>,
     at: Time,
 ) {
-    let row = Row {
-        stat: *stat,
-        place: None,
-        many_names: false,
-        looked_at: at,
-        writing: false,
-        digest: None,
-        magic: None,
-    };
+    let row = Row::new(*stat, at);
     put_row_parts(out, id, stat, place, &row);
 }
 

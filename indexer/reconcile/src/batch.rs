@@ -452,7 +452,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             touched.fresh = true;
             (touched.moved, touched.written, touched.closed) = (false, false, false);
             (touched.read, touched.doubted) = (false, false);
-            let row = new_row(found.stat, look.at);
+            let row = Row::new(found.stat, look.at);
             touched.after = Some(Node { row, names: Vec::new(), detached: None });
         }
         self.note(found.id, look);
@@ -536,8 +536,4 @@ impl<'a, S: Stored> Batch<'a, S> {
 
 fn is_sole(stat: &Stat) -> bool {
     stat.links <= 1 || stat.is_directory()
-}
-
-fn new_row(stat: Stat, at: Time) -> Row {
-    Row { stat, place: None, many_names: false, looked_at: at, writing: false, digest: None, magic: None }
 }

@@ -24,6 +24,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// Of an entry without a name, with nothing known of its content.
+    #[must_use]
+    pub fn new(stat: Stat, looked_at: Time) -> Row {
+        Row { stat, place: None, many_names: false, looked_at, writing: false, digest: None, magic: None }
+    }
+
     /// What sort of thing it is, by its first name and its first bytes; `None` for what is no regular file.
     #[must_use]
     pub fn category(&self) -> Option<Category> {

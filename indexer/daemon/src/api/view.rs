@@ -139,15 +139,7 @@ mod tests {
             accessed: Time(0),
             created: None,
         };
-        let row = Row {
-            stat,
-            place: None,
-            many_names: false,
-            looked_at: Time(0),
-            writing: false,
-            digest: None,
-            magic: None,
-        };
+        let row = Row::new(stat, Time(0));
         let entry = v1::Entry::new(b"/a\xff\n", EntryId::new(VolumeId(1), u64::MAX), &row);
         let line = serde_json::to_vec(&entry).unwrap();
         let view = EntryView::read(&line).unwrap();

@@ -185,10 +185,7 @@ pub(super) fn root_row(number: u32, top: EntryId) -> RootRow {
 pub(super) fn with_root(index: &Index) {
     let mut edits = Edits { roots: vec![root_row(1, id(1))], ..Edits::default() };
     let stat = plain(Kind::Directory, 2, 0, 0);
-    let looked_at = Time(0);
-    let row =
-        Row { stat, place: None, many_names: false, looked_at, writing: false, digest: None, magic: None };
-    edits.plan.rows.push((id(1), Some(row)));
+    edits.plan.rows.push((id(1), Some(Row::new(stat, Time(0)))));
     edits.plan.totals.push((id(1), Some(Totals { directories: 1, ..Totals::default() })));
     index.commit(edits).unwrap();
 }

@@ -144,16 +144,7 @@ impl Tree {
             edits.roots.iter().map(|row| Root { id: row.id, top: row.top, path: row.path.clone() }).collect();
         for top in TOPS {
             let stat = self.stats[&id(top)];
-            let row = Row {
-                stat,
-                place: None,
-                many_names: false,
-                looked_at: Time(0),
-                writing: false,
-                digest: None,
-                magic: None,
-            };
-            edits.plan.rows.push((id(top), Some(row)));
+            edits.plan.rows.push((id(top), Some(Row::new(stat, Time(0)))));
             let own = Totals { directories: 1, newest: stat.changed, ..Totals::default() };
             edits.plan.totals.push((id(top), Some(own)));
         }

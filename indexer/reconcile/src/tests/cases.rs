@@ -206,15 +206,7 @@ fn stored(case: &Case) -> Memory {
         let mut words = line.split(' ');
         let entry = id(words.next().unwrap().parse().unwrap());
         let kind = Kind::from_word(words.next().unwrap()).unwrap();
-        let mut row = Row {
-            stat: fresh(kind),
-            place: None,
-            many_names: false,
-            looked_at: Time(1_000_000 * MILLI),
-            writing: false,
-            digest: None,
-            magic: None,
-        };
+        let mut row = Row::new(fresh(kind), Time(1_000_000 * MILLI));
         let mut places = Vec::new();
         let mut read = None;
         let mut carried = false;
@@ -340,15 +332,7 @@ fn show(place: &Place) -> String {
 fn the_table_decides_for_every_pair() {
     use crate::{Decision, decide};
     let stat = fresh(Kind::File);
-    let row = Row {
-        stat,
-        place: None,
-        many_names: false,
-        looked_at: Time(0),
-        writing: false,
-        digest: None,
-        magic: None,
-    };
+    let row = Row::new(stat, Time(0));
     let reborn = Stat { created: Some(Time(7)), ..stat };
     let other_kind = Stat { kind: Kind::Fifo, ..stat };
     let (one, two): (EntryId, EntryId) = (id(10), id(11));

@@ -55,16 +55,7 @@ impl World {
         let mut roots = Vec::new();
         for top in TOPS {
             let found = disk.found(id(top)).unwrap();
-            let row = Row {
-                stat: found.stat,
-                place: None,
-                many_names: false,
-                looked_at: disk.now(),
-                writing: false,
-                digest: None,
-                magic: None,
-            };
-            memory.rows.insert(found.id, row);
+            memory.rows.insert(found.id, Row::new(found.stat, disk.now()));
             let path = format!("/{top}").into_bytes().into();
             roots.push(Root { id: RootId(u32::try_from(top).unwrap()), top: found.id, path });
         }
