@@ -2,6 +2,7 @@
 //! `prove`. Knows the program by its command line alone, as its users do.
 
 mod ask;
+mod contents;
 mod daemon;
 pub mod http;
 mod layers;
@@ -9,9 +10,11 @@ mod licence;
 mod mounts;
 mod oracle;
 mod place;
+mod sets;
 mod tools;
 
 pub use ask::{json_lines, stderr, wait_for};
+pub use contents::{Contents, Piece, Summary as ContentsSummary, make_folders, sets_made};
 pub use daemon::{Daemon, Follower, indexer, indexer_binary, unprivileged};
 pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvolume};
 pub use licence::licence_allows;
@@ -19,4 +22,5 @@ pub use mounts::{Fs, LoopMount, TmpfsMount};
 pub use oracle::{Rows, compare, find_json, independent_walk, independent_walk_without};
 pub use place::{Ground, NOBODY, Place};
 pub use prove::{Rng, WalkedStat, Work, Workload};
+pub use sets::{Sets, compare_sets, sets_by_indexer, sets_by_jdupes, sets_by_rmlint};
 pub use tools::{Skipped, is_root, need_root, need_tool, skipped};
