@@ -61,6 +61,8 @@ impl Flags {
     pub const META: Flags = Flags(1 << 4);
     /// What came or went by that name was a directory: of fanotify alone.
     pub const DIRECTORY: Flags = Flags(1 << 5);
+    /// Found by comparing, without word of the kernel: what else may have happened is not known.
+    pub const SWEPT: Flags = Flags(1 << 6);
 
     /// Whether every flag of `other` is set here.
     #[must_use]
@@ -102,13 +104,14 @@ impl BitOrAssign for Flags {
 
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WORDS: [(Flags, &str); 6] = [
+        const WORDS: [(Flags, &str); 7] = [
             (Flags::WRITTEN, "WRITTEN"),
             (Flags::CLOSED, "CLOSED"),
             (Flags::MOVED, "MOVED"),
             (Flags::NAMED, "NAMED"),
             (Flags::META, "META"),
             (Flags::DIRECTORY, "DIRECTORY"),
+            (Flags::SWEPT, "SWEPT"),
         ];
         let mut set = f.debug_set();
         for (flag, word) in WORDS {

@@ -336,6 +336,10 @@ impl Core {
                     let edits = Edits { forget_cursors: vec![consumer], ..Edits::default() };
                     answer(&reply, self.shared.index.commit(edits).map(drop).map_err(EngineError::from))?;
                 }
+                Request::Contents(findings, reply) => {
+                    let result = self.take_contents(findings);
+                    answer(&reply, result)?;
+                }
                 Request::Reload(config, reply) => {
                     let result = self.reload(*config);
                     answer(&reply, result)?;

@@ -225,6 +225,14 @@ impl Core {
         Ok(())
     }
 
+    /// Whether what the kernel says of a change is all that happened: nothing was lost, and nothing is being compared.
+    fn trusts(&self) -> bool {
+        self.shared.view().state == "live"
+            && self.repairs.is_empty()
+            && self.sweeps.orders().next().is_none()
+            && self.shared.unsure.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     fn pace(&mut self) {
         let pace = if self.flooded && !self.settling { PACE_IN_FLOOD } else { PACE };
         let clock = &self.shared.ground.clock;
@@ -234,6 +242,7 @@ impl Core {
 
     pub(crate) fn round(&mut self, batch: watch::Batch) -> Result<(), EngineError> {
         self.shared.vitals.round();
+        let trusting = self.trusts();
         let own = self.todo.len().min(MOST_TODO);
         let work = batch
             .directories
@@ -243,6 +252,9 @@ impl Core {
             .chain(self.todo.drain(..own));
         let mut round =
             Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
+        if trusting {
+            round.trust();
+        }
         let mut unknown = Vec::new();
         let mut astray = Vec::new();
         for item in work {

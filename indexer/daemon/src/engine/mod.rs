@@ -8,6 +8,7 @@ mod astray;
 mod audit;
 mod boot;
 mod config;
+pub(crate) mod contents;
 mod core;
 mod error;
 mod gaps;

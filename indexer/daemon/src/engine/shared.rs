@@ -15,6 +15,7 @@ use watch::Pending;
 use super::arms::Arms;
 use super::audit::Window;
 use super::config::{EngineConfig, Level};
+use super::contents::Findings;
 use super::error::EngineError;
 use super::ground::Ground;
 use super::health::Asked;
@@ -162,6 +163,8 @@ pub(crate) enum Request {
     Confirm(String, Seq, Reply<()>),
     Forget(String, Reply<()>),
     Reload(Box<EngineConfig>, Reply<()>),
+    /// What readers of contents found. Answers, one for each observation, whether it was taken.
+    Contents(Findings, Reply<Vec<bool>>),
     Stop,
 }
 

@@ -87,7 +87,7 @@ impl<'a> Hints<'a> {
     }
 
     pub(crate) fn hint(&self, dir: EntryId, what: What, flags: Flags) -> Hint {
-        Hint { volume: dir.volume, what, flags, handle: None, how: self.how }
+        Hint { volume: dir.volume, what, flags: flags | Flags::SWEPT, handle: None, how: self.how }
     }
 
     /// One more difference was found.

@@ -1,5 +1,6 @@
 //! One round: hints in, looks at the disk, a batch decided, committed. What it could not finish comes out.
 
+mod contents;
 mod listing;
 mod mounted;
 mod names;
@@ -8,14 +9,15 @@ mod way;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use index::{Blind, Edits, Message, Reader};
+use index::{Blind, Edits, Message, Note, Reader};
 use reconcile::{Batch, Held, Holds, Root};
-use record::{Body, EntryId, How, Op, Place, Record, VolumeId};
+use record::{Body, EntryId, How, Op, Place, Record, Time, VolumeId};
 use rustc_hash::FxHashMap;
 use scan::Errno;
 use watch::{DirHints, Flags};
 
 pub(crate) use self::mounted::{Hidden, InSight, NOT_MOUNTED, is_out_of_sight};
+use super::contents::sets::tell_duplicates;
 use super::error::EngineError;
 use super::ghosts::Ghosts;
 use super::open::Opener;
@@ -119,6 +121,12 @@ pub(crate) struct Round<'r> {
     troubles: u64,
     /// Bytes of paths that the records of the batch will hold.
     path_bytes: usize,
+    /// Marks on whole file systems tell of every change now: what they say was not written was not.
+    trusting: bool,
+    /// What is known of contents beside their digests.
+    notes: Vec<(EntryId, Option<Note>)>,
+    /// Files to be read, or no more.
+    waiting: Vec<(EntryId, Option<Time>)>,
     pub(crate) left: Left,
 }
 
@@ -149,8 +157,16 @@ impl<'r> Round<'r> {
             coverage: Vec::new(),
             troubles: 0,
             path_bytes: 0,
+            trusting: false,
+            notes: Vec::new(),
+            waiting: Vec::new(),
             left: Left::default(),
         })
+    }
+
+    /// Nothing is owed, under way or in doubt: see [`Round::trusting`].
+    pub(crate) fn trust(&mut self) {
+        self.trusting = true;
     }
 
     /// Does a piece of work, as far as the tree can be found now.
@@ -315,8 +331,15 @@ impl<'r> Round<'r> {
             plan: finished.plan,
             messages: std::mem::take(&mut self.messages),
             coverage: std::mem::take(&mut self.coverage),
+            notes: std::mem::take(&mut self.notes),
+            waiting: std::mem::take(&mut self.waiting),
             ..Edits::default()
         };
+        if self.reader.keeps_contents()? {
+            let now = self.shared.ground.clock.now();
+            edits.waiting.extend(finished.doubted.iter().map(|id| (*id, Some(now))));
+            tell_duplicates(&self.reader, &mut edits, now)?;
+        }
         if edits.is_empty() {
             self.note_writing(&finished.writing);
             return Ok(());

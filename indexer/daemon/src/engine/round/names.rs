@@ -52,6 +52,10 @@ impl Round<'_> {
             moved: flags.has(Flags::MOVED),
             written: flags.has(Flags::WRITTEN),
             closed: flags.has(Flags::CLOSED),
+            told: self.trusting
+                && how == How::Fanotify
+                && flags.any(Flags::META | Flags::MOVED | Flags::NAMED)
+                && !flags.has(Flags::SWEPT),
             sole,
         }
     }
@@ -60,6 +64,8 @@ impl Round<'_> {
         let trees = self.trees;
         let scope = &trees[dir.spot.tree].scope;
         let mut look = self.look_of(flags, how, !scope.follow_symlinks);
+        // One by one, directories are watched from some time on, and files may come into them with a past.
+        look.told &= !self.shared.arms.is_one_by_one(dir.id);
         self.shared.vitals.looked();
         let relative = || dir.spot.relative(name);
         match scope.look(dir.fd.as_fd(), name, &relative) {
