@@ -1,0 +1,52 @@
+//! The page cache, left as it was found. Knows pages, not what is in them.
+//!
+//! What was cached before is asked by reads of a byte that must not wait. Where a file system does not know such reads, the
+//! file counts as cached, and its pages stay: nobody's are taken away. The answer is for the whole file, by a few of its
+//! bytes, and has to come before reading, since reading ahead fills what lies before us.
+
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::num::NonZeroU64;
+
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+/// A file that is about to be read. When it was not cached, what was read of it leaves the cache with this.
+pub(crate) struct Cache<'a> {
+    file: &'a File,
+    cold: bool,
+}
+
+impl<'a> Cache<'a> {
+    /// Asks at these bytes; the file is cold when none of them is cached.
+    pub(crate) fn of(file: &'a File, at: &[u64]) -> Cache<'a> {
+        Cache { file, cold: at.iter().all(|at| is_absent(file, *at)) }
+    }
+
+    /// The file will be read from its begin to its end.
+    pub(crate) fn sequential(&self) {
+        // Advice: when it is not taken, nothing is lost but time.
+        let _ = fadvise(self.file, 0, None, Advice::Sequential);
+    }
+
+    /// These bytes were read, and are not needed again.
+    pub(crate) fn done(&self, from: u64, bytes: usize) {
+        if let Some(bytes) = NonZeroU64::new(bytes as u64).filter(|_| self.cold) {
+            let _ = fadvise(self.file, from, Some(bytes), Advice::DontNeed);
+        }
+    }
+}
+
+impl Drop for Cache<'_> {
+    fn drop(&mut self) {
+        if self.cold {
+            // Also what was read ahead and not used. Dirty and mapped pages stay.
+            let _ = fadvise(self.file, 0, None, Advice::DontNeed);
+        }
+    }
+}
+
+fn is_absent(file: &File, at: u64) -> bool {
+    let read = preadv2(file, &mut [IoSliceMut::new(&mut [0])], at, ReadWriteFlags::NOWAIT);
+    read == Err(Errno::AGAIN)
+}
