@@ -4,7 +4,8 @@
 //! BLAKE3 does 2.2 there.
 //!
 //! Zeros are hashed like any bytes. No table of subtrees of zeros can spare that: a chunk of BLAKE3 takes its number in, so
-//! equal chunks at different places have different chaining values, and BLAKE2b has no tree at all.
+//! equal chunks at different places have different chaining values, and BLAKE2b has no tree at all. A hole of 1 TiB takes that
+//! core six minutes of BLAKE3, twenty of BLAKE2b.
 
 use std::sync::LazyLock;
 
@@ -70,7 +71,7 @@ static CREW: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
 /// A hashing that is under way.
 pub(crate) enum Hasher {
     Blake3 { state: Box<blake3::Hasher>, crew: Option<&'static ThreadPool> },
-    Blake2b256(blake2b_simd::State),
+    Blake2b256(Box<blake2b_simd::State>),
 }
 
 impl Hasher {
@@ -81,7 +82,7 @@ impl Hasher {
                 Hasher::Blake3 { state: Box::default(), crew: parallel.then(|| CREW.as_ref()).flatten() }
             }
             Algorithm::Blake2b256 => {
-                Hasher::Blake2b256(blake2b_simd::Params::new().hash_length(32).to_state())
+                Hasher::Blake2b256(Box::new(blake2b_simd::Params::new().hash_length(32).to_state()))
             }
         }
     }

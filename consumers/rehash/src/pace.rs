@@ -35,10 +35,10 @@ impl Pace {
         let Some(rate) = self.bytes_per_second else { return Duration::ZERO };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = state.get_or_insert(State { first: now, paid_at: 0 });
-        let now = now.saturating_duration_since(state.first).as_nanos() + SAVED_NS;
+        let now = now.saturating_duration_since(state.first).as_nanos();
         let cost = u128::from(bytes) * SECOND_NS / u128::from(rate);
-        state.paid_at = state.paid_at.max(now - SAVED_NS).saturating_add(cost);
-        let wait = state.paid_at.saturating_sub(now);
+        state.paid_at = state.paid_at.max(now).saturating_add(cost);
+        let wait = state.paid_at.saturating_sub(now + SAVED_NS);
         let seconds = u64::try_from(wait / SECOND_NS).unwrap_or(u64::MAX);
         Duration::new(seconds, u32::try_from(wait % SECOND_NS).unwrap_or(0))
     }
