@@ -1,8 +1,9 @@
 //! The page cache, left as it was found. Knows pages, not what is in them.
 //!
 //! What was cached before is asked by reads of a byte that must not wait. Where a file system does not know such reads, the
-//! file counts as cached, and its pages stay: nobody's are taken away. The answer is for the whole file, by a few of its
-//! bytes, and has to come before reading, since reading ahead fills what lies before us.
+//! file counts as cached, and its pages stay: nobody's are taken away. So it does when the disk, which the question sets to
+//! work, answers before the question ends. The answer is for the whole file, by a few of its bytes, and has to come before
+//! reading, since reading ahead fills what lies before us.
 
 use std::fs::File;
 use std::io::IoSliceMut;
@@ -11,6 +12,8 @@ use std::num::NonZeroU64;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use crate::buffers::BUFFER;
+
 /// A file that is about to be read. When it was not cached, what was read of it leaves the cache with this.
 pub(crate) struct Cache<'a> {
     file: &'a File,
@@ -18,8 +21,13 @@ pub(crate) struct Cache<'a> {
 }
 
 impl<'a> Cache<'a> {
+    /// For a reading of all `size` bytes. Small files are read at once, and cached or not as a whole.
+    pub(crate) fn of(file: &'a File, size: u64) -> Cache<'a> {
+        if size > BUFFER as u64 { Cache::at(file, &[0, size / 2]) } else { Cache::at(file, &[0]) }
+    }
+
     /// Asks at these bytes; the file is cold when none of them is cached.
-    pub(crate) fn of(file: &'a File, at: &[u64]) -> Cache<'a> {
+    pub(crate) fn at(file: &'a File, at: &[u64]) -> Cache<'a> {
         Cache { file, cold: at.iter().all(|at| is_absent(file, *at)) }
     }
 
@@ -30,8 +38,8 @@ impl<'a> Cache<'a> {
     }
 
     /// These bytes were read, and are not needed again.
-    pub(crate) fn done(&self, from: u64, bytes: usize) {
-        if let Some(bytes) = NonZeroU64::new(bytes as u64).filter(|_| self.cold) {
+    pub(crate) fn done(&self, from: u64, bytes: u64) {
+        if let Some(bytes) = NonZeroU64::new(bytes).filter(|_| self.cold) {
             let _ = fadvise(self.file, from, Some(bytes), Advice::DontNeed);
         }
     }

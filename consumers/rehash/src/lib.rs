@@ -11,6 +11,7 @@ mod pace;
 mod read;
 mod refine;
 mod sample;
+mod sink;
 mod token;
 mod whole;
 

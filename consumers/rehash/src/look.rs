@@ -65,7 +65,7 @@ pub enum Refused {
     #[error("the file does not hold as much as its size says")]
     Unsized,
     /// The disk or the system refused.
-    #[error("{}", match at { Some(at) => format!("cannot read at byte {at}"), None => "cannot look at the file".to_owned() })]
+    #[error("{}", undone(*at))]
     Failed {
         /// The byte that could not be read; `None` when it was the look that failed.
         at: Option<u64>,
@@ -75,6 +75,10 @@ pub enum Refused {
     /// The caller's pace said so.
     #[error("stopped")]
     Stopped,
+}
+
+fn undone(at: Option<u64>) -> String {
+    at.map_or("cannot look at the file".to_owned(), |at| format!("cannot read at byte {at}"))
 }
 
 /// A file whose content may be read now; [`Gate::leave`] says whether what was read is one content.
@@ -92,6 +96,7 @@ impl<'a> Gate<'a> {
     /// That wait is slept here.
     pub(crate) fn enter(file: &'a File, eye: &'a dyn Eye) -> Result<Gate<'a>, Refused> {
         let mut stat = look(file, eye)?;
+        // After the look: what is written between the two leaves this change time at most before the reading begins.
         let now = eye.now();
         let ahead = stat.changed > now;
         if ahead {

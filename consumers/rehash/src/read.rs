@@ -5,14 +5,11 @@ use std::ops::ControlFlow;
 
 use record::{Category, Digest, DigestKind};
 
-use crate::algorithm::{Algorithm, Hasher};
+use crate::algorithm::Algorithm;
 use crate::look::{Eye, Gate, Refused, Stamp};
 use crate::sample::{SAMPLED_OVER, sample};
 use crate::token::Token;
-use crate::whole::{fill, whole};
-
-/// Files of fewer bytes are hashed by one thread.
-const PARALLEL_FROM: u64 = 8 << 20;
+use crate::whole::{Job, fill, whole};
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +71,8 @@ pub fn read(
     let (kind, read) = if sampled {
         (DigestKind::Blake3Sampled, sample(file, size, pace)?)
     } else {
-        let hasher = Hasher::new(how.algorithm, how.parallel && size >= PARALLEL_FROM);
-        (how.algorithm.kind(), whole(file, size, allocated < size, hasher, pace)?)
+        let (algorithm, parallel) = (how.algorithm, how.parallel);
+        (algorithm.kind(), whole(&Job { file, size, sparse: allocated < size, algorithm, parallel }, pace)?)
     };
     let Some(read) = read else { return Err(gate.misfit()) };
     Ok(Content {

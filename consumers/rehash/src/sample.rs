@@ -1,13 +1,12 @@
 //! Head, middle and tail of a large file, hashed with its size. Tells nothing of what lies between.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 
 use crate::buffers::{self, BUFFER};
 use crate::cache::Cache;
 use crate::ends::Ends;
 use crate::look::Refused;
-use crate::whole::{Read, fill};
+use crate::whole::{Asked, Read, fill};
 
 /// Files of more bytes than this can be sampled.
 pub const SAMPLED_OVER: u64 = 10 << 20;
@@ -21,12 +20,8 @@ pub(crate) fn places(size: u64) -> [u64; 3] {
 }
 
 /// BLAKE3 of the size as 8 bytes, least first, then head, middle and tail. `None`: the file ended early.
-pub(crate) fn sample(
-    file: &File,
-    size: u64,
-    pace: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<Option<Read>, Refused> {
-    let cache = Cache::of(file, &places(size));
+pub(crate) fn sample(file: &File, size: u64, pace: Asked) -> Result<Option<Read>, Refused> {
+    let cache = Cache::at(file, &places(size));
     let mut hasher = blake3::Hasher::new();
     hasher.update(&size.to_le_bytes());
     let mut ends = Ends::default();
@@ -40,7 +35,7 @@ pub(crate) fn sample(
         }
         hasher.update(&buffer);
         ends.push(&buffer);
-        cache.done(at, BUFFER);
+        cache.done(at, WINDOW);
     }
     buffers::keep(buffer);
     Ok(Some(Read { hash: *hasher.finalize().as_bytes(), ends, read: 3 * WINDOW }))

@@ -63,7 +63,7 @@ fn probe(file: &File, eye: &dyn Eye, from: impl Fn(u64) -> u64, magic: bool) -> 
     let gate = Gate::enter(file, eye)?;
     let size = gate.stat.size;
     let at = from(size);
-    let cache = Cache::of(file, &[at]);
+    let cache = Cache::at(file, &[at]);
     let mut buffer = [0; TOKEN_BYTES as usize];
     let read = fill(file, at, &mut buffer)?;
     drop(cache);

@@ -1,4 +1,4 @@
-//! A file from its begin to its end, holes skipped, into a hasher. Judges nothing: the looks before and after are others'.
+//! A file from its begin to its end, holes skipped, into a hash. Judges nothing: the looks before and after are others'.
 
 use std::fs::File;
 use std::io;
@@ -8,11 +8,22 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use crate::algorithm::Hasher;
-use crate::buffers::{self, BUFFER};
+use crate::algorithm::{Algorithm, Hasher};
+use crate::buffers::BUFFER;
 use crate::cache::Cache;
 use crate::ends::Ends;
 use crate::look::Refused;
+use crate::sink::{Alone, Piece, Sink, with_helper};
+
+/// Zeros that are hashed between two questions whether to stop: some milliseconds.
+const ZEROS_AT_ONCE: u64 = 16 << 20;
+
+/// Files of this size in bytes and more are hashed by a second thread while this one reads: cold, 2.0 GiB/s instead of 1.3 on two
+/// free cores. Below, to start it costs more than it gives.
+const LARGE: u64 = 4 << 20;
+
+/// Files of fewer bytes are hashed on one core.
+const PARALLEL_FROM: u64 = 8 << 20;
 
 /// What one reading gave.
 pub(crate) struct Read {
@@ -21,51 +32,74 @@ pub(crate) struct Read {
     pub(crate) read: u64,
 }
 
-/// Zeros that are hashed between two questions whether to stop.
-const ZEROS_AT_ONCE: u64 = 16 << 20;
+/// What is to be read.
+pub(crate) struct Job<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) size: u64,
+    /// It takes less of the disk than its size: it may have holes.
+    pub(crate) sparse: bool,
+    pub(crate) algorithm: Algorithm,
+    /// Large ones may be hashed by all cores.
+    pub(crate) parallel: bool,
+}
 
-/// Reads `size` bytes. `None`: the file ended early.
-pub(crate) fn whole(
-    file: &File,
-    size: u64,
-    sparse: bool,
-    mut hasher: Hasher,
-    pace: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<Option<Read>, Refused> {
-    let cache = Cache::of(file, &[0]);
+/// Asked before bytes are read, how many.
+pub(crate) type Asked<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+/// Reads and hashes the file. `None`: it ended early.
+pub(crate) fn whole(job: &Job, pace: Asked) -> Result<Option<Read>, Refused> {
+    let hasher = || Hasher::new(job.algorithm, job.parallel && job.size >= PARALLEL_FROM);
+    if job.size >= LARGE
+        && let Some((passed, hash)) = with_helper(hasher(), |sink| pass(job, pace, sink))
+    {
+        return finished(passed?, hash);
+    }
+    let mut sink = Alone::new(hasher());
+    let passed = pass(job, pace, &mut sink)?;
+    finished(passed, sink.finish())
+}
+
+fn finished(passed: Option<(Ends, u64)>, hash: [u8; 32]) -> Result<Option<Read>, Refused> {
+    Ok(passed.map(|(ends, read)| Read { hash, ends, read }))
+}
+
+/// Passes all of the file to `sink`; its ends, and how many bytes were read. `None`: it ended early.
+fn pass(job: &Job, pace: Asked, sink: &mut dyn Sink) -> Result<Option<(Ends, u64)>, Refused> {
+    let cache = Cache::of(job.file, job.size);
+    if job.size >= LARGE {
+        cache.sequential();
+    }
     let (mut ends, mut at, mut read) = (Ends::default(), 0, 0);
-    let mut buffer = buffers::take();
-    while at < size {
-        let hole = if sparse { hole(file, at, size) } else { 0 };
-        if hole > 0 {
-            let zeros = hole.min(ZEROS_AT_ONCE);
-            if pace(0).is_break() {
-                return Err(Refused::Stopped);
-            }
-            hasher.update_zeros(zeros);
+    while at < job.size {
+        let zeros = if job.sparse { hole(job.file, at, job.size).min(ZEROS_AT_ONCE) } else { 0 };
+        let wanted = if zeros > 0 { 0 } else { (job.size - at).min(BUFFER as u64) };
+        if pace(wanted).is_break() {
+            return Err(Refused::Stopped);
+        }
+        if zeros > 0 {
             ends.push_zeros(zeros);
+            sink.take(Piece::Zeros(zeros));
             at += zeros;
             continue;
         }
-        let wanted = BUFFER.min(usize::try_from(size - at).unwrap_or(BUFFER));
-        if pace(wanted as u64).is_break() {
-            return Err(Refused::Stopped);
-        }
-        let bytes = &mut buffer[..wanted];
-        if fill(file, at, bytes)? != wanted {
+        let mut buffer = sink.buffer();
+        let bytes = &mut buffer[..wanted as usize];
+        if fill(job.file, at, bytes)? != bytes.len() {
             return Ok(None);
         }
-        hasher.update(bytes);
         ends.push(bytes);
-        cache.done(at, wanted);
-        at += wanted as u64;
-        read += wanted as u64;
+        sink.take(Piece::Bytes(buffer, wanted as usize));
+        at += wanted;
+        if at < job.size {
+            cache.done(at - wanted, wanted);
+        }
+        read += wanted;
     }
-    buffers::keep(buffer);
-    Ok(Some(Read { hash: hasher.finish(), ends, read }))
+    Ok(Some((ends, read)))
 }
 
-/// Bytes from `at` to the next data or the end: a hole, 0 where there is none or the file system does not tell.
+/// Bytes from `at` to the next data or the end: a hole, 0 where there is none or the file system does not tell. What remains of
+/// a hole that begins within a buffer is seen at the next.
 fn hole(file: &File, at: u64, size: u64) -> u64 {
     match seek(file, SeekFrom::Data(at)) {
         Ok(data) => data.min(size).saturating_sub(at),
