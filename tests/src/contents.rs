@@ -13,8 +13,8 @@ use crate::Sets;
 
 /// Sizes at most, where nothing else is said.
 const MOST: u64 = 64 << 20;
-/// Of a thousand contents so many are large.
-const LARGE: u64 = 4;
+/// Of two thousand contents so many are large.
+const LARGE: u64 = 7;
 /// No large content is in more files than this: the sum would hang on a few of them.
 const MOST_LARGE_COPIES: u64 = 3;
 /// Differences stand behind so many equal bytes, if `most` allows.
@@ -121,7 +121,7 @@ impl Contents {
 
     /// Numbers of bits at random, so that there is much of every size.
     fn content(&self, rng: &mut Rng) -> Content {
-        let bits = if rng.below(1000) < LARGE { 20 + rng.below(6) } else { 8 + rng.below(11) };
+        let bits = if rng.below(2000) < LARGE { 20 + rng.below(6) } else { 8 + rng.below(11) };
         let size = (1 << bits) + rng.below(1 << bits);
         Content { seed: rng.bits(), size: size.min(self.most), flipped: None, sparse: false }
     }
