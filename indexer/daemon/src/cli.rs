@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use flags::{
-    BackendArg, ByArg, Changes, Du, Find, LevelArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, Watch,
+    AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LogFormat, ProfileArg,
+    Prove, RequireArg, Scan, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -143,6 +144,32 @@ Examples:
         /// Name every blind directory, not the first twenty alone
         #[arg(long)]
         all: bool,
+    },
+    /// Show sets of files with equal contents, those that waste most first
+    #[command(after_help = "\
+Answers from the index, and reads no file: `indexer watch` and `indexer scan --hash candidates` do. Hard links of one file are
+one copy; empty files are no duplicates; copies that share their blocks on the disk waste nothing.
+Exit code 0: there are some; 1: none.
+
+Examples:
+  indexer dups --top 20
+  indexer dups --min-size 1MiB --root ~/Media --json")]
+    Dups(Dups),
+    /// Hash files now, and print their digests
+    #[command(after_help = "\
+Reads what was not read since it changed, in full, and waits for files that are being written. Directories stand for all
+files below them.
+
+Examples:
+  indexer hash ~/Media/film.mkv
+  indexer hash ~/Media --json")]
+    Hash {
+        /// Files or directories
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Give up on a file that is being written after this long
+        #[arg(long, value_name = "AGE", default_value = "1m", value_parser = crate::values::age)]
+        timeout: std::time::Duration,
     },
     /// Compare the index with the disk, by a walk of its own
     #[command(

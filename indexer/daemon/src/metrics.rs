@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use alert::{Alerts, Report};
+use alert::Report;
 use index::{COMMIT_BUCKETS_MS, Counted, RECORD_WORDS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use record::Time;
 
+use crate::consumers::Consumers;
 use crate::engine::status::{RootStatus, Status};
 use crate::engine::{Done, Engine};
 use crate::render::quoted;
@@ -31,13 +32,14 @@ const STATES: [&str; 8] =
 const ROOT_STATES: [&str; 8] =
     ["starting", "seeding", "sweeping", "live", "repairing", "lost", "unwatched", "other"];
 
-/// The metrics of a running engine and its alert rules.
+/// The metrics of a running engine and its consumers.
 ///
 /// # Errors
 /// Never: writing to memory does not fail.
-pub(crate) fn of(engine: &Engine, alerts: &Alerts) -> Result<String, fmt::Error> {
+pub(crate) fn of(engine: &Engine, consumers: &Consumers) -> Result<String, fmt::Error> {
     let (done, counted) = engine.done();
-    let status = Status { alerts: alerts.reports(), ..engine.status() };
+    let mut status = engine.status();
+    consumers.show(&mut status);
     let shot = Shot { status, done, counted, stalled_s: engine.stalled_for().as_secs_f64() };
     text(shot)
 }
@@ -67,6 +69,7 @@ impl Collector for Shot {
         self.of_audit(&mut out)?;
         self.of_roots(&mut out)?;
         self.of_consumers(&mut out)?;
+        self.of_hashing(&mut out)?;
         self.of_alerts(&mut out)
     }
 }
@@ -275,6 +278,21 @@ impl Shot {
     }
 
     /// Nothing without rules. Their number is bounded, and so are their names.
+    fn of_hashing(&self, out: &mut Families<'_>) -> fmt::Result {
+        let Some(hashing) = &self.status.hashing else { return Ok(()) };
+        out.gauge("hashed_files", "Files whose digest is known", signed(hashing.hashed))?;
+        out.gauge("hash_waiting_files", "Files that changed and wait to be read", signed(hashing.waiting))?;
+        out.gauge("hash_left_files", "Other files that may have to be read", signed(hashing.files_left))?;
+        out.gauge(
+            "hash_left_bytes",
+            "Bytes of other files that may have to be read",
+            signed(hashing.bytes_left),
+        )?;
+        out.counter("hash_read_files", "Files read", hashing.files_read)?;
+        out.counter("hash_read_bytes", "Bytes read of contents", hashing.bytes_read)?;
+        out.counter("hash_refused", "Times that a file could not be read", hashing.refused)
+    }
+
     fn of_alerts(&self, out: &mut Families<'_>) -> fmt::Result {
         let alerts = &self.status.alerts;
         if alerts.is_empty() {

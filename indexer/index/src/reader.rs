@@ -319,6 +319,23 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn path(&self, roots: &[RootRow], of: EntryId) -> Result<Option<Vec<u8>>, IndexError> {
+        let Some((root, names)) = self.way(roots, of)? else { return Ok(None) };
+        let mut path = root.path.to_vec();
+        for name in &names {
+            push_name(&mut path, name);
+        }
+        Ok(Some(path))
+    }
+
+    /// The root an entry lies in by its first name, and the names from there down to it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn way<'r>(
+        &self,
+        roots: &'r [RootRow],
+        of: EntryId,
+    ) -> Result<Option<(&'r RootRow, Vec<Name>)>, IndexError> {
         let mut names: Vec<Name> = Vec::new();
         let mut at = of;
         let root = loop {
@@ -332,11 +349,8 @@ impl Reader {
             names.push(place.name);
             at = place.dir;
         };
-        let mut path = root.path.to_vec();
-        for name in names.iter().rev() {
-            push_name(&mut path, name);
-        }
-        Ok(Some(path))
+        names.reverse();
+        Ok(Some((root, names)))
     }
 
     pub(crate) fn name_range(

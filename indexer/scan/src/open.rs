@@ -4,9 +4,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use record::Kind;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::path::Arg;
+
+use crate::look::{Look, look};
 
 /// Longest path given to the kernel at once, in bytes; `PATH_MAX` is 4096 with the NUL.
 const CHUNK: usize = 4000;
@@ -42,6 +45,41 @@ pub fn open_root(path: &[u8]) -> Result<OwnedFd, Errno> {
 /// What `openat` says.
 pub fn open_dir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     open_dir_at(parent, name)
+}
+
+/// Opens the regular file called `name` in `parent` for reading, not through a symbolic link, leaving its access time alone
+/// where that is allowed. What is no regular file is not opened, since that alone may do something.
+///
+/// # Errors
+/// What `statx` or `openat` says; `EINVAL` for what is no regular file.
+pub fn open_file(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    match look(parent, name) {
+        Look::Present(seen) if seen.stat.kind == Kind::File => {}
+        Look::Present(_) => return Err(Errno::INVAL),
+        Look::Absent => return Err(Errno::NOENT),
+        Look::Failed(error) => return Err(error),
+    }
+    // Whatever it is by now: nothing is waited for, and no terminal becomes ours.
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may ask for that, and each file may have another.
+        Err(Errno::PERM) => openat(parent, name, flags, Mode::empty()),
+        opened => opened,
+    }
+}
+
+/// Opens the regular file `name` in the directory at the absolute path `dir`, through whatever symbolic links lead there.
+///
+/// # Errors
+/// As [`open_file`], and what opening the directory says.
+pub fn open_file_through(dir: &[u8], name: &[u8]) -> Result<OwnedFd, Errno> {
+    let dir = openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // The last link too: what it leads to is asked for.
+    let file = openat(&dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    match crate::look::look_self(file.as_fd())?.stat.kind {
+        Kind::File => openat(&dir, name, OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty()),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// Opens the directory `components` below `root`, however deep, never through a symbolic link.

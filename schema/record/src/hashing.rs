@@ -58,13 +58,16 @@ impl Hashing {
     /// Whether a file with this stat and this current digest is to be read, were it a candidate. Empty files never are.
     #[must_use]
     pub fn wants(&self, stat: &Stat, digest: Option<Digest>) -> bool {
-        let enough = |digest: Digest| {
-            digest.kind == self.kind
-                || (self.reading == Reading::Sampled && digest.kind == DigestKind::Blake3Sampled)
-        };
         self.reading != Reading::None
             && stat.kind == Kind::File
             && stat.size > 0
-            && !digest.is_some_and(enough)
+            && !digest.is_some_and(|digest| self.is_enough(digest))
+    }
+
+    /// Whether a digest says all that is to be known.
+    #[must_use]
+    pub fn is_enough(&self, digest: Digest) -> bool {
+        digest.kind == self.kind
+            || (self.reading == Reading::Sampled && digest.kind == DigestKind::Blake3Sampled)
     }
 }

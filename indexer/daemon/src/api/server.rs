@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alert::Alerts;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, Request, State};
@@ -17,12 +16,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use crate::alerting::{self, Tried};
+use crate::alerting::Tried;
 use crate::api::answer::{ApiError, json};
 use crate::api::{connections, monitor, stream};
+use crate::consumers::Consumers;
 use crate::engine::{Engine, EngineError, Level};
 use crate::query::{
-    self, AlertRequest, ConsumerRequest, DuRequest, LookupRequest, PathRequest, SettleRequest, SweepRequest,
+    self, AlertRequest, ConsumerRequest, DuRequest, HashRequest, LookupRequest, PathRequest, SettleRequest,
+    SweepRequest,
 };
 
 /// Questions answered at once; one more is refused as `busy`.
@@ -39,7 +40,7 @@ const MOST_BODY: usize = 2 << 20;
 #[derive(Clone)]
 pub(crate) struct Api {
     engine: Arc<Engine>,
-    alerts: Arc<Alerts>,
+    consumers: Consumers,
     questions: Arc<Semaphore>,
     actions: Arc<Semaphore>,
     probes: Arc<Semaphore>,
@@ -47,12 +48,12 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// An API over `engine` and its alert rules, whose streams end when `stopping` turns true.
-    pub(crate) fn new(engine: Arc<Engine>, alerts: Arc<Alerts>, stopping: watch::Receiver<bool>) -> Api {
+    /// An API over `engine` and its consumers, whose streams end when `stopping` turns true.
+    pub(crate) fn new(engine: Arc<Engine>, consumers: Consumers, stopping: watch::Receiver<bool>) -> Api {
         let permits = |count| Arc::new(Semaphore::new(count));
         Api {
             engine,
-            alerts,
+            consumers,
             questions: permits(QUESTIONS),
             actions: permits(ACTIONS),
             probes: permits(PROBES),
@@ -63,12 +64,12 @@ impl Api {
     /// Runs `work`, which is short, on a thread that may block.
     pub(super) async fn probe<T: Send + 'static>(
         self,
-        work: impl FnOnce(&Engine, &Alerts) -> T + Send + 'static,
+        work: impl FnOnce(&Engine, &Consumers) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let permit = self.probes.acquire_owned().await.map_err(ApiError::failed)?;
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work(&self.engine, &self.alerts)
+            work(&self.engine, &self.consumers)
         });
         done.await.map_err(ApiError::failed)
     }
@@ -101,6 +102,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/find", get(find))
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
+        .route("/v1/dups", get(dups))
         .route("/v1/coverage", get(coverage))
         .route("/v1/lookup", post(lookup))
         .route("/v1/roots", get(roots))
@@ -108,6 +110,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/changes", get(changes))
         .route("/v1/settle", post(settle))
         .route("/v1/sweep", post(sweep))
+        .route("/v1/hash", post(hash))
         .route("/v1/accept", post(accept))
         .route("/v1/confirm", post(confirm))
         .route("/v1/forget", post(forget))
@@ -130,23 +133,23 @@ async fn version() -> Response {
 }
 
 async fn status(State(api): State<Api>) -> Answer {
-    let alerts = Arc::clone(&api.alerts);
+    let consumers = api.consumers.clone();
     api.act(move |engine| {
         let mut status = engine.status();
-        alerting::show(alerts.reports(), &mut status);
+        consumers.show(&mut status);
         Ok(status)
     })
     .await
 }
 
 async fn alerts(State(api): State<Api>) -> Answer {
-    let alerts = Arc::clone(&api.alerts);
+    let alerts = Arc::clone(&api.consumers.alerts);
     api.act(move |_| Ok(alerts.reports())).await
 }
 
 async fn test_alert(State(api): State<Api>, body: Bytes) -> Answer {
     let request: AlertRequest = from_body(&body)?;
-    let alerts = Arc::clone(&api.alerts);
+    let alerts = Arc::clone(&api.consumers.alerts);
     api.act(move |_| Ok(Tried::of(alerts.test(&request.rule)))).await
 }
 
@@ -182,6 +185,14 @@ async fn du(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
             return query::du_by(&reader, &request, &mut |sum| lines.push(&sum));
         }
         query::du(&api.engine.index().read()?, &request, &mut |du| lines.push(&du))
+    })
+    .await)
+}
+
+async fn dups(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        query::dups(&api.engine.index().read()?, &request, &mut |set| lines.push(&set))
     })
     .await)
 }
@@ -223,6 +234,20 @@ async fn sweep(State(api): State<Api>, body: Bytes) -> Answer {
         Some(other) => return Err(ApiError::bad(format!("unknown level {other:?}; write names or stat"))),
     };
     api.act(move |engine| engine.sweep(path, level)).await
+}
+
+async fn hash(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: HashRequest = from_body(&body)?;
+    let paths = request.paths.iter().map(|path| path_of(&path.path, path.path_raw.as_deref()));
+    let paths = paths.collect::<Result<Vec<_>, _>>()?;
+    let patience = Duration::from_millis(request.timeout_ms.unwrap_or(60_000));
+    let hasher = Arc::clone(&api.consumers.hasher);
+    api.act(move |engine| {
+        // A file that was made just now is to be known.
+        engine.settle(patience)?;
+        hasher.hash(&paths, patience)
+    })
+    .await
 }
 
 async fn accept(State(api): State<Api>, body: Bytes) -> Answer {

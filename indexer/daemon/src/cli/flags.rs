@@ -55,6 +55,29 @@ pub(crate) enum ProfileArg {
     Aggressive,
 }
 
+/// Whose contents are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HashArg {
+    /// Nobody's
+    None,
+    /// Files that may have a duplicate
+    Candidates,
+    /// All files; of those over 10 MiB head, middle and tail
+    Sampled,
+    /// All files, in full
+    Full,
+}
+
+/// What contents are hashed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AlgorithmArg {
+    /// BLAKE3
+    Blake3,
+    /// BLAKE2b with 256 bits
+    #[value(name = "blake2b-256")]
+    Blake2b256,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -88,6 +111,15 @@ pub(crate) struct Scan {
     /// Leave out file systems mounted inside a root
     #[arg(long)]
     pub(crate) one_file_system: bool,
+    /// Read the contents of these files [default: candidates by `watch`, none by `scan`]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) hash: Option<HashArg>,
+    /// Hash contents by this [default: blake3]
+    #[arg(long, value_enum)]
+    pub(crate) algorithm: Option<AlgorithmArg>,
+    /// Read at most so many bytes a second, as 50MiB
+    #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
+    pub(crate) hash_rate: Option<u64>,
     /// Set threads, batch and cache together
     #[arg(long, value_enum)]
     pub(crate) profile: Option<ProfileArg>,
@@ -196,6 +228,20 @@ pub(crate) struct Du {
     /// Show the sums of each sort of file instead; walks the index
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["depth", "top"])]
     pub(crate) by: Option<ByArg>,
+}
+
+/// `dups`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Dups {
+    /// Only files of so many bytes and more, as 1MiB
+    #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
+    pub(crate) min_size: Option<u64>,
+    /// Only sets with a copy below this directory
+    #[arg(long, value_name = "PATH")]
+    pub(crate) root: Option<PathBuf>,
+    /// Show only so many sets, those that waste most
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
 }
 
 /// `prove`.

@@ -7,7 +7,9 @@ mod compact;
 mod coverage;
 mod doctor;
 mod du;
+mod dups;
 mod find;
+mod hash;
 mod ls;
 mod pages;
 mod progress;
@@ -66,6 +68,8 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Ls { path, long } => ls::run(&context, &path, long),
         Command::Find(flags) => find::run(&context, &flags),
         Command::Du(flags) => du::run(&context, &flags),
+        Command::Dups(flags) => dups::run(&context, &flags),
+        Command::Hash { paths, timeout } => hash::run(&context, &paths, timeout),
         Command::Coverage { path, depth, all } => coverage::run(&context, path.as_deref(), depth, all),
         Command::Verify { root } => verify::run(&context, root.as_deref()),
         Command::Sweep { path, level } => scan::sweep(&context, path.as_deref(), level),

@@ -77,7 +77,7 @@ impl State {
         }
         let seconds = now.duration_since(self.began).as_secs_f64().max(0.05);
         let rate = (progress.files_found.saturating_sub(self.base) as f64 / seconds) as u64;
-        let text = line(progress, rate);
+        let text = if phase == "hashing" { hashing_line(progress, seconds) } else { line(progress, rate) };
         if std::io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| {
                 let bar = bar();
@@ -106,6 +106,15 @@ fn line(progress: &Progress, rate: u64) -> String {
         text.push_str(&format!(", {} were listed already", count(progress.directories_before)));
     }
     text
+}
+
+fn hashing_line(progress: &Progress, seconds: f64) -> String {
+    format!(
+        "{} files read, {}, {}/s",
+        count(progress.files_processed),
+        bytes(progress.bytes_processed),
+        bytes((progress.bytes_processed as f64 / seconds) as u64)
+    )
 }
 
 fn bar() -> ProgressBar {

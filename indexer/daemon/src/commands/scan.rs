@@ -11,7 +11,7 @@ use crate::engine::status::SweepReport;
 use crate::engine::{self, Level, ScanReport};
 use crate::failure::{Failure, Outcome};
 use crate::query::{PathPair, SweepRequest};
-use crate::render::{Out, count, quoted};
+use crate::render::{Out, bytes, count, quoted};
 use record::wire::v1;
 
 /// One root of `scan --json`.
@@ -30,6 +30,7 @@ pub(crate) fn run(context: &Context, flags: &cli::Scan) -> Result<Outcome, Failu
     let shown = Shown::new(context.global.quiet);
     let flags = Watch { scan: flags.clone(), ..Watch::default() };
     let (state, lock, config) = context.prepare(&flags, "scan", shown.hook())?;
+    scan::outlive_leases();
     let done = engine::scan(&state, lock, config);
     shown.clear();
     print(context, &done?)?;
@@ -130,6 +131,17 @@ fn print(context: &Context, done: &ScanReport) -> Result<(), Failure> {
     }
     if !context.global.json && done.roots.iter().any(|(_, seeded, _)| !seeded) {
         out.text(&text(&done.report))?;
+    }
+    if let Some(hashed) = done.hashed.filter(|_| !context.global.json) {
+        let read = count(hashed.files);
+        out.text(&format!(
+            "read {read} files in full and {} ends of files, {}\n",
+            count(hashed.ends),
+            bytes(hashed.bytes)
+        ))?;
+        if hashed.refused > 0 {
+            out.text(&format!("{} could not be read; `-v` names them\n", count(hashed.refused)))?;
+        }
     }
     out.flush()?;
     Ok(())

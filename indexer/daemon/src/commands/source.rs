@@ -14,8 +14,8 @@ use crate::commands::Context;
 use crate::engine::NobodyWatches;
 use crate::failure::Failure;
 use crate::query::{
-    self, ChangesRequest, Coverage, CoverageRequest, DuRequest, Emit, FindRequest, LookupRequest,
-    PathRequest, QueryError, RootLine, RootView,
+    self, ChangesRequest, Coverage, CoverageRequest, DuRequest, DupsRequest, Emit, FindRequest,
+    LookupRequest, PathRequest, QueryError, RootLine, RootView,
 };
 use crate::render::Out;
 use crate::state::StateDir;
@@ -168,6 +168,18 @@ impl Source {
         match self {
             Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/du", request, lines)),
             Source::Local(index) => local(index, each, |reader, emit| query::du_by(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::dups`].
+    pub(crate) fn dups(
+        &mut self,
+        request: &DupsRequest,
+        each: Each<'_, v1::Duplicates>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/dups", request, lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::dups(reader, request, emit)),
         }
     }
 

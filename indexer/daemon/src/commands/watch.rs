@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alert::Alerts;
+use record::{Hashing, Reading};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +18,7 @@ use crate::cli;
 use crate::commands::Context;
 use crate::commands::progress::Shown;
 use crate::config::File;
+use crate::consumers::Consumers;
 use crate::engine::status::{Problem, Status};
 use crate::engine::{self, Engine, EngineError, RootConfig};
 use crate::failure::{Failure, Outcome};
@@ -37,7 +38,9 @@ const THREADS: usize = 64;
 pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Failure> {
     let shown = Shown::new(context.global.quiet);
     alerting::check(&context.file.rules)?;
-    let (state, lock, config) = context.prepare(flags, "watch", shown.hook())?;
+    let (state, lock, mut config) = context.prepare(flags, "watch", shown.hook())?;
+    config.hashing = Some(reading(config.hashing));
+    let hashing = (config.hash_rate, config.threads);
     crate::privileges::drop_unneeded(&state.path);
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -54,8 +57,8 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
         None => None,
     };
     let ended = match engine::start(&state, lock, config) {
-        Ok(engine) => alerting::start(&engine, context.file.rules.clone()).and_then(|alerts| {
-            runtime.block_on(follow(context, flags, (&engine, &alerts), (listener, port), &shown))
+        Ok(engine) => Consumers::start(&engine, context.file.rules.clone(), hashing).and_then(|consumers| {
+            runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
         }),
         Err(error) => Err(error.into()),
     };
@@ -69,6 +72,11 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     ended
 }
 
+/// A daemon reads what may have a duplicate, unless something else was said.
+fn reading(said: Option<Hashing>) -> Hashing {
+    said.unwrap_or(Hashing { reading: Reading::Candidates, ..Hashing::default() })
+}
+
 async fn open_port(address: SocketAddr) -> Result<TcpListener, Failure> {
     let opened = TcpListener::bind(address).await;
     let port = opened.map_err(|error| Failure::doing(format!("listen on {address}"), error))?;
@@ -80,7 +88,7 @@ async fn open_port(address: SocketAddr) -> Result<TcpListener, Failure> {
 async fn follow(
     context: &Context,
     flags: &cli::Watch,
-    (engine, alerts): (&Arc<Engine>, &Arc<Alerts>),
+    (engine, consumers): (&Arc<Engine>, &Consumers),
     (listener, port): (UnixListener, Option<TcpListener>),
     shown: &Shown,
 ) -> Result<Outcome, Failure> {
@@ -89,8 +97,8 @@ async fn follow(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
-    let api = Api::new(Arc::clone(engine), Arc::clone(alerts), stopping);
-    let ringing = tokio::spawn(ring(Arc::clone(engine), Arc::clone(alerts)));
+    let api = Api::new(Arc::clone(engine), consumers.clone(), stopping);
+    let ringing = tokio::spawn(ring(Arc::clone(engine), consumers.clone()));
     let port = port.map(|port| tokio::spawn(serve_port(port, api.clone())));
     let mut server = tokio::spawn(serve(listener, api));
     let mut service = Service::of_environment();
@@ -128,7 +136,7 @@ async fn follow(
             _ = interrupt.recv() => break Ok(Outcome::Done),
             _ = hang_up.recv() => {
                 service.reloading();
-                reloading = reload(context, flags, (engine, alerts), shown);
+                reloading = reload(context, flags, (engine, consumers), shown);
                 if reloading.is_none() && !waiting {
                     service.ready(&health.text());
                 }
@@ -162,11 +170,12 @@ async fn follow(
     // Streams end with this; without it they would outlive the engine.
     let _ = stop.send(true);
     let stopped = {
-        let (engine, alerts) = (Arc::clone(engine), Arc::clone(alerts));
+        let (engine, consumers) = (Arc::clone(engine), consumers.clone());
         tokio::task::spawn_blocking(move || {
             // First, so that cursors of what arrived can still be moved.
-            alerts.stop();
+            consumers.stop();
             engine.stop();
+            consumers.join();
         })
     };
     tokio::select! {
@@ -182,12 +191,12 @@ async fn follow(
     ended
 }
 
-/// Tells alert rules of new records.
-async fn ring(engine: Arc<Engine>, alerts: Arc<Alerts>) {
+/// Tells those who read the journal of new records.
+async fn ring(engine: Arc<Engine>, consumers: Consumers) {
     let mut durable = engine.follow();
     drop(engine);
     while durable.changed().await.is_ok() {
-        alerts.tell();
+        consumers.tell();
     }
 }
 
@@ -265,7 +274,7 @@ fn say_live(status: &Status) {
 fn reload(
     context: &Context,
     flags: &cli::Watch,
-    (engine, alerts): (&Arc<Engine>, &Arc<Alerts>),
+    (engine, consumers): (&Arc<Engine>, &Consumers),
     shown: &Shown,
 ) -> Option<JoinHandle<Result<(), EngineError>>> {
     let read = || {
@@ -275,16 +284,20 @@ fn reload(
         let stored: Vec<RootConfig> =
             roots.iter().map(|root| RootConfig::stored(&root.path, &root.rules)).collect();
         alerting::check(&fresh.file.rules)?;
-        let config = fresh.engine(&fresh.state_path()?, flags, &stored, "watch", shown.hook())?;
+        let mut config = fresh.engine(&fresh.state_path()?, flags, &stored, "watch", shown.hook())?;
+        config.hashing = Some(reading(config.hashing));
         Ok::<_, Failure>((config, fresh.file.rules))
     };
     match read() {
         Ok((config, rules)) => {
             info!(roots = config.roots.len(), alerts = rules.len(), "configuration read anew");
-            let (engine, alerts) = (Arc::clone(engine), Arc::clone(alerts));
+            let (engine, consumers) = (Arc::clone(engine), consumers.clone());
             Some(tokio::task::spawn_blocking(move || {
-                let replaced = alerts.replace(rules).map_err(|error| EngineError::Failed(error.to_string()));
-                engine.reload(config).and(replaced)
+                let replaced = consumers.alerts.replace(rules);
+                let replaced = replaced.map_err(|error| EngineError::Failed(error.to_string()));
+                let reloaded = engine.reload(config);
+                consumers.hasher.tell_all();
+                reloaded.and(replaced)
             }))
         }
         Err(failure) => {

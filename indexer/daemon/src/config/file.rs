@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
-use crate::cli::{BackendArg, LogFormat, ProfileArg, RequireArg};
+use crate::cli::{AlgorithmArg, BackendArg, HashArg, LogFormat, ProfileArg, RequireArg};
 use crate::config::Env;
 use crate::config::alerts::Table as AlertTable;
 use crate::engine::RootConfig;
@@ -35,6 +35,15 @@ pub(crate) struct File {
     /// Threads, batch and cache together.
     #[serde(deserialize_with = "word")]
     pub(crate) profile: Option<ProfileArg>,
+    /// Whose contents are read: `"none"`, `"candidates"`, `"sampled"` or `"full"`.
+    #[serde(deserialize_with = "word")]
+    pub(crate) hash: Option<HashArg>,
+    /// What contents are hashed by: `"blake3"` or `"blake2b-256"`.
+    #[serde(deserialize_with = "word")]
+    pub(crate) algorithm: Option<AlgorithmArg>,
+    /// Bytes of contents read a second, as `"50MiB"`; 0 for no limit.
+    #[serde(deserialize_with = "size")]
+    pub(crate) hash_rate: Option<u64>,
     /// Directories looked at at once.
     pub(crate) threads: Option<usize>,
     /// Bytes of page cache, as `"48MiB"`.

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 use index::{Repair, Retention};
+use record::{DigestKind, Hashing, Reading};
 
-use crate::cli::{BackendArg, LogFormat, ProfileArg, RequireArg, Scan, Watch};
+use crate::cli::{AlgorithmArg, BackendArg, HashArg, LogFormat, ProfileArg, RequireArg, Scan, Watch};
 use crate::engine::{Backend, EngineConfig, ProgressHook, Require, RootConfig, Schedule};
 use crate::failure::Failure;
 use crate::paths;
@@ -52,6 +53,12 @@ pub(crate) struct Settings {
     pub(crate) repair: Repair,
     /// How often everything is swept.
     pub(crate) schedule: Schedule,
+    /// Which contents are read, where flags, environment or file say so.
+    pub(crate) reading: Option<Reading>,
+    /// What they are hashed by, likewise.
+    pub(crate) digest: Option<DigestKind>,
+    /// Bytes read a second at most.
+    pub(crate) hash_rate: Option<u64>,
 }
 
 /// What a profile sets together.
@@ -137,7 +144,31 @@ impl Settings {
             unwatched: pause("INDEXER_SWEEP_UNWATCHED", file.sweep.unwatched, usual.unwatched)?,
             rate: Some(rate).filter(|rate| *rate > 0),
         };
+        let reading = match flags.scan.hash {
+            Some(reading) => Some(reading),
+            None => variable(env, "INDEXER_HASH", |text| HashArg::from_str(text, true))?.or(file.hash),
+        };
+        let algorithm = match flags.scan.algorithm {
+            Some(algorithm) => Some(algorithm),
+            None => variable(env, "INDEXER_ALGORITHM", |text| AlgorithmArg::from_str(text, true))?
+                .or(file.algorithm),
+        };
+        let hash_rate = match flags.scan.hash_rate {
+            Some(rate) => Some(rate),
+            None => variable(env, "INDEXER_HASH_RATE", crate::values::size)?.or(file.hash_rate),
+        };
         Ok(Settings {
+            reading: reading.map(|reading| match reading {
+                HashArg::None => Reading::None,
+                HashArg::Candidates => Reading::Candidates,
+                HashArg::Sampled => Reading::Sampled,
+                HashArg::Full => Reading::Full,
+            }),
+            digest: algorithm.map(|algorithm| match algorithm {
+                AlgorithmArg::Blake3 => DigestKind::Blake3,
+                AlgorithmArg::Blake2b256 => DigestKind::Blake2b256,
+            }),
+            hash_rate: hash_rate.filter(|rate| *rate > 0),
             schedule,
             backend: backend_of(backend.unwrap_or(BackendArg::Auto)),
             watches,
@@ -164,8 +195,13 @@ impl Settings {
 
     /// What the engine takes.
     pub(crate) fn engine(&self, roots: Vec<RootConfig>, progress: ProgressHook) -> EngineConfig {
+        let usual = Hashing::default();
+        let reading = self.reading.unwrap_or(usual.reading);
+        let said = self.reading.is_some() || self.digest.is_some();
         EngineConfig {
             roots,
+            hashing: said.then(|| Hashing { reading, kind: self.digest.unwrap_or(usual.kind) }),
+            hash_rate: self.hash_rate,
             backend: self.backend,
             watches: self.watches,
             require: self.require,

@@ -70,6 +70,7 @@ impl Core {
             self.wait_for_resumed(None)?;
             self.work_off(None)?;
         }
+        self.keep_contents()?;
         let unverified = std::mem::take(&mut self.unverified);
         let verified = |tree: &Tree| {
             tree.present

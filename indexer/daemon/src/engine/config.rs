@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use record::Hashing;
 use serde::{Deserialize, Serialize};
 
 use super::status::Progress;
@@ -159,6 +160,10 @@ pub(crate) struct EngineConfig {
     pub(crate) audit: Duration,
     /// What a crash costs at the next start.
     pub(crate) repair: index::Repair,
+    /// Which contents are to be known; `None`: as the index has it.
+    pub(crate) hashing: Option<Hashing>,
+    /// Bytes of contents read a second at most.
+    pub(crate) hash_rate: Option<u64>,
     /// How often everything is swept.
     pub(crate) schedule: Schedule,
     /// Told of progress about five times a second.

@@ -313,7 +313,7 @@ impl Core {
         Ok(())
     }
 
-    fn requests(&mut self) -> Result<(), EngineError> {
+    pub(super) fn requests(&mut self) -> Result<(), EngineError> {
         while let Some(request) = self.shared.receive() {
             match request {
                 Request::Stop => self.stopping = true,

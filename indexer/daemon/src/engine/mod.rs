@@ -56,6 +56,7 @@ pub(crate) use config::{
 pub(crate) use error::EngineError;
 
 use self::arms::Arms;
+pub(crate) use self::contents::{EngineShelf, Hashed, hash_files, wasted};
 use self::core::Core;
 use self::ground::Ground;
 pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};
@@ -78,6 +79,8 @@ pub(crate) struct Engine {
 /// What one pass did.
 #[derive(Clone, Debug)]
 pub(crate) struct ScanReport {
+    /// What was read of contents, where that was asked for.
+    pub(crate) hashed: Option<rehash::Counted>,
     /// Each root: its path, whether it was scanned for the first time, entries now.
     pub(crate) roots: Vec<(Vec<u8>, bool, u64)>,
     /// What the sweep of the others compared.
@@ -130,6 +133,8 @@ pub(crate) fn scan(
     core.bind()?;
     let seeded: Vec<bool> = core.trees.iter().map(|tree| tree.row.seeded.is_none()).collect();
     core.boot()?;
+    let asked = core.config.hashing.filter(|hashing| hashing.reading != record::Reading::None);
+    let hashed = asked.map(|_| core.hash_all()).transpose()?;
     let reader = shared.index.read()?;
     let mut roots = Vec::new();
     for (tree, seeded) in core.trees.iter().zip(seeded) {
@@ -147,7 +152,31 @@ pub(crate) fn scan(
         ..core.swept.clone()
     };
     drop(lock);
-    Ok(ScanReport { roots, report })
+    Ok(ScanReport { hashed, roots, report })
+}
+
+/// Brings what lies at `paths` up to date without a daemon and reads all of its contents. Answers what was read, and which files
+/// could not be.
+///
+/// # Errors
+/// When the index cannot be opened, or a path is in none of its roots.
+pub(crate) fn hash_once(
+    state: &StateDir,
+    lock: StateLock,
+    config: EngineConfig,
+    paths: &[Vec<u8>],
+    patience: Duration,
+) -> Result<Hashed, EngineError> {
+    let shared = open(state, &config, true)?;
+    let mut core = Core::new(shared, config);
+    core.take_up()?;
+    for path in paths {
+        core.sweep_once(Some(path), Level::Stat)?;
+    }
+    core.keep_contents()?;
+    let hashed = core.hash_whole(paths, patience)?;
+    drop(lock);
+    Ok(hashed)
 }
 
 /// One sweep of known roots, or of what lies below `path`, without a daemon. Watches nothing, and returns when all that
@@ -271,6 +300,11 @@ impl Engine {
     /// Believes what is at a lost root's path now.
     pub(crate) fn accept(&self, path: &[u8]) -> Result<(), EngineError> {
         receive(&self.ask(|reply| Request::Accept(path.to_vec(), reply))?)
+    }
+
+    /// The index and the disk for readers of contents.
+    pub(crate) fn shelf(&self) -> EngineShelf {
+        EngineShelf::new(&self.shared)
     }
 
     /// Moves a consumer's cursor forward.

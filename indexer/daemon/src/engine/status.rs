@@ -50,6 +50,9 @@ pub(crate) struct Status {
     /// How well events tell of what happens.
     #[serde(default)]
     pub(crate) audit: AuditStatus,
+    /// How the reading of contents fares; null without a daemon.
+    #[serde(default)]
+    pub(crate) hashing: Option<HashingStatus>,
     /// What needs a person's attention, in words.
     pub(crate) warnings: Vec<String>,
     /// Everything that is not as the configuration asks; empty when all is well.
@@ -58,6 +61,35 @@ pub(crate) struct Status {
     /// The alert rules and how they fare; empty without any, and without a daemon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) alerts: Vec<alert::Report>,
+}
+
+/// How the reading of contents fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HashingStatus {
+    /// `none`, `candidates`, `sampled` or `full`.
+    pub(crate) reading: String,
+    /// `blake3` or `blake2b-256`.
+    pub(crate) algorithm: String,
+    /// Files whose digest is known.
+    pub(crate) hashed: u64,
+    /// Files that changed and wait to be read.
+    pub(crate) waiting: u64,
+    /// Other files that may have to be read.
+    pub(crate) files_left: u64,
+    /// Their bytes.
+    pub(crate) bytes_left: u64,
+    /// Seconds until they are read, at the pace of now; null when there is none.
+    pub(crate) eta_s: Option<u64>,
+    /// Bytes read a second, of late.
+    pub(crate) bytes_per_second: u64,
+    /// Files read since the start.
+    pub(crate) files_read: u64,
+    /// First or last 4 KiB read since the start.
+    pub(crate) ends_read: u64,
+    /// Bytes read since the start.
+    pub(crate) bytes_read: u64,
+    /// Times that a file could not be read.
+    pub(crate) refused: u64,
 }
 
 /// Something that is not as the configuration asks.

@@ -6,6 +6,7 @@ mod counted;
 mod coverage;
 mod du;
 mod du_by;
+mod dups;
 mod filter;
 mod find;
 mod glob;
@@ -25,12 +26,13 @@ pub(crate) use check::{CheckReport, check};
 pub(crate) use coverage::{Coverage, Keeper, Kept, coverage};
 pub(crate) use du::du;
 pub(crate) use du_by::du_by;
+pub(crate) use dups::dups;
 pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
 pub(crate) use request::{
-    AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, FindRequest, LookupRequest,
-    PathPair, PathRequest, SettleRequest, SweepRequest,
+    AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, DupsRequest, FindRequest,
+    HashRequest, LookupRequest, PathPair, PathRequest, SettleRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use whole::whole;

@@ -140,6 +140,35 @@ pub(crate) struct AlertRequest {
     pub(crate) rule: String,
 }
 
+/// `hash`: read these files, and all below these directories.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HashRequest {
+    /// The paths.
+    pub(crate) paths: Vec<PathRequest>,
+    /// How long one that is being written is waited for; a minute when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+/// `dups`: sets of files with equal contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DupsRequest {
+    /// Only sets with a copy at or below this path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    /// Its bytes in base64, where `path` cannot hold them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_raw: Option<String>,
+    /// Bytes of each copy at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_size: Option<u64>,
+    /// Only so many sets, those that waste most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) top: Option<usize>,
+}
+
 /// `lookup`: what the index holds at each of these paths, in that order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

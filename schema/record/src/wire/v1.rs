@@ -396,7 +396,53 @@ pub struct Change {
     pub set: Option<DuplicateSet>,
 }
 
-/// A set of files with equal contents.
+/// One line of `dups --json`: a set of files with equal contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicates {
+    /// Bytes of each.
+    pub size: u64,
+    /// `kind:hex`.
+    pub digest: String,
+    /// Bytes that would be free if one copy were kept.
+    pub wasted: u64,
+    /// One path a copy, in byte order.
+    pub paths: Vec<String>,
+    /// Their bytes in base64, one for each of `paths`, where one of those cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths_raw: Option<Vec<String>>,
+    /// The other names of copies that have several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<OtherNames>,
+}
+
+/// The other names of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherNames {
+    /// Which of `paths`, counted from 0.
+    pub of: usize,
+    /// Its other paths.
+    pub paths: Vec<String>,
+    /// Their bytes in base64, one for each of `paths`, where one of those cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths_raw: Option<Vec<String>>,
+}
+
+impl Duplicates {
+    /// The JSON form of a set; each copy is a path and its other names.
+    #[must_use]
+    pub fn new(digest: &Digest, size: u64, wasted: u64, copies: &[(Vec<u8>, Vec<Vec<u8>>)]) -> Duplicates {
+        let (paths, paths_raw) = texts_and_raws(copies.iter().map(|(path, _)| &path[..]));
+        let others = copies.iter().enumerate().filter(|(_, (_, others))| !others.is_empty());
+        let links = others.map(|(of, (_, others))| {
+            let (paths, paths_raw) = texts_and_raws(others.iter().map(|path| &path[..]));
+            OtherNames { of, paths, paths_raw }
+        });
+        let links = links.collect();
+        Duplicates { size, digest: digest_text(digest), wasted, paths, paths_raw, links }
+    }
+}
+
+/// A set of files with equal contents, in a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DuplicateSet {
     /// `kind:hex`.

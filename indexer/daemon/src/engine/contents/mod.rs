@@ -1,12 +1,21 @@
 //! Contents, as far as the engine's thread has to do with them: what was read goes through the one writer.
 
+mod once;
 pub(crate) mod sets;
+mod shelf;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use index::Note;
 use reconcile::{Holds, Observed};
 use record::{EntryId, Time};
+use rehash::{Meter, Pace, ShelfError, Work};
+use serde::{Deserialize, Serialize};
 use watch::Flags;
 
+pub(crate) use self::sets::wasted;
+pub(crate) use self::shelf::EngineShelf;
 use super::core::Core;
 use super::error::EngineError;
 use super::round::{Round, Todo};
@@ -24,6 +33,66 @@ pub(crate) struct Findings {
     pub(crate) astray: Vec<EntryId>,
 }
 
+/// What came of reading files that were named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hashed {
+    /// Files that were named, or lie below what was.
+    pub(crate) files: u64,
+    /// Of those, how many were read now; the others had not changed since they were.
+    pub(crate) read: u64,
+    /// Bytes read.
+    pub(crate) bytes: u64,
+    /// Those that could not be read, and why.
+    pub(crate) failed: Vec<Unread>,
+}
+
+/// A file that could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unread {
+    /// Its path.
+    pub(crate) path: String,
+    /// The path's bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path_raw: Option<String>,
+    /// What the system said.
+    pub(crate) why: String,
+}
+
+/// Files taken on at once: what is named may be a whole tree.
+const SLICE: usize = 65_536;
+
+/// Reads all files at and below `paths` in full.
+pub(crate) fn hash_files(
+    shelf: &EngineShelf,
+    (pace, stop, meter): (&Pace, &AtomicBool, &Meter),
+    threads: usize,
+    paths: &[Vec<u8>],
+    patience: Duration,
+) -> Result<Hashed, ShelfError> {
+    let mut work = Work::new(shelf, pace, stop, meter, threads);
+    let mut hashed = Hashed::default();
+    for path in paths {
+        let mut below = shelf.below(path)?;
+        loop {
+            let files = below.next(shelf, SLICE)?;
+            if files.is_empty() {
+                break;
+            }
+            hashed.files += files.len() as u64;
+            for id in work.whole(&files, patience)? {
+                let (path, path_raw) = shelf.shown(id)?;
+                let why = meter.last_refused().into_iter().rev().find(|(known, _)| *known == id);
+                let why =
+                    why.map_or_else(|| "it is being written, or not where it was".to_owned(), |(_, why)| why);
+                hashed.failed.push(Unread { path, path_raw, why });
+            }
+        }
+    }
+    let counted = meter.counted();
+    (hashed.read, hashed.bytes) = (counted.files, counted.bytes);
+    Ok(hashed)
+}
+
 impl Findings {
     pub(crate) fn is_empty(&self) -> bool {
         self.observed.is_empty() && self.notes.is_empty() && self.waiting.is_empty() && self.astray.is_empty()
@@ -31,6 +100,13 @@ impl Findings {
 }
 
 impl Core {
+    /// Has the index keep what follows from rows about contents, if that is asked for, or was.
+    pub(super) fn keep_contents(&mut self) -> Result<(), EngineError> {
+        let stored = self.shared.index.read()?.hashing()?;
+        self.shared.index.keep_contents(self.config.hashing.unwrap_or(stored))?;
+        Ok(())
+    }
+
     /// Commits what was found. Answers, for each observation, whether it speaks of the file as the index has it; where not,
     /// the file is looked at.
     pub(super) fn take_contents(&mut self, findings: Findings) -> Result<Vec<bool>, EngineError> {

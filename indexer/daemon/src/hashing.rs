@@ -1,0 +1,225 @@
+//! Reading contents while the daemon runs: what changed at once, and the rest of what is to be known behind all other work.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use record::Reading;
+use rehash::{Counted, Meter, Pace, ShelfError, Turn, Work};
+use tracing::warn;
+
+use crate::engine::status::{HashingStatus, Status};
+use crate::engine::{Engine, EngineError, EngineShelf, Hashed, hash_files};
+use crate::failure::Failure;
+use crate::paths;
+
+/// Between two times that everything is gone through again: for what could not be read, and may be now.
+const AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Between two looks at how fast it goes.
+const SAMPLE: Duration = Duration::from_secs(2);
+
+/// Two threads that read, and how they fare.
+pub(crate) struct Hasher {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Inner {
+    shelf: EngineShelf,
+    meter: Meter,
+    /// For what is read behind all other work.
+    pace: Pace,
+    readers: usize,
+    stop: AtomicBool,
+    bell: Bell,
+    speed: Mutex<Speed>,
+}
+
+/// Counts what may be news: of changed files, and of what is to be known at all.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<(u64, u64)>,
+    word: Condvar,
+}
+
+impl Bell {
+    fn ring(&self, all: bool) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        rung.0 += 1;
+        rung.1 += u64::from(all);
+        self.word.notify_all();
+    }
+
+    /// Waits until `heard` says that there is news, or `until`.
+    fn wait(&self, until: Option<Instant>, heard: impl Fn((u64, u64)) -> bool) -> (u64, u64) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !heard(*rung) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            let left = left.unwrap_or(AGAIN);
+            rung = self.word.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung
+    }
+}
+
+/// How fast it goes, between two looks.
+struct Speed {
+    at: Instant,
+    bytes: u64,
+    rate: u64,
+}
+
+/// Reads what the index wants known, from the moment that it is live.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> Result<Arc<Hasher>, Failure> {
+    scan::outlive_leases();
+    let inner = Arc::new(Inner {
+        shelf: engine.shelf(),
+        meter: Meter::default(),
+        pace: Pace::new(rate),
+        readers,
+        stop: AtomicBool::new(false),
+        bell: Bell::default(),
+        speed: Mutex::new(Speed { at: Instant::now(), bytes: 0, rate: 0 }),
+    });
+    let mut threads = Vec::new();
+    for (name, run) in [("rehash", Inner::fresh as fn(&Inner) -> _), ("rehash-all", Inner::backlog)] {
+        let (inner, engine) = (Arc::clone(&inner), Arc::clone(engine));
+        let run = move || {
+            // Before that, what is to be known is not.
+            let live = engine.wait_live();
+            drop(engine);
+            if live.is_err() {
+                return;
+            }
+            match run(&inner) {
+                Err(error) if !inner.stop.load(Ordering::Relaxed) => {
+                    warn!(%error, "contents are read no more");
+                }
+                _ => {}
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        threads.push(thread.map_err(|error| Failure::doing("start a thread", error))?);
+    }
+    Ok(Arc::new(Hasher { inner, threads: Mutex::new(threads) }))
+}
+
+impl Inner {
+    fn fresh(&self) -> Result<(), ShelfError> {
+        // What just changed is wanted now: no pace but the disk's.
+        let pace = Pace::new(None);
+        let mut work = Work::new(&self.shelf, &pace, &self.stop, &self.meter, self.readers);
+        let mut heard = self.bell.wait(Some(Instant::now()), |_| true);
+        while !self.stop.load(Ordering::Relaxed) {
+            if let Turn::Wait(until) = work.fresh()? {
+                heard = self.bell.wait(until, |rung| rung.0 != heard.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn backlog(&self) -> Result<(), ShelfError> {
+        let mut work = Work::new(&self.shelf, &self.pace, &self.stop, &self.meter, self.readers).quietly();
+        while !self.stop.load(Ordering::Relaxed) {
+            let heard = self.bell.wait(Some(Instant::now()), |_| true);
+            work.count_backlog()?;
+            let mut turn = Turn::More;
+            while turn == Turn::More && !self.stop.load(Ordering::Relaxed) {
+                turn = work.backlog()?;
+            }
+            self.bell.wait(Some(Instant::now() + AGAIN), |rung| rung.1 != heard.1);
+        }
+        Ok(())
+    }
+}
+
+impl Hasher {
+    /// Something changed.
+    pub(crate) fn tell(&self) {
+        self.inner.bell.ring(false);
+    }
+
+    /// What is to be known changed.
+    pub(crate) fn tell_all(&self) {
+        self.inner.bell.ring(true);
+    }
+
+    /// Ends the reading; the engine must have stopped, or a thread may wait for it.
+    pub(crate) fn stop(&self) {
+        self.inner.stop.store(true, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// Waits for the end of the threads.
+    pub(crate) fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+
+    /// Reads all files at and below `paths` in full.
+    pub(crate) fn hash(&self, paths: &[Vec<u8>], patience: Duration) -> Result<Hashed, EngineError> {
+        let (inner, meter) = (&self.inner, Meter::default());
+        let pace = Pace::new(None);
+        hash_files(&inner.shelf, (&pace, &inner.stop, &meter), inner.readers, paths, patience)
+            .map_err(|error| EngineError::Failed(error.to_string()))
+    }
+
+    /// Adds how the reading fares to a status.
+    pub(crate) fn show(&self, status: &mut Status) {
+        let Ok((hashing, hashed, waiting)) = self
+            .inner
+            .shelf
+            .read(|reader| Ok((reader.hashing()?, reader.count_digests()?, reader.count_pending()?)))
+        else {
+            return;
+        };
+        let Counted { files, ends, bytes, refused, files_left, bytes_left } = self.inner.meter.counted();
+        let rate = self.rate(bytes);
+        let eta_s = (bytes_left > 0 && rate > 0).then(|| bytes_left / rate);
+        if hashing.reading != Reading::None && refused > 0 {
+            let last = self.inner.meter.last_refused().pop();
+            let which = last.and_then(|(id, why)| Some((self.inner.shelf.path(id).ok()??, why)));
+            let which = which.map_or_else(String::new, |(path, why)| {
+                format!(", the last of them {} ({why})", paths::shown_bytes(&path))
+            });
+            status.warnings.push(format!(
+                "files could not be read {} times since the start{which}; whether they have duplicates is not known",
+                crate::render::count(refused)
+            ));
+        }
+        status.hashing = Some(HashingStatus {
+            reading: hashing.reading.word().to_owned(),
+            algorithm: hashing.kind.word().to_owned(),
+            hashed,
+            waiting,
+            files_left,
+            bytes_left,
+            eta_s,
+            bytes_per_second: rate,
+            files_read: files,
+            ends_read: ends,
+            bytes_read: bytes,
+            refused,
+        });
+    }
+
+    fn rate(&self, bytes: u64) -> u64 {
+        let mut speed = self.inner.speed.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = speed.at.elapsed();
+        if passed >= SAMPLE {
+            speed.rate = ((bytes - speed.bytes) as f64 / passed.as_secs_f64()) as u64;
+            (speed.at, speed.bytes) = (Instant::now(), bytes);
+        }
+        speed.rate
+    }
+}

@@ -1,0 +1,77 @@
+//! Whether somebody has a file open for writing: a lease on it says so. Nothing else here is unsafe, and nothing else is here.
+#![expect(unsafe_code, reason = "the C library has no safe form of leases and of signal handlers")]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Once;
+
+use rustix::io::Errno;
+
+/// Whether `file`, open for reading, is open for writing elsewhere; `None` where that cannot be known: the file is another
+/// user's and `CAP_LEASE` is not ours, or the file system has no leases. [`outlive_leases`] must have been called.
+///
+/// A lease on a file that is open for writing is refused (fcntl(2), `F_SETLEASE`). One that is given is given back at once: while
+/// it is held, whoever opens the file for writing waits for us.
+pub fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
+    let lease = |kind: libc::c_int| {
+        // SAFETY: the descriptor is open for the length of the call, which takes numbers alone.
+        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) } {
+            -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error())),
+            _ => Ok(()),
+        }
+    };
+    match lease(libc::F_RDLCK) {
+        Ok(()) => {
+            // Closing the descriptor gives it back too.
+            let _ = lease(libc::F_UNLCK);
+            Some(false)
+        }
+        Err(Some(Errno::AGAIN)) => Some(true),
+        Err(_) => None,
+    }
+}
+
+/// Lets this process live on when a lease is broken in the moment that it is held: the kernel tells of that by `SIGIO`, which
+/// would end it.
+pub fn outlive_leases() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler does nothing, so whatever it interrupts is left as it is; a handler, unlike ignoring the signal,
+        // is not inherited by programs that are started from here. `sigaction` only reads the structure, which is zeroed but
+        // for the handler and a flag.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(libc::SIGIO, &action, std::ptr::null_mut());
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_writer_is_seen_while_it_has_the_file_open() {
+        outlive_leases();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"content").unwrap();
+        let reader = File::open(&path).unwrap();
+        if has_writer(reader.as_fd()).is_none() {
+            println!("SKIPPED: no leases on the file system of {}", folder.path().display());
+            return;
+        }
+        assert_eq!(has_writer(reader.as_fd()), Some(false));
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(has_writer(reader.as_fd()), Some(true));
+        drop(writer);
+        assert_eq!(has_writer(reader.as_fd()), Some(false));
+        // Nobody waits for us: the lease is gone.
+        std::fs::write(&path, b"other").unwrap();
+    }
+}
