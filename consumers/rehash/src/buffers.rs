@@ -6,7 +6,8 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a buffer. A thread keeps two at most.
 pub(crate) const BUFFER: usize = 1 << 20;
 
-const PAGE: usize = 4 << 10;
+/// What buffers, and reads past the page cache, begin on.
+pub(crate) const PAGE: usize = 4 << 10;
 
 /// A mebibyte that begins on a page: allocators put large ones 16 bytes behind, and there processors whose string copy is
 /// fast otherwise take three times as long to copy a page of the cache.

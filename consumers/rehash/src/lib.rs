@@ -26,6 +26,6 @@ pub use pace::Pace;
 pub use read::{Content, Depth, How, read};
 pub use refine::{Member, Need, next};
 pub use sample::{SAMPLED_OVER, WINDOW};
-pub use shelf::{Closed, Found, Known, Opened, Shelf, ShelfError};
+pub use shelf::{Closed, Found, Known, Opened, Opener, Shelf, ShelfError};
 pub use token::{Probe, TAIL_OVER, TOKEN_BYTES, Token, head, tail};
-pub use work::{Turn, Work};
+pub use work::{Proof, Scrubbed, Told, Turn, Work};

@@ -48,6 +48,8 @@ pub struct How {
     pub algorithm: Algorithm,
     /// Files of 8 MiB and more may be hashed by all cores: for solid state, where a single core is what holds up.
     pub parallel: bool,
+    /// The file is open past the page cache (`O_DIRECT`).
+    pub direct: bool,
 }
 
 /// Reads `file` and hashes it. `pace` is called with the bytes about to be read, at most 1 MiB, and may wait or stop it; with 0
@@ -67,12 +69,15 @@ pub fn read(
     if size == 0 && fill(file, 0, &mut [0])? > 0 {
         return Err(gate.misfit());
     }
-    let sampled = how.depth == Depth::Sampled && size > SAMPLED_OVER;
+    let sampled = how.depth == Depth::Sampled && size > SAMPLED_OVER && !how.direct;
     let (kind, read) = if sampled {
         (DigestKind::Blake3Sampled, sample(file, size, pace)?)
     } else {
-        let (algorithm, parallel) = (how.algorithm, how.parallel);
-        (algorithm.kind(), whole(&Job { file, size, sparse: allocated < size, algorithm, parallel }, pace)?)
+        let How { algorithm, parallel, direct, .. } = how;
+        (
+            algorithm.kind(),
+            whole(&Job { file, size, sparse: allocated < size, algorithm, parallel, direct }, pace)?,
+        )
     };
     let Some(read) = read else { return Err(gate.misfit()) };
     Ok(Content {

@@ -40,6 +40,8 @@ pub struct Opened {
     pub file: File,
     /// It lies on solid state, as far as is known: several may be read at once, and one by several cores.
     pub solid: bool,
+    /// Nobody had it open for writing, nor mapped so; false where that cannot be known.
+    pub unwritten: bool,
 }
 
 /// Why a file cannot be read now.
@@ -64,6 +66,17 @@ pub enum Found {
         birth: Option<Time>,
         /// What it holds.
         content: Content,
+    },
+    /// Its content is not what it was, and nothing else of it changed.
+    Rotten {
+        /// The file.
+        id: EntryId,
+        /// Its birth, as the index had it.
+        birth: Option<Time>,
+        /// What it holds now.
+        content: Content,
+        /// What it held.
+        was: Digest,
     },
     /// The hashes of its ends: all that are known of them.
     Ends {
@@ -114,15 +127,30 @@ pub trait Shelf: Eye + Send + Sync {
     /// When the index cannot be read.
     fn known(&self, ids: &[EntryId]) -> Result<Vec<Option<Known>>, ShelfError>;
 
-    /// Opens a file by whatever names it has.
+    /// Files with a digest of which all of the content was last read before `time`, by number, from `from` on, at most `most`.
     ///
     /// # Errors
-    /// [`Closed`].
-    fn open(&self, id: EntryId) -> Result<Opened, Closed>;
+    /// When the index cannot be read.
+    fn unproved(&self, time: Time, from: EntryId, most: usize) -> Result<Vec<EntryId>, ShelfError>;
 
-    /// Takes what was found, durably. Answers, one for each [`Found::Content`], whether it speaks of the file as the index has it.
+    /// Has this thread read behind all others, as far as the system lets it.
+    fn stand_back(&self) {}
+
+    /// Opens files, one after another, for one thread.
+    fn opener(&self) -> Box<dyn Opener + '_>;
+
+    /// Takes what was found, durably. Answers, one for each [`Found::Content`] and [`Found::Rotten`], whether it speaks of the file as the index has it.
     ///
     /// # Errors
     /// When the index cannot be written.
     fn deliver(&self, found: &[Found]) -> Result<Vec<bool>, ShelfError>;
+}
+
+/// Opens files. What it remembers from one to the next is its own, and given up when reading takes long.
+pub trait Opener {
+    /// Opens a file by whatever names it has.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    fn open(&mut self, id: EntryId) -> Result<Opened, Closed>;
 }

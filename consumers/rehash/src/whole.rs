@@ -9,7 +9,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use crate::algorithm::{Algorithm, Hasher};
-use crate::buffers::BUFFER;
+use crate::buffers::{BUFFER, PAGE};
 use crate::cache::Cache;
 use crate::ends::Ends;
 use crate::look::Refused;
@@ -41,6 +41,8 @@ pub(crate) struct Job<'a> {
     pub(crate) algorithm: Algorithm,
     /// Large ones may be hashed by all cores.
     pub(crate) parallel: bool,
+    /// It is open past the page cache.
+    pub(crate) direct: bool,
 }
 
 /// Asked before bytes are read, how many.
@@ -83,11 +85,14 @@ fn pass(job: &Job, pace: Asked, sink: &mut dyn Sink) -> Result<Option<(Ends, u64
             continue;
         }
         let mut buffer = sink.buffer();
-        let bytes = &mut buffer[..wanted as usize];
-        if fill(job.file, at, bytes)? != bytes.len() {
+        let filled = match job.direct {
+            true => fill_direct(job.file, at, &mut buffer, wanted as usize)?,
+            false => fill(job.file, at, &mut buffer[..wanted as usize])?,
+        };
+        if filled < wanted as usize {
             return Ok(None);
         }
-        ends.push(bytes);
+        ends.push(&buffer[..wanted as usize]);
         sink.take(Piece::Bytes(buffer, wanted as usize));
         at += wanted;
         if at < job.size {
@@ -106,6 +111,27 @@ fn hole(file: &File, at: u64, size: u64) -> u64 {
         Err(Errno::NXIO) => size - at,
         Err(_) => 0,
     }
+}
+
+/// Reads at least `wanted` bytes at `at`, if the file does not end before, from a file that is open past the page cache: places,
+/// lengths and the buffer are whole pages, but for what the end of the file cuts off (open(2), `O_DIRECT`).
+fn fill_direct(file: &File, at: u64, buffer: &mut [u8], wanted: usize) -> Result<usize, Refused> {
+    let whole = wanted.next_multiple_of(PAGE).min(buffer.len());
+    let mut done = 0;
+    while done < wanted {
+        let here = at + done as u64;
+        match file.read_at(&mut buffer[done..whole], here) {
+            Ok(bytes) => {
+                done += bytes;
+                if bytes == 0 || !bytes.is_multiple_of(PAGE) {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(Refused::Failed { at: Some(here), source }),
+        }
+    }
+    Ok(done)
 }
 
 /// Reads at `at` until `buffer` is full or the file ends; how many bytes.

@@ -1,8 +1,10 @@
 //! Which files are read, in what order, by how many threads, and when those that could not be read are tried again. Knows no
 //! index and no path: a [`Shelf`] has both.
 
+mod group;
 mod later;
 mod readers;
+mod scrub;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use record::{EntryId, Hashing, Reading, VolumeId};
 
-use self::later::Later;
-use self::readers::{Job, Outcome, Readers};
+use self::group::{Group, enough};
+use self::later::{Later, Why};
+use self::readers::{Job, Outcome, Read, Readers};
+pub use self::scrub::{Proof, Scrubbed};
 use crate::meter::Meter;
 use crate::pace::Pace;
-use crate::refine::{Member, Need, next};
+use crate::refine::Need;
 use crate::shelf::{Found, Known, Shelf, ShelfError};
 
 /// Files taken on at once.
@@ -55,11 +59,8 @@ enum Ask {
     Whole,
 }
 
-/// Files of one size.
-struct Group {
-    size: u64,
-    files: Vec<(EntryId, Known)>,
-}
+/// Takes what came of each file that was read again; answers false for no more.
+pub type Told<'t> = &'t mut dyn FnMut(EntryId, Proof) -> bool;
 
 const START: (u64, EntryId) = (0, EntryId { volume: VolumeId(0), inode: 0 });
 
@@ -155,7 +156,7 @@ impl<'a> Work<'a> {
         let at = std::mem::replace(&mut self.at, START);
         while let Some(groups) = self.next_groups(hashing)? {
             for group in groups {
-                let open = group.files.iter().filter(|(_, known)| known.digest.is_none()).count() as u64;
+                let open = group.files.iter().filter(|file| file.known.digest.is_none()).count() as u64;
                 files += open;
                 bytes += open * group.size;
             }
@@ -222,7 +223,7 @@ impl<'a> Work<'a> {
             if hashing.reading == Reading::Candidates {
                 files = self.known(&self.shelf.of_size(size)?)?;
             }
-            groups.push(Group { size, files });
+            groups.push(Group::new(size, files));
         }
         Ok(groups)
     }
@@ -264,7 +265,7 @@ impl<'a> Work<'a> {
                         files.retain(|(_, known)| wanted(known));
                     }
                     bytes = bytes.saturating_add(size.saturating_mul(files.len() as u64));
-                    groups.push(Group { size, files });
+                    groups.push(Group::new(size, files));
                     if bytes >= CHUNK_BYTES {
                         break;
                     }
@@ -290,95 +291,41 @@ impl<'a> Work<'a> {
         asked: &[EntryId],
     ) -> Result<(), ShelfError> {
         let now = Instant::now();
-        for group in &mut groups {
-            let later = &self.later;
-            group.files.retain(|(id, known)| !known.writing && later.is_due(*id, now));
+        for file in groups.iter_mut().flat_map(|group| &mut group.files) {
+            file.out = file.known.writing || !self.later.is_due(file.id, now);
         }
-        let mut put_off: Vec<EntryId> = Vec::new();
-        let mut birth = BTreeMap::new();
+        let readers =
+            Readers::new(self.shelf, self.pace, self.stop, self.meter, hashing, (self.threads, self.quiet));
         loop {
-            let mut jobs = Vec::new();
-            for (at, group) in groups.iter().enumerate() {
-                for (id, need) in needs(group, hashing, ask) {
-                    jobs.push(Job { group: at, id, need });
-                }
+            let mut jobs: Vec<Job> = Vec::new();
+            for (nth, group) in groups.iter().enumerate() {
+                jobs.extend(group.needs(hashing, ask).map(|(at, need)| Job {
+                    place: (nth, at),
+                    id: group.files[at].id,
+                    need,
+                }));
             }
             if jobs.is_empty() || self.stop.load(Ordering::Relaxed) {
                 break;
             }
-            for job in &jobs {
-                let known = groups[job.group].files.iter().find(|(id, _)| *id == job.id);
-                birth.insert(job.id, known.and_then(|(_, known)| known.birth));
-            }
             // In the order of numbers, which is about that on the disk.
             jobs.sort_by_key(|job| (job.id, job.need));
-            let readers = Readers::new(
-                self.shelf,
-                self.pace,
-                self.stop,
-                self.meter,
-                hashing,
-                (self.threads, self.quiet),
-            );
-            let mut gathered: Vec<Found> = Vec::new();
-            let mut since = Instant::now();
-            let (shelf, later) = (self.shelf, &mut self.later);
+            let mut hand =
+                Hand { shelf: self.shelf, later: &mut self.later, found: Vec::new(), since: Instant::now() };
             let mut failed = None;
             readers.run(jobs, |outcome| {
                 if let Some(Outcome { job, result }) = outcome {
-                    let group = &mut groups[job.group];
-                    let place = group.files.iter().position(|(id, _)| *id == job.id);
-                    let Some(place) = place else { return true };
-                    match result {
-                        Ok(readers::Read::Content(content)) => {
-                            later.done(job.id);
-                            let known = &mut group.files[place].1;
-                            (known.stamp, known.digest) = (content.stamp, Some(content.digest));
-                            (known.head, known.tail) = (Some(content.head), content.tail);
-                            let birth = birth.get(&job.id).copied().flatten();
-                            gathered.push(Found::Content { id: job.id, birth, content });
-                        }
-                        Ok(readers::Read::Probe(probe)) => {
-                            let known = &mut group.files[place].1;
-                            if known.stamp != probe.stamp {
-                                // The index is behind; what it knew before is of another moment.
-                                gathered.push(Found::Astray(job.id));
-                                put_off.push(job.id);
-                                later.put_off(job.id, later::Why::Behind);
-                                group.files.remove(place);
-                            } else {
-                                match job.need {
-                                    Need::Tail => known.tail = Some(probe.token),
-                                    _ => known.head = Some(probe.token),
-                                }
-                                let Known { stamp, head, tail, .. } = *known;
-                                gathered.push(Found::Ends { id: job.id, stamp, head, tail });
-                            }
-                        }
-                        Err(why) => {
-                            if matches!(why, later::Why::Gone) {
-                                gathered.push(Found::Astray(job.id));
-                            }
-                            if later.put_off(job.id, why) {
-                                put_off.push(job.id);
-                            }
-                            group.files.remove(place);
-                        }
+                    let (group, at) = job.place;
+                    let file = &mut groups[group].files[at];
+                    match hand.take(&mut file.known, &job, result) {
+                        Some(found) => hand.found.push(found),
+                        None => file.out = true,
                     }
                 }
-                if gathered.len() >= BATCH || (since.elapsed() >= GATHER && !gathered.is_empty()) {
-                    since = Instant::now();
-                    if let Err(error) = deliver(shelf, &mut gathered, later, &mut put_off) {
-                        failed = Some(error);
-                        return false;
-                    }
-                }
-                true
+                hand.deliver_if_due().map_err(|error| failed = Some(error)).is_ok()
             });
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            deliver(shelf, &mut gathered, later, &mut put_off)?;
+            failed.map_or(Ok(()), Err)?;
+            hand.deliver()?;
         }
         if self.stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -387,54 +334,77 @@ impl<'a> Work<'a> {
             let open = group.files.len() as u64;
             self.meter.done(open, open * group.size);
         }
-        let mut done: Vec<Found> =
-            asked.iter().filter(|id| !put_off.contains(id)).map(|id| Found::Done(*id)).collect();
-        done.retain(|found| !matches!(found, Found::Done(id) if self.later.holds(*id)));
-        deliver(self.shelf, &mut done, &mut self.later, &mut put_off)
+        // What could not be read is tried again, or is not; either way it is known of.
+        let done: Vec<Found> =
+            asked.iter().filter(|id| !self.later.holds(**id)).map(|id| Found::Done(*id)).collect();
+        let mut hand = Hand { shelf: self.shelf, later: &mut self.later, found: done, since: Instant::now() };
+        hand.deliver()
     }
 }
 
-/// Whether what is known of a file is all that is to be known.
-fn enough(hashing: Hashing, known: &Known) -> bool {
-    known.digest.is_some_and(|digest| hashing.is_enough(digest))
+/// What was found and is not delivered yet.
+struct Hand<'a> {
+    shelf: &'a dyn Shelf,
+    later: &'a mut Later,
+    found: Vec<Found>,
+    since: Instant,
 }
 
-fn needs(group: &Group, hashing: Hashing, ask: &Ask) -> Vec<(EntryId, Need)> {
-    if hashing.reading == Reading::Candidates && matches!(ask, Ask::AsWanted) {
-        let full = |known: &Known| known.digest.filter(|digest| digest.kind == hashing.kind);
-        let member = |(id, known): &(EntryId, Known)| Member {
-            id: *id,
-            full: full(known),
-            head: known.head,
-            tail: known.tail,
-        };
-        let members: Vec<Member> = group.files.iter().map(member).collect();
-        return next(group.size, &members);
-    }
-    let open = group.files.iter().filter(|(_, known)| known.stamp.size > 0 && !enough(hashing, known));
-    open.map(|(id, _)| (*id, Need::Full)).collect()
-}
-
-/// Hands over what was gathered. What was not taken is tried again.
-fn deliver(
-    shelf: &dyn Shelf,
-    gathered: &mut Vec<Found>,
-    later: &mut Later,
-    put_off: &mut Vec<EntryId>,
-) -> Result<(), ShelfError> {
-    if gathered.is_empty() {
-        return Ok(());
-    }
-    let taken = shelf.deliver(gathered)?;
-    let contents = gathered.iter().filter_map(|found| match found {
-        Found::Content { id, .. } => Some(*id),
-        _ => None,
-    });
-    for (id, taken) in contents.zip(taken) {
-        if !taken && later.put_off(id, later::Why::Behind) {
-            put_off.push(id);
+impl Hand<'_> {
+    /// What was found by a job, and is known of the file from now on. `None`: nothing, and the file is to be left out.
+    fn take(&mut self, known: &mut Known, job: &Job, result: Result<Read, Why>) -> Option<Found> {
+        let id = job.id;
+        match result {
+            Ok(Read::Content(content)) => {
+                self.later.done(id);
+                (known.stamp, known.digest) = (content.stamp, Some(content.digest));
+                (known.head, known.tail) = (Some(content.head), content.tail);
+                Some(Found::Content { id, birth: known.birth, content })
+            }
+            Ok(Read::Probe(probe)) if known.stamp == probe.stamp => {
+                let end = if job.need == Need::Tail { &mut known.tail } else { &mut known.head };
+                *end = Some(probe.token);
+                let Known { stamp, head, tail, .. } = *known;
+                Some(Found::Ends { id, stamp, head, tail })
+            }
+            // The index is behind; what it knew before is of another moment.
+            Ok(Read::Probe(_)) => self.leave(id, Why::Behind),
+            Err(why) => self.leave(id, why),
         }
     }
-    gathered.clear();
-    Ok(())
+
+    fn leave(&mut self, id: EntryId, why: Why) -> Option<Found> {
+        if matches!(why, Why::Gone | Why::Behind) {
+            self.found.push(Found::Astray(id));
+        }
+        self.later.put_off(id, why);
+        None
+    }
+
+    fn deliver_if_due(&mut self) -> Result<(), ShelfError> {
+        if self.found.len() >= BATCH || (self.since.elapsed() >= GATHER && !self.found.is_empty()) {
+            self.deliver()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was gathered. What is not taken is tried again.
+    fn deliver(&mut self) -> Result<(), ShelfError> {
+        self.since = Instant::now();
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let taken = self.shelf.deliver(&self.found)?;
+        let contents = self.found.iter().filter_map(|found| match found {
+            Found::Content { id, .. } | Found::Rotten { id, .. } => Some(*id),
+            _ => None,
+        });
+        for (id, taken) in contents.zip(taken) {
+            if !taken {
+                self.later.put_off(id, Why::Behind);
+            }
+        }
+        self.found.clear();
+        Ok(())
+    }
 }

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use flags::{
     AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LogFormat, ProfileArg,
-    Prove, RequireArg, Scan, Watch,
+    Prove, RequireArg, Scan, Scrub, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -155,6 +155,18 @@ Examples:
   indexer dups --top 20
   indexer dups --min-size 1MiB --root ~/Media --json")]
     Dups(Dups),
+    /// Read files again, and find contents that changed though nobody wrote them
+    #[command(after_help = "\
+Compares with the digest of each file, so it reads what was hashed before. A file has rotted when its content is another, its
+size and times are not, a second read past the page cache says the same, and nobody has it open for writing. What was read is
+noted file by file: a scrub that is cut off goes on with --older-than.
+Exit code 0: nothing rotted; 1: something did.
+
+Examples:
+  indexer scrub ~/Media --rate 50MiB
+  indexer scrub --older-than 30d --json
+  indexer scrub --list")]
+    Scrub(Scrub),
     /// Hash files now, and print their digests
     #[command(after_help = "\
 Reads what was not read since it changed, in full, and waits for files that are being written. Directories stand for all

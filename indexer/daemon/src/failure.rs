@@ -115,6 +115,7 @@ impl From<QueryError> for Failure {
         match error {
             QueryError::Index(error) => error.into(),
             QueryError::Bad(_) => Failure::Usage(error.to_string()),
+            QueryError::Failed(_) => Failure::Failed(error.to_string()),
             QueryError::NotIndexed { .. } => Failure::NotIndexed(error.to_string()),
         }
     }

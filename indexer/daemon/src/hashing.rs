@@ -10,7 +10,7 @@ use rehash::{Counted, Meter, Pace, ShelfError, Turn, Work};
 use tracing::warn;
 
 use crate::engine::status::{HashingStatus, Status};
-use crate::engine::{Engine, EngineError, EngineShelf, Hashed, hash_files};
+use crate::engine::{Engine, EngineError, EngineShelf, Hashed, Scrub, ScrubLine, hash_files, scrub};
 use crate::failure::Failure;
 use crate::paths;
 
@@ -31,6 +31,7 @@ struct Inner {
     meter: Meter,
     /// For what is read behind all other work.
     pace: Pace,
+    rate: Option<u64>,
     readers: usize,
     stop: AtomicBool,
     bell: Bell,
@@ -84,6 +85,7 @@ pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> 
         shelf: engine.shelf(),
         meter: Meter::default(),
         pace: Pace::new(rate),
+        rate,
         readers,
         stop: AtomicBool::new(false),
         bell: Bell::default(),
@@ -174,15 +176,31 @@ impl Hasher {
             .map_err(|error| EngineError::Failed(error.to_string()))
     }
 
+    /// Reads again what was read before.
+    pub(crate) fn scrub(
+        &self,
+        what: &Scrub,
+        emit: &mut dyn FnMut(ScrubLine) -> bool,
+    ) -> Result<(), EngineError> {
+        let what = Scrub { rate: what.rate.or(self.inner.rate), ..what.clone() };
+        scrub(&self.inner.shelf, (&self.inner.stop, &Meter::default()), &what, emit)
+            .map_err(|error| EngineError::Failed(error.to_string()))
+    }
+
     /// Adds how the reading fares to a status.
     pub(crate) fn show(&self, status: &mut Status) {
-        let Ok((hashing, hashed, waiting)) = self
-            .inner
-            .shelf
-            .read(|reader| Ok((reader.hashing()?, reader.count_digests()?, reader.count_pending()?)))
-        else {
+        let Ok((hashing, hashed, waiting, rotten)) = self.inner.shelf.read(|reader| {
+            Ok((reader.hashing()?, reader.count_digests()?, reader.count_pending()?, reader.count_rotten()?))
+        }) else {
             return;
         };
+        if rotten > 0 {
+            status.warnings.push(format!(
+                "{} files hold something else than they did, and nobody wrote them: `indexer scrub --list` names them; \
+                 restore them from a copy",
+                crate::render::count(rotten)
+            ));
+        }
         let Counted { files, ends, bytes, refused, files_left, bytes_left } = self.inner.meter.counted();
         let rate = self.rate(bytes);
         let eta_s = (bytes_left > 0 && rate > 0).then(|| bytes_left / rate);
@@ -210,6 +228,7 @@ impl Hasher {
             ends_read: ends,
             bytes_read: bytes,
             refused,
+            rotten,
         });
     }
 

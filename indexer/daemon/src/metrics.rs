@@ -290,6 +290,11 @@ impl Shot {
         )?;
         out.counter("hash_read_files", "Files read", hashing.files_read)?;
         out.counter("hash_read_bytes", "Bytes read of contents", hashing.bytes_read)?;
+        out.gauge(
+            "rotten_files",
+            "Files whose contents changed though nobody wrote them",
+            signed(hashing.rotten),
+        )?;
         out.counter("hash_refused", "Times that a file could not be read", hashing.refused)
     }
 

@@ -1,4 +1,4 @@
-//! Gives up what the daemon has no use for. Run as root it keeps four capabilities and nothing else, so that a
+//! Gives up what the daemon has no use for. Run as root it keeps five capabilities and nothing else, so that a
 //! fault in it is not a fault with all of root's rights.
 
 use std::os::unix::fs::MetadataExt;
@@ -11,11 +11,14 @@ use tracing::{debug, warn};
 ///
 /// Kept, where held: `CAP_SYS_ADMIN` (marks on whole file systems), `CAP_DAC_READ_SEARCH` (reading every
 /// directory, opening by handle), `CAP_FOWNER` (leaving access times alone), and `CAP_DAC_OVERRIDE` only if
-/// the state folder belongs to somebody else. Refusal is said and survived: less would be dropped, not more.
+/// the state folder belongs to somebody else, and `CAP_LEASE` (seeing whether others' files are being written). Refusal is said and survived: less would be dropped, not more.
 pub(crate) fn drop_unneeded(state_folder: &Path) {
     let foreign =
         state_folder.symlink_metadata().is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw());
-    let mut keep = CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
+    let mut keep = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::LEASE;
     if foreign {
         keep |= CapabilitySet::DAC_OVERRIDE;
     }

@@ -7,7 +7,7 @@ use reconcile::Plan;
 use record::{Body, EntryId, How, Record, RootId, Seq, Time, VolumeId};
 use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
-use crate::contents::{Contents, Note, put_notes, put_waiting};
+use crate::contents::{Contents, Note, Rot, put_notes, put_rotten, put_waiting};
 use crate::error::IndexError;
 use crate::file::{Index, META_JOURNAL_BYTES, META_SEQ};
 use crate::journal_code::{BLOCK_RECORDS, block};
@@ -52,6 +52,8 @@ pub struct Edits {
     pub waiting: Vec<(EntryId, Option<Time>)>,
     /// What else is known of contents; `None`: nothing.
     pub notes: Vec<(EntryId, Option<Note>)>,
+    /// Contents that rotted, or did not.
+    pub rotten: Vec<(EntryId, Option<Rot>)>,
 }
 
 impl Edits {
@@ -80,10 +82,12 @@ impl Index {
 
 /// Writes `edits` into an open transaction.
 pub(crate) fn apply(transaction: &WriteTransaction, edits: Edits) -> Result<Vec<Record>, IndexError> {
-    let Edits { plan, messages, cursors, forget_cursors, roots, volumes, coverage, waiting, notes } = edits;
+    let Edits { plan, messages, cursors, forget_cursors, roots, volumes, coverage, waiting, notes, rotten } =
+        edits;
     apply_rows(transaction, &plan)?;
     put_waiting(transaction, &waiting)?;
     put_notes(transaction, &notes)?;
+    put_rotten(transaction, &rotten)?;
     if !cursors.is_empty() || !forget_cursors.is_empty() {
         let mut table = transaction.open_table(CURSORS)?;
         for name in &forget_cursors {

@@ -11,7 +11,7 @@ use crate::error::{Corrupt, IndexError};
 use crate::file::Index;
 use crate::reader::Reader;
 use crate::row_code::{digest, put_digest, row};
-use crate::tables::{DIGESTS, ENTRIES, META, NOTES, PENDING, SIZES, id, key};
+use crate::tables::{DIGESTS, ENTRIES, META, NOTES, PENDING, ROTTEN, SIZES, id, key};
 
 /// Whether the tables of this module are what the rows say: [`KEPT`], or [`BEHIND`].
 pub(crate) const META_CONTENTS: &str = "contents";
@@ -44,8 +44,15 @@ pub struct Note {
     pub proved: Option<Time>,
     /// A hash of where on the volume the content lies: files that share all of it have the same.
     pub extents: Option<u64>,
-    /// It rotted: what its digest was before.
-    pub good: Option<Digest>,
+}
+
+/// A content that changed while nothing else of its file did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rot {
+    /// What the digest was.
+    pub was: Digest,
+    /// When that was found.
+    pub found: Time,
 }
 
 /// A file that waits to be read.
@@ -61,7 +68,6 @@ const HAS_HEAD: u8 = 1;
 const HAS_TAIL: u8 = 1 << 1;
 const HAS_PROOF: u8 = 1 << 2;
 const HAS_EXTENTS: u8 = 1 << 3;
-const HAS_GOOD: u8 = 1 << 4;
 
 fn put_note(out: &mut Vec<u8>, note: &Note) {
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
@@ -69,8 +75,7 @@ fn put_note(out: &mut Vec<u8>, note: &Note) {
         flag(note.head.is_some(), HAS_HEAD)
             | flag(note.tail.is_some(), HAS_TAIL)
             | flag(note.proved.is_some(), HAS_PROOF)
-            | flag(note.extents.is_some(), HAS_EXTENTS)
-            | flag(note.good.is_some(), HAS_GOOD),
+            | flag(note.extents.is_some(), HAS_EXTENTS),
     );
     put(out, u128::from(note.size));
     put_signed(out, note.modified.0);
@@ -84,9 +89,6 @@ fn put_note(out: &mut Vec<u8>, note: &Note) {
     if let Some(extents) = note.extents {
         out.extend_from_slice(&extents.to_be_bytes());
     }
-    if let Some(good) = &note.good {
-        put_digest(out, good);
-    }
 }
 
 fn note(bytes: &[u8]) -> Result<Note, Corrupt> {
@@ -98,13 +100,19 @@ fn note(bytes: &[u8]) -> Result<Note, Corrupt> {
     let tail = if has(HAS_TAIL) { Some(array(&mut from)?) } else { None };
     let proved = if has(HAS_PROOF) { Some(Time(from.signed()?)) } else { None };
     let extents = if has(HAS_EXTENTS) { Some(u64::from_be_bytes(array(&mut from)?)) } else { None };
-    let good = if has(HAS_GOOD) { Some(digest(&mut from)?) } else { None };
     from.end()?;
-    Ok(Note { size, modified, changed, head, tail, proved, extents, good })
+    Ok(Note { size, modified, changed, head, tail, proved, extents })
 }
 
 fn array<const N: usize>(from: &mut Cursor<'_>) -> Result<[u8; N], Corrupt> {
     from.take(N)?.try_into().map_err(|_| Corrupt("ends early"))
+}
+
+fn rot(bytes: &[u8]) -> Result<Rot, Corrupt> {
+    let mut from = Cursor::new(bytes);
+    let rot = Rot { was: digest(&mut from)?, found: Time(from.signed()?) };
+    from.end()?;
+    Ok(rot)
 }
 
 fn damaged_note(id: EntryId) -> impl FnOnce(Corrupt) -> IndexError {
@@ -132,6 +140,7 @@ pub(crate) struct Contents<'t> {
     digests: Table<'t, DigestKey, u64>,
     pending: Table<'t, (u32, u64), i64>,
     notes: Table<'t, (u32, u64), &'static [u8]>,
+    rotten: Table<'t, (u32, u64), &'static [u8]>,
 }
 
 impl<'t> Contents<'t> {
@@ -148,6 +157,7 @@ impl<'t> Contents<'t> {
             digests: transaction.open_table(DIGESTS)?,
             pending: transaction.open_table(PENDING)?,
             notes: transaction.open_table(NOTES)?,
+            rotten: transaction.open_table(ROTTEN)?,
         }))
     }
 
@@ -183,6 +193,12 @@ impl<'t> Contents<'t> {
         let same = |new: &Row| old.as_ref().is_some_and(|old| old.stat.created == new.stat.created);
         if old.is_some() && !new.is_some_and(same) {
             self.notes.remove(key(id))?;
+        }
+        if let Some(old) = &old
+            && !new.is_some_and(|new| same(new) && new.stat.same_content(&old.stat))
+        {
+            // Whatever it held before, somebody wrote it, or it is gone.
+            self.rotten.remove(key(id))?;
         }
         match new {
             Some(new) if self.is_due(id, new)? => {
@@ -264,6 +280,28 @@ pub(crate) fn put_notes(
             Some(note) => {
                 let mut bytes = Vec::with_capacity(96);
                 put_note(&mut bytes, note);
+                table.insert(key(*id), &bytes[..])?;
+            }
+            None => drop(table.remove(key(*id))?),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn put_rotten(
+    transaction: &WriteTransaction,
+    rotten: &[(EntryId, Option<Rot>)],
+) -> Result<(), IndexError> {
+    if rotten.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(ROTTEN)?;
+    for (id, rot) in rotten {
+        match rot {
+            Some(rot) => {
+                let mut bytes = Vec::with_capacity(48);
+                put_digest(&mut bytes, &rot.was);
+                put_signed(&mut bytes, rot.found.0);
                 table.insert(key(*id), &bytes[..])?;
             }
             None => drop(table.remove(key(*id))?),
@@ -376,6 +414,48 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Files of which the content was last read as a whole before `time`, by number, from `from` on, at most `most`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn unproved(&self, time: Time, from: EntryId, most: usize) -> Result<Vec<EntryId>, IndexError> {
+        let mut found = Vec::new();
+        for item in self.notes.range(key(from)..)? {
+            let (at, value) = item?;
+            let id = id(at.value());
+            let note = note(value.value()).map_err(damaged_note(id))?;
+            if note.proved.is_some_and(|proved| proved < time) {
+                found.push(id);
+                if found.len() >= most {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Files whose contents rotted, by number, at most `most`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn rotten(&self, most: usize) -> Result<Vec<(EntryId, Rot)>, IndexError> {
+        let mut found = Vec::new();
+        for item in self.rotten.iter()?.take(most) {
+            let (at, value) = item?;
+            let id = id(at.value());
+            found.push((id, rot(value.value()).map_err(damaged_note(id))?));
+        }
+        Ok(found)
+    }
+
+    /// How many they are.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn count_rotten(&self) -> Result<u64, IndexError> {
+        Ok(self.rotten.len()?)
     }
 
     /// Files that wait to be read, by number from `from` on, at most `most`.

@@ -11,8 +11,8 @@ use crate::error::{IndexError, OpenError};
 use crate::meter::{Counted, Meter};
 use crate::reader::Reader;
 use crate::tables::{
-    COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS, SIZES,
-    TOTALS, VOLUMES,
+    COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS,
+    ROTTEN, SIZES, TOTALS, VOLUMES,
 };
 
 /// The format this version writes, and the newest it reads.
@@ -188,7 +188,7 @@ impl Index {
     fn lacks_content_tables(&self) -> Result<bool, OpenError> {
         let read = || -> Result<bool, IndexError> {
             let read = self.begin_read()?;
-            Ok(matches!(read.open_table(NOTES), Err(redb::TableError::TableDoesNotExist(_))))
+            Ok(matches!(read.open_table(ROTTEN), Err(redb::TableError::TableDoesNotExist(_))))
         };
         guarded(&self.path, read)?.map_err(|error| damaged(&self.path, error))
     }
@@ -309,6 +309,7 @@ fn open_content_tables(transaction: &redb::WriteTransaction) -> Result<(), Index
     transaction.open_table(DIGESTS)?;
     transaction.open_table(PENDING)?;
     transaction.open_table(NOTES)?;
+    transaction.open_table(ROTTEN)?;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub mod testing;
 pub use check::{Check, Fault, Sizes};
 pub use commit::{Edits, Message};
 pub use compare::Sighting;
-pub use contents::{Note, Pending};
+pub use contents::{Note, Pending, Rot};
 pub use error::{Corrupt, IndexError, OpenError};
 pub use file::{FORMAT, Index, Repair, Settings};
 pub use guard::caught;

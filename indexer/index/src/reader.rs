@@ -11,8 +11,8 @@ use crate::file::META_SEQ;
 use crate::roots::{Blind, RootRow, VolumeRow, blind, detached, root, volume};
 use crate::row_code::{row, totals};
 use crate::tables::{
-    COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS, SIZES,
-    TOTALS, VOLUMES, dir_prefix, dir_prefix_end, id, key, name_key, split_name_key, target,
+    COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS,
+    ROTTEN, SIZES, TOTALS, VOLUMES, dir_prefix, dir_prefix_end, id, key, name_key, split_name_key, target,
 };
 
 /// One name in a directory.
@@ -41,6 +41,7 @@ pub struct Reader {
     pub(crate) digests: ReadOnlyTable<(u8, [u8; 32], u32, u64), u64>,
     pub(crate) pending: ReadOnlyTable<(u32, u64), i64>,
     pub(crate) notes: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) rotten: ReadOnlyTable<(u32, u64), &'static [u8]>,
 }
 
 impl Reader {
@@ -61,6 +62,7 @@ impl Reader {
             digests: transaction.open_table(DIGESTS)?,
             pending: transaction.open_table(PENDING)?,
             notes: transaction.open_table(NOTES)?,
+            rotten: transaction.open_table(ROTTEN)?,
         })
     }
 

@@ -26,6 +26,8 @@ pub(crate) const DIGESTS: TableDefinition<(u8, [u8; 32], u32, u64), u64> = Table
 pub(crate) const PENDING: TableDefinition<(u32, u64), i64> = TableDefinition::new("digest_pending");
 /// (volume, inode) → what else is known of the content.
 pub(crate) const NOTES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("contents");
+/// (volume, inode) → what a content was before it rotted.
+pub(crate) const ROTTEN: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("rotten");
 /// volume → what file system it is.
 pub(crate) const VOLUMES: TableDefinition<u32, &[u8]> = TableDefinition::new("volumes");
 /// root → path, top entry, options, state.

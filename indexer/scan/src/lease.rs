@@ -1,5 +1,9 @@
-//! Whether somebody has a file open for writing: a lease on it says so. Nothing else here is unsafe, and nothing else is here.
-#![expect(unsafe_code, reason = "the C library has no safe form of leases and of signal handlers")]
+//! What reading contents takes beside reading: whether somebody has a file open for writing, which a lease on it says, and to
+//! read behind all others. Nothing else here is unsafe, and nothing else is here.
+#![expect(
+    unsafe_code,
+    reason = "the C library has no safe form of leases, signal handlers and I/O priorities"
+)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Once;
@@ -46,6 +50,17 @@ pub fn outlive_leases() {
             libc::sigaction(libc::SIGIO, &action, std::ptr::null_mut());
         }
     });
+}
+
+/// Has the calling thread read from disks only when nobody else wants to (the idle class of ioprio_set(2)), where the scheduler
+/// of the disk knows of that. Refusal changes nothing: it is only manners.
+pub fn read_when_idle() {
+    /// `IOPRIO_WHO_PROCESS` of `linux/ioprio.h`; with 0, this thread.
+    const WHO: libc::c_int = 1;
+    /// `IOPRIO_CLASS_IDLE`, in the bits above `IOPRIO_CLASS_SHIFT`.
+    const IDLE: libc::c_int = 3 << 13;
+    // SAFETY: the call takes numbers alone, and answers one.
+    unsafe { libc::syscall(libc::SYS_ioprio_set, WHO, 0, IDLE) };
 }
 
 #[cfg(test)]

@@ -60,8 +60,8 @@ impl Later {
         self.0.values().map(|wait| wait.until).min()
     }
 
-    /// Has it wait. False: it is not tried again, as long as nothing says that it changed.
-    pub(super) fn put_off(&mut self, id: EntryId, why: Why) -> bool {
+    /// Has it wait, unless it is not worth another try as long as nothing says that it changed.
+    pub(super) fn put_off(&mut self, id: EntryId, why: Why) {
         let tries = self.0.get(&id).map_or(0, |wait| wait.tries) + 1;
         let step = |first: u64, most: u64| Duration::from_millis((first << tries.min(20)).min(most));
         let pause = match why {
@@ -71,13 +71,12 @@ impl Later {
             Why::Behind | Why::Gone if tries <= MOST_BEHIND => step(10, 2_000),
             Why::Behind | Why::Gone | Why::Refused => {
                 self.0.remove(&id);
-                return false;
+                return;
             }
         };
         if self.0.len() < MOST || self.0.contains_key(&id) {
             self.0.insert(id, Wait { until: Instant::now() + pause, tries });
         }
-        true
     }
 }
 
@@ -93,16 +92,18 @@ mod tests {
         assert!(later.is_due(id, Instant::now()) && !later.holds(id) && later.next().is_none());
         let mut last = Instant::now();
         for _ in 0..4 {
-            assert!(later.put_off(id, Why::Changed));
+            later.put_off(id, Why::Changed);
             let next = later.next().unwrap();
             assert!(next > last && !later.is_due(id, last));
             last = next;
         }
         assert!(later.is_due(id, last) && later.holds(id));
         later.done(id);
-        let tried = (0..100).take_while(|_| later.put_off(id, Why::Gone)).count();
-        assert_eq!(tried, MOST_BEHIND as usize);
-        assert!(!later.holds(id));
-        assert!(!later.put_off(id, Why::Refused) && !later.holds(id));
+        let mut put_off = |why| {
+            later.put_off(id, why);
+            later.holds(id)
+        };
+        assert_eq!((0..100).take_while(|_| put_off(Why::Gone)).count(), MOST_BEHIND as usize);
+        assert!(!put_off(Why::Refused));
     }
 }

@@ -17,13 +17,18 @@ use crate::meter::Meter;
 use crate::pace::Pace;
 use crate::read::{Content, Depth, How, read};
 use crate::refine::Need;
-use crate::shelf::{Closed, Shelf};
+use crate::shelf::{Closed, Opener, Shelf};
 use crate::token::{Probe, head, tail};
+
+/// Outcomes that a thread hands over at once, or after how long: each wakes another thread.
+const TOGETHER: usize = 64;
+const SOON: Duration = Duration::from_millis(20);
 
 /// One thing to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
-    pub(super) group: usize,
+    /// Which group, and which file of it.
+    pub(super) place: (usize, usize),
     pub(super) id: EntryId,
     pub(super) need: Need,
 }
@@ -65,7 +70,7 @@ impl<'a> Readers<'a> {
             DigestKind::Blake2b256 => Algorithm::Blake2b256,
             DigestKind::Blake3 | DigestKind::Blake3Sampled => Algorithm::Blake3,
         };
-        let how = How { depth, algorithm, parallel: false };
+        let how = How { depth, algorithm, parallel: false, direct: false };
         Readers { shelf, pace, stop, meter, how, threads, quiet, heads: Mutex::new(()) }
     }
 
@@ -82,27 +87,36 @@ impl<'a> Readers<'a> {
                 scope.spawn(move || {
                     if self.quiet {
                         crate::manners::be_nice();
+                        self.shelf.stand_back();
                     }
+                    let mut opener = self.shelf.opener();
+                    let mut gathered = Vec::new();
+                    let mut since = Instant::now();
                     while !enough.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
                         let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
                         else {
                             break;
                         };
-                        let result = self.read(&job, alone);
-                        if send.send(Outcome { job, result }).is_err() {
-                            break;
+                        let result = self.read(&mut *opener, &job, alone);
+                        gathered.push(Outcome { job, result });
+                        if gathered.len() >= TOGETHER || since.elapsed() >= SOON {
+                            since = Instant::now();
+                            if send.send(std::mem::take(&mut gathered)).is_err() {
+                                break;
+                            }
                         }
                     }
+                    let _ = send.send(gathered);
                 });
             }
             drop(send);
             loop {
-                let outcome = match outcomes.recv_timeout(GATHER) {
-                    Ok(outcome) => Some(outcome),
-                    Err(RecvTimeoutError::Timeout) => None,
+                let some = match outcomes.recv_timeout(GATHER) {
+                    Ok(some) => some,
+                    Err(RecvTimeoutError::Timeout) => Vec::new(),
                     Err(RecvTimeoutError::Disconnected) => break,
                 };
-                if !take(outcome) {
+                if !some.into_iter().map(Some).chain([None]).all(&mut take) {
                     enough.store(true, Ordering::Relaxed);
                     break;
                 }
@@ -110,8 +124,8 @@ impl<'a> Readers<'a> {
         });
     }
 
-    fn read(&self, job: &Job, alone: bool) -> Result<Read, Why> {
-        let opened = self.shelf.open(job.id).map_err(|closed| match closed {
+    fn read(&self, opener: &mut dyn Opener, job: &Job, alone: bool) -> Result<Read, Why> {
+        let opened = opener.open(job.id).map_err(|closed| match closed {
             Closed::Gone => Why::Gone,
             Closed::Written => Why::Written,
             Closed::Refused(error) => self.refused(job.id, error.to_string()),
@@ -125,12 +139,12 @@ impl<'a> Readers<'a> {
             Need::Full => {
                 // Where other threads have files of their own, one each is best.
                 let how = How { parallel: opened.solid && alone, ..self.how };
-                read(file, how, eye, &mut |bytes| self.wait(bytes)).map(Read::Content)
+                read(file, how, eye, &mut |bytes| wait(self.pace, self.stop, bytes)).map(Read::Content)
             }
         };
         match &read {
             Ok(Read::Probe(probe)) => {
-                let _ = self.wait(probe.read);
+                let _ = wait(self.pace, self.stop, probe.read);
                 self.meter.end(probe.read);
             }
             Ok(Read::Content(content)) => {
@@ -146,10 +160,7 @@ impl<'a> Readers<'a> {
                 Why::Young(Duration::from_nanos(wait as u64))
             }
             Refused::NoFile => Why::Gone,
-            Refused::Unsized | Refused::Failed { .. } => {
-                let source = std::error::Error::source(&refused).map(|source| format!(": {source}"));
-                self.refused(job.id, format!("{refused}{}", source.unwrap_or_default()))
-            }
+            Refused::Unsized | Refused::Failed { .. } => self.refused(job.id, why(&refused)),
         })
     }
 
@@ -158,19 +169,25 @@ impl<'a> Readers<'a> {
         self.meter.refused(id, why);
         Why::Refused
     }
+}
 
-    /// Keeps to the pace. Breaks to stop.
-    fn wait(&self, bytes: u64) -> ControlFlow<()> {
-        let until = Instant::now() + self.pace.take(bytes, Instant::now());
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return ControlFlow::Break(());
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return ControlFlow::Continue(());
-            }
-            std::thread::sleep(left.min(Duration::from_millis(100)));
+/// Keeps to the pace. Breaks to stop.
+pub(super) fn wait(pace: &Pace, stop: &AtomicBool, bytes: u64) -> ControlFlow<()> {
+    let until = Instant::now() + pace.take(bytes, Instant::now());
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
         }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return ControlFlow::Continue(());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
     }
+}
+
+/// What a refusal says, with what the system said.
+pub(super) fn why(refused: &Refused) -> String {
+    let source = std::error::Error::source(refused).map(|source| format!(": {source}"));
+    format!("{refused}{}", source.unwrap_or_default())
 }

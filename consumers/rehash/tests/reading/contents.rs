@@ -38,7 +38,7 @@ fn files_of_all_lengths_hash_as_their_bytes() {
 
 #[test]
 fn a_sample_is_of_the_size_and_three_places() {
-    let sampled = How { depth: Depth::Sampled, algorithm: Algorithm::Blake2b256, parallel: false };
+    let sampled = How { depth: Depth::Sampled, algorithm: Algorithm::Blake2b256, ..How::default() };
     let bytes = noise(SAMPLED_OVER as usize + 5_000);
     let at_most = file_of(&bytes[..SAMPLED_OVER as usize]);
     let whole = read(&at_most, sampled).expect("it is read");

@@ -109,6 +109,7 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::Index(error) => error.into(),
             QueryError::Bad(_) => ApiError::bad(error),
+            QueryError::Failed(_) => ApiError::failed(error),
             QueryError::NotIndexed { .. } => ApiError::new(StatusCode::NOT_FOUND, "not_indexed", error),
         }
     }

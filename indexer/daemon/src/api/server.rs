@@ -20,10 +20,10 @@ use crate::alerting::Tried;
 use crate::api::answer::{ApiError, json};
 use crate::api::{connections, monitor, stream};
 use crate::consumers::Consumers;
-use crate::engine::{Engine, EngineError, Level};
+use crate::engine::{Engine, EngineError, Level, Scrub};
 use crate::query::{
-    self, AlertRequest, ConsumerRequest, DuRequest, HashRequest, LookupRequest, PathRequest, SettleRequest,
-    SweepRequest,
+    self, AlertRequest, ConsumerRequest, DuRequest, HashRequest, LookupRequest, PathRequest, QueryError,
+    ScrubRequest, SettleRequest, SweepRequest,
 };
 
 /// Questions answered at once; one more is refused as `busy`.
@@ -103,6 +103,8 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
         .route("/v1/dups", get(dups))
+        .route("/v1/rotten", get(rotten))
+        .route("/v1/scrub", post(scrub))
         .route("/v1/coverage", get(coverage))
         .route("/v1/lookup", post(lookup))
         .route("/v1/roots", get(roots))
@@ -197,6 +199,27 @@ async fn dups(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
     .await)
 }
 
+async fn rotten(State(api): State<Api>) -> Answer {
+    Ok(stream::lines(api.questions, move |lines| {
+        query::rotten(&api.engine.index().read()?, &mut |rotten| lines.push(&rotten))
+    })
+    .await)
+}
+
+async fn scrub(State(api): State<Api>, body: Bytes) -> Answer {
+    let request: ScrubRequest = from_body(&body)?;
+    let path = request.path.as_deref().map(|path| path_of(path, request.path_raw.as_deref())).transpose()?;
+    let older_than = Duration::from_millis(request.older_than_ms.unwrap_or(0));
+    let what = Scrub { path, older_than, rate: request.rate };
+    let hasher = Arc::clone(&api.consumers.hasher);
+    Ok(stream::lines(api.questions, move |lines| {
+        // Hours may pass between two of them.
+        let done = hasher.scrub(&what, &mut |line| lines.push(&line) && lines.flush());
+        done.map_err(|error| QueryError::Failed(error.to_string()))
+    })
+    .await)
+}
+
 async fn coverage(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
     let request = from_query(text)?;
     Ok(stream::lines(api.questions, move |lines| {
@@ -231,7 +254,11 @@ async fn sweep(State(api): State<Api>, body: Bytes) -> Answer {
     let level = match request.level.as_deref() {
         None | Some("stat") => Level::Stat,
         Some("names") => Level::Names,
-        Some(other) => return Err(ApiError::bad(format!("unknown level {other:?}; write names or stat"))),
+        Some(other) => {
+            return Err(ApiError::bad(format!(
+                "unknown level {other:?}; write names or stat; for contents there is POST /v1/scrub"
+            )));
+        }
     };
     api.act(move |engine| engine.sweep(path, level)).await
 }

@@ -53,6 +53,13 @@ impl Lines {
         !self.gone
     }
 
+    /// Sends what was gathered; answers false when nobody listens any more.
+    pub(crate) fn flush(&mut self) -> bool {
+        let chunk = std::mem::take(&mut self.buffer);
+        self.send(Ok(chunk.into()));
+        !self.gone
+    }
+
     fn send(&mut self, part: Part) {
         if !self.gone {
             let sent = tokio::time::timeout(STALL, self.sender.send(part));

@@ -11,6 +11,8 @@ pub(crate) enum LevelArg {
     Names,
     /// Names and stat fields
     Stat,
+    /// Those, and contents that were read before
+    Content,
 }
 
 /// What sums are taken by.
@@ -242,6 +244,22 @@ pub(crate) struct Dups {
     /// Show only so many sets, those that waste most
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
+}
+
+/// `scrub`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Scrub {
+    /// Only this file, or what is below this directory [default: all roots]
+    pub(crate) path: Option<PathBuf>,
+    /// Only what was not read for so long, as 30d
+    #[arg(long, value_name = "AGE", value_parser = crate::values::age)]
+    pub(crate) older_than: Option<std::time::Duration>,
+    /// Read at most so many bytes a second, as 50MiB [default: as `--hash-rate` of the daemon]
+    #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
+    pub(crate) rate: Option<u64>,
+    /// Read nothing, and show the files that are known to have rotted
+    #[arg(long, conflicts_with_all = ["path", "older_than", "rate"])]
+    pub(crate) list: bool,
 }
 
 /// `prove`.

@@ -1,6 +1,6 @@
 //! `hash`: reads files now, and prints their digests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use record::wire::v1;
@@ -17,17 +17,7 @@ use crate::state::StateDir;
 /// Reads what lies at `paths` and below, then prints the digests.
 pub(crate) fn run(context: &Context, paths: &[PathBuf], patience: Duration) -> Result<Outcome, Failure> {
     let state = context.state()?;
-    let roots = Source::open(context)?.roots()?;
-    let mut asked = Vec::new();
-    for path in paths {
-        let spellings = crate::paths::spellings(path)?;
-        let holds = |spelling: &Vec<u8>| roots.iter().any(|root| is_below(spelling, &root.path));
-        let Some(path) = spellings.into_iter().find(holds) else {
-            let path = crate::paths::shown(path);
-            return Err(Failure::NotIndexed(format!("{path} is in no root of the index")));
-        };
-        asked.push(path);
-    }
+    let asked = paths.iter().map(|path| indexed(context, path)).collect::<Result<Vec<_>, _>>()?;
     let hashed = match Source::daemon(&state)? {
         Some(mut client) => {
             let paths = asked.iter().map(|path| PathRequest::from(&path[..])).collect();
@@ -37,6 +27,18 @@ pub(crate) fn run(context: &Context, paths: &[PathBuf], patience: Duration) -> R
         None => alone(context, &state, &asked, patience)?,
     };
     print(context, &asked, &hashed)
+}
+
+/// The spelling of `path` that lies in a root of the index.
+///
+/// # Errors
+/// [`Failure::NotIndexed`] when there is none.
+pub(super) fn indexed(context: &Context, path: &Path) -> Result<Vec<u8>, Failure> {
+    let roots = Source::open(context)?.roots()?;
+    let holds = |spelling: &Vec<u8>| roots.iter().any(|root| is_below(spelling, &root.path));
+    crate::paths::spellings(path)?.into_iter().find(holds).ok_or_else(|| {
+        Failure::NotIndexed(format!("{} is in no root of the index", crate::paths::shown(path)))
+    })
 }
 
 /// Without a daemon.

@@ -15,6 +15,7 @@ mod pages;
 mod progress;
 mod prove;
 mod scan;
+mod scrub;
 mod settle;
 mod source;
 mod status;
@@ -69,6 +70,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Find(flags) => find::run(&context, &flags),
         Command::Du(flags) => du::run(&context, &flags),
         Command::Dups(flags) => dups::run(&context, &flags),
+        Command::Scrub(flags) => scrub::run(&context, &flags),
         Command::Hash { paths, timeout } => hash::run(&context, &paths, timeout),
         Command::Coverage { path, depth, all } => coverage::run(&context, path.as_deref(), depth, all),
         Command::Verify { root } => verify::run(&context, root.as_deref()),

@@ -39,6 +39,11 @@ pub(crate) fn run(context: &Context, flags: &cli::Scan) -> Result<Outcome, Failu
 
 /// Looks at `path` (or all roots) again.
 pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> Result<Outcome, Failure> {
+    if matches!(level, LevelArg::Content) {
+        let swept = sweep(context, path, LevelArg::Stat)?;
+        let read = super::scrub::read(context, path, std::time::Duration::ZERO, None)?;
+        return Ok(if matches!(swept, Outcome::Done) { read } else { swept });
+    }
     let state = context.state()?;
     if let Some(mut client) = Source::daemon(&state)? {
         return say(context, &ask(&mut client, path, level)?);
@@ -72,7 +77,7 @@ pub(crate) fn sweep(context: &Context, path: Option<&Path>, level: LevelArg) -> 
     }
     let level = match level {
         LevelArg::Names => Level::Names,
-        LevelArg::Stat => Level::Stat,
+        LevelArg::Stat | LevelArg::Content => Level::Stat,
     };
     let report = engine::sweep_once(&state, lock, config, start.as_deref(), level);
     shown.clear();
@@ -101,7 +106,7 @@ fn ask(
 ) -> Result<SweepReport, Failure> {
     let level = Some(match level {
         LevelArg::Names => "names".to_owned(),
-        LevelArg::Stat => "stat".to_owned(),
+        LevelArg::Stat | LevelArg::Content => "stat".to_owned(),
     });
     let Some(path) = path else {
         return client.post("/v1/sweep", &SweepRequest { path: None, path_raw: None, level });

@@ -15,7 +15,7 @@ use crate::engine::NobodyWatches;
 use crate::failure::Failure;
 use crate::query::{
     self, ChangesRequest, Coverage, CoverageRequest, DuRequest, DupsRequest, Emit, FindRequest,
-    LookupRequest, PathRequest, QueryError, RootLine, RootView,
+    LookupRequest, PathRequest, QueryError, RootLine, RootView, RottenLine,
 };
 use crate::render::Out;
 use crate::state::StateDir;
@@ -180,6 +180,14 @@ impl Source {
         match self {
             Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/dups", request, lines)),
             Source::Local(index) => local(index, each, |reader, emit| query::dups(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::rotten`].
+    pub(crate) fn rotten(&mut self, each: Each<'_, RottenLine>) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/rotten", &(), lines)),
+            Source::Local(index) => local(index, each, |reader, emit| query::rotten(reader, emit)),
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) use config::{
 pub(crate) use error::EngineError;
 
 use self::arms::Arms;
-pub(crate) use self::contents::{EngineShelf, Hashed, hash_files, wasted};
+pub(crate) use self::contents::{EngineShelf, Hashed, Scrub, ScrubLine, Sum, hash_files, scrub, wasted};
 use self::core::Core;
 use self::ground::Ground;
 pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};
@@ -177,6 +177,27 @@ pub(crate) fn hash_once(
     let hashed = core.hash_whole(paths, patience)?;
     drop(lock);
     Ok(hashed)
+}
+
+/// Reads again what was read before, without a daemon, and tells `emit` of it; its false ends it.
+///
+/// # Errors
+/// When the index cannot be opened, read or written.
+pub(crate) fn scrub_once(
+    state: &StateDir,
+    lock: StateLock,
+    config: EngineConfig,
+    what: &Scrub,
+    emit: &mut (dyn FnMut(ScrubLine) -> bool + Send),
+) -> Result<(), EngineError> {
+    let shared = open(state, &config, true)?;
+    let mut core = Core::new(shared, config);
+    core.take_up()?;
+    core.keep_contents()?;
+    let meter = rehash::Meter::default();
+    core.serve(&meter, |shelf, stop| scrub(shelf, (stop, &meter), what, emit))?;
+    drop(lock);
+    Ok(())
 }
 
 /// One sweep of known roots, or of what lies below `path`, without a daemon. Watches nothing, and returns when all that

@@ -90,6 +90,8 @@ pub(crate) struct HashingStatus {
     pub(crate) bytes_read: u64,
     /// Times that a file could not be read.
     pub(crate) refused: u64,
+    /// Files whose contents changed though nobody wrote them.
+    pub(crate) rotten: u64,
 }
 
 /// Something that is not as the configuration asks.

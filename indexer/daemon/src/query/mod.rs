@@ -13,6 +13,7 @@ mod glob;
 mod ls;
 mod request;
 mod roots;
+mod rotten;
 #[cfg(test)]
 pub(crate) mod testing;
 mod whole;
@@ -32,9 +33,10 @@ pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
 pub(crate) use request::{
     AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, DupsRequest, FindRequest,
-    HashRequest, LookupRequest, PathPair, PathRequest, SettleRequest, SweepRequest,
+    HashRequest, LookupRequest, PathPair, PathRequest, ScrubRequest, SettleRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
+pub(crate) use rotten::{RottenLine, rotten};
 pub(crate) use whole::whole;
 
 /// Takes answers one by one; answers false when no more are wanted.
@@ -57,6 +59,9 @@ pub(crate) enum QueryError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// What was asked for could not be done.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// The entry at `path` and the root it is in.

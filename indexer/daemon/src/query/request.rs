@@ -151,6 +151,24 @@ pub(crate) struct HashRequest {
     pub(crate) timeout_ms: Option<u64>,
 }
 
+/// `scrub`: read again what was read before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScrubRequest {
+    /// Only what lies at or below this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    /// Its bytes in base64, where `path` cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path_raw: Option<String>,
+    /// Only what was not read for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) older_than_ms: Option<u64>,
+    /// Bytes a second at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<u64>,
+}
+
 /// `dups`: sets of files with equal contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

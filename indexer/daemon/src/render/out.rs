@@ -1,17 +1,16 @@
 //! stdout, buffered, with errors. Data goes here and nothing else.
 
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
 use serde::Serialize;
 
 /// The one writer of stdout.
-pub(crate) struct Out(BufWriter<Box<dyn Write>>);
+pub(crate) struct Out(BufWriter<Stdout>);
 
 impl Out {
-    /// Locks stdout.
+    /// Writes to stdout from now on.
     pub(crate) fn stdout() -> Out {
-        let lock: StdoutLock<'static> = io::stdout().lock();
-        Out(BufWriter::with_capacity(64 << 10, Box::new(lock)))
+        Out(BufWriter::with_capacity(64 << 10, io::stdout()))
     }
 
     /// Writes a line.

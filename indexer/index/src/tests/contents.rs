@@ -5,7 +5,7 @@ use reconcile::Plan;
 use record::{Digest, DigestKind, EntryId, Hashing, Kind, Reading, Row, StoredDigest, Time};
 
 use super::make::{id, look, plain, with_root};
-use crate::{Edits, Index, IndexError, Note, Settings};
+use crate::{Edits, Index, IndexError, Note, Rot, Settings};
 
 fn digest(number: u8) -> Digest {
     Digest { kind: DigestKind::Blake3, bytes: [number; 32] }
@@ -98,20 +98,25 @@ proptest! {
     #[test]
     fn notes_come_back(
         (size, modified, changed, proved) in (any::<u64>(), any::<i64>(), any::<i64>(), prop::option::of(any::<i64>())),
-        (head, tail, extents, good) in (
+        (head, tail, extents) in (
             prop::option::of(any::<[u8; 16]>()), prop::option::of(any::<[u8; 16]>()), prop::option::of(any::<u64>()),
-            prop::option::of(super::make::digest()),
         ),
+        rot in (super::make::digest(), any::<i64>()),
     ) {
         let time = |ns: i64| Time(i128::from(ns));
         let (modified, changed, proved) = (time(modified), time(changed), proved.map(time));
-        let note = Note { size, modified, changed, head, tail, proved, extents, good };
+        let note = Note { size, modified, changed, head, tail, proved, extents };
         let folder = tempfile::tempdir().unwrap();
         let index = Index::create(&folder.path().join("index"), Settings::default()).unwrap();
         index.commit(Edits { notes: vec![(id(5), Some(note))], ..Edits::default() }).unwrap();
         prop_assert_eq!(index.read().unwrap().note(id(5)).unwrap(), Some(note));
         index.commit(Edits { notes: vec![(id(5), None)], ..Edits::default() }).unwrap();
         prop_assert_eq!(index.read().unwrap().note(id(5)).unwrap(), None);
+        let rot = Rot { was: rot.0, found: time(rot.1) };
+        index.commit(Edits { rotten: vec![(id(5), Some(rot))], ..Edits::default() }).unwrap();
+        prop_assert_eq!(index.read().unwrap().rotten(9).unwrap(), vec![(id(5), rot)]);
+        index.commit(Edits { rotten: vec![(id(5), None)], ..Edits::default() }).unwrap();
+        prop_assert_eq!(index.read().unwrap().count_rotten().unwrap(), 0);
     }
 }
 
@@ -150,4 +155,23 @@ fn a_word_from_outside_makes_a_file_wait_and_not() {
     );
     index.commit(Edits { waiting: vec![(id(10), None)], ..Edits::default() }).unwrap();
     assert_eq!(told(&index).2, []);
+}
+
+#[test]
+fn rot_is_known_until_somebody_writes_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::create(&folder.path().join("index"), Settings::default()).unwrap();
+    index.keep_contents(Hashing { reading: Reading::Full, ..Hashing::default() }).unwrap();
+    let rot = Rot { was: digest(1), found: Time(5) };
+    let rotten = || index.read().unwrap().count_rotten().unwrap();
+    for end in [Some(row(6, None, false, 1)), Some(row(5, None, false, 2)), None] {
+        commit(&index, 9, Some(row(5, Some((2, true)), false, 1)));
+        index.commit(Edits { rotten: vec![(id(9), Some(rot))], ..Edits::default() }).unwrap();
+        let mut renamed = row(5, Some((2, true)), false, 1);
+        renamed.stat.mode = 0o600;
+        commit(&index, 9, Some(renamed));
+        assert_eq!(rotten(), 1);
+        commit(&index, 9, end);
+        assert_eq!(rotten(), 0);
+    }
 }

@@ -1,19 +1,22 @@
 //! Contents, as far as the engine's thread has to do with them: what was read goes through the one writer.
 
 mod once;
+mod opener;
+mod scrub;
 pub(crate) mod sets;
 mod shelf;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use index::Note;
+use index::{Note, Rot};
 use reconcile::{Holds, Observed};
 use record::{EntryId, Time};
 use rehash::{Meter, Pace, ShelfError, Work};
 use serde::{Deserialize, Serialize};
 use watch::Flags;
 
+pub(crate) use self::scrub::{Scrub, ScrubLine, Sum, scrub};
 pub(crate) use self::sets::wasted;
 pub(crate) use self::shelf::EngineShelf;
 use super::core::Core;
@@ -23,8 +26,8 @@ use super::round::{Round, Todo};
 /// What readers of contents found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
-    /// Whole contents, and what is known of them beside their digests.
-    pub(crate) observed: Vec<(Observed, Note)>,
+    /// Whole contents, what is known of them beside their digests, and of what rotted what it was.
+    pub(crate) observed: Vec<(Observed, Note, Option<Rot>)>,
     /// Files of which something else was found out.
     pub(crate) notes: Vec<(EntryId, Note)>,
     /// Files to be read and since when, or no more.
@@ -114,8 +117,8 @@ impl Core {
             Round::new(&self.shared, &self.trees, &self.tops, &mut self.writing, &mut self.ghosts)?;
         let mut taken = Vec::with_capacity(findings.observed.len());
         let mut astray = findings.astray;
-        for (observed, note) in &findings.observed {
-            let yes = round.content(observed, *note)?;
+        for (observed, note, rot) in &findings.observed {
+            let yes = round.content(observed, *note, *rot)?;
             if !yes {
                 astray.push(observed.id);
             }

@@ -3,18 +3,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 
-use index::{IndexError, Note, Reader, RootRow};
-use reconcile::{Observed, Stored as _, same_entry};
-use record::{EntryId, Hashing, Kind, Name, Row, Stat, Time};
-use rehash::{Closed, Eye, Found, Known, Opened, Shelf, ShelfError, Stamp, Token};
-use scan::Errno;
+use index::{IndexError, Note, Reader, Rot};
+use reconcile::{Observed, Stored as _};
+use record::{EntryId, Hashing, Kind, Stat, Time};
+use rehash::{Content, Eye, Found, Known, Opener, Shelf, ShelfError, Stamp, Token};
 
 use super::Findings;
-use crate::engine::config::StoredRules;
+use super::opener::EngineOpener;
 use crate::engine::error::EngineError;
 use crate::engine::shared::{Request, Shared};
 
@@ -27,7 +26,7 @@ impl EngineShelf {
         EngineShelf(Arc::downgrade(shared))
     }
 
-    fn shared(&self) -> Result<Arc<Shared>, ShelfError> {
+    pub(super) fn shared(&self) -> Result<Arc<Shared>, ShelfError> {
         self.0.upgrade().ok_or_else(|| failed(EngineError::Stopped))
     }
 
@@ -148,33 +147,16 @@ impl Shelf for EngineShelf {
         self.read(|reader| ids.iter().map(|id| known(reader, *id)).collect())
     }
 
-    fn open(&self, id: EntryId) -> Result<Opened, Closed> {
-        let shared =
-            self.0.upgrade().ok_or_else(|| Closed::Refused(io::Error::other("the engine has stopped")))?;
-        let ways = shared.index.read().and_then(|reader| ways(&reader, id));
-        let (row, ways) =
-            ways.map_err(|error| Closed::Refused(io::Error::other(error)))?.ok_or(Closed::Gone)?;
-        let mut refused = None;
-        for way in ways {
-            match open(&shared, &way) {
-                Ok(fd) => {
-                    let seen = scan::look_self(fd.as_fd()).map_err(|error| Closed::Refused(error.into()))?;
-                    let device = shared.volumes.device(id.volume);
-                    let same = seen.inode == id.inode
-                        && device.is_none_or(|device| device == seen.device)
-                        && same_entry(&row, &seen.stat);
-                    if same {
-                        if scan::has_writer(fd.as_fd()) == Some(true) {
-                            return Err(Closed::Written);
-                        }
-                        return Ok(Opened { file: File::from(fd), solid: scan::is_solid(seen.device) });
-                    }
-                }
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE | Errno::INVAL) => {}
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(refused.map_or(Closed::Gone, |error| Closed::Refused(error.into())))
+    fn unproved(&self, time: Time, from: EntryId, most: usize) -> Result<Vec<EntryId>, ShelfError> {
+        self.read(|reader| reader.unproved(time, from, most))
+    }
+
+    fn stand_back(&self) {
+        scan::read_when_idle();
+    }
+
+    fn opener(&self) -> Box<dyn Opener + '_> {
+        Box::new(EngineOpener { shelf: self, view: None, last: None })
     }
 
     fn deliver(&self, found: &[Found]) -> Result<Vec<bool>, ShelfError> {
@@ -185,21 +167,19 @@ impl Shelf for EngineShelf {
         for found in found {
             match *found {
                 Found::Content { id, birth, content } => {
-                    let Stamp { size, modified, changed } = content.stamp;
-                    let (digest, magic) = (content.digest, content.magic);
-                    let observed =
-                        Observed { id, birth, digest, magic, size, modified, changed, corrupt: false };
-                    let note = Note {
-                        size,
-                        modified,
-                        changed,
-                        head: Some(content.head.0),
-                        tail: content.tail.map(|token| token.0),
-                        proved: Some(now),
-                        extents: None,
-                        good: None,
-                    };
-                    findings.observed.push((observed, note));
+                    findings.observed.push((
+                        observed(id, birth, &content, false),
+                        note_of(&content, now),
+                        None,
+                    ));
+                }
+                Found::Rotten { id, birth, content, was } => {
+                    let rot = Some(Rot { was, found: now });
+                    findings.observed.push((
+                        observed(id, birth, &content, true),
+                        note_of(&content, now),
+                        rot,
+                    ));
                 }
                 Found::Ends { id, stamp, head, tail } => {
                     let old = reader.note(id).map_err(failed)?.unwrap_or_default();
@@ -217,6 +197,18 @@ impl Shelf for EngineShelf {
     }
 }
 
+fn observed(id: EntryId, birth: Option<Time>, content: &Content, corrupt: bool) -> Observed {
+    let Stamp { size, modified, changed } = content.stamp;
+    let (digest, magic) = (content.digest, content.magic);
+    Observed { id, birth, digest, magic, size, modified, changed, corrupt }
+}
+
+fn note_of(content: &Content, now: Time) -> Note {
+    let Stamp { size, modified, changed } = content.stamp;
+    let (head, tail) = (Some(content.head.0), content.tail.map(|token| token.0));
+    Note { size, modified, changed, head, tail, proved: Some(now), extents: None }
+}
+
 fn known(reader: &Reader, id: EntryId) -> Result<Option<Known>, IndexError> {
     let Some(row) = reader.row(id)?.filter(|row| row.stat.kind == Kind::File) else { return Ok(None) };
     let stamp = Stamp::of(&row.stat);
@@ -231,43 +223,4 @@ fn known(reader: &Reader, id: EntryId) -> Result<Option<Known>, IndexError> {
         head: note.and_then(|note| note.head).map(Token),
         tail: note.and_then(|note| note.tail).map(Token),
     }))
-}
-
-/// The way to a name of a file: the names from the root down.
-struct Way {
-    root: RootRow,
-    names: Vec<Name>,
-}
-
-/// The row of a regular file, and the ways to all its names.
-fn ways(reader: &Reader, id: EntryId) -> Result<Option<(Row, Vec<Way>)>, IndexError> {
-    let Some(row) = reader.row(id)?.filter(|row| row.stat.kind == Kind::File) else { return Ok(None) };
-    let places = if row.many_names { reader.links(id)? } else { row.place.iter().cloned().collect() };
-    let roots = reader.roots()?;
-    let mut ways = Vec::new();
-    for place in places {
-        if let Some((root, mut names)) = reader.way(&roots, place.dir)? {
-            names.push(place.name);
-            ways.push(Way { root: root.clone(), names });
-        }
-    }
-    Ok(Some((row, ways)))
-}
-
-/// Opens the file at the end of a way, never through a symbolic link below the root, but where the root follows those.
-fn open(shared: &Shared, way: &Way) -> Result<OwnedFd, Errno> {
-    let Some((name, above)) = way.names.split_last() else { return Err(Errno::NOENT) };
-    if StoredRules::parse(&way.root.rules).follow_symlinks {
-        let mut path = way.root.path.to_vec();
-        for name in above {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        return scan::open_file_through(&path, name);
-    }
-    let disk = &shared.ground.disk;
-    let root = disk.open_root(&way.root.path)?;
-    let names: Vec<&[u8]> = above.iter().map(|name| &name[..]).collect();
-    let dir = disk.open_below(root.as_fd(), &names)?;
-    scan::open_file(dir.as_fd(), name)
 }

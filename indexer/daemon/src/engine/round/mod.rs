@@ -9,7 +9,7 @@ mod way;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use index::{Blind, Edits, Message, Note, Reader};
+use index::{Blind, Edits, Message, Note, Reader, Rot};
 use reconcile::{Batch, Held, Holds, Root};
 use record::{Body, EntryId, How, Op, Place, Record, Time, VolumeId};
 use rustc_hash::FxHashMap;
@@ -127,6 +127,8 @@ pub(crate) struct Round<'r> {
     notes: Vec<(EntryId, Option<Note>)>,
     /// Files to be read, or no more.
     waiting: Vec<(EntryId, Option<Time>)>,
+    /// Files that rotted, or did not.
+    rotten: Vec<(EntryId, Option<Rot>)>,
     pub(crate) left: Left,
 }
 
@@ -160,6 +162,7 @@ impl<'r> Round<'r> {
             trusting: false,
             notes: Vec::new(),
             waiting: Vec::new(),
+            rotten: Vec::new(),
             left: Left::default(),
         })
     }
@@ -333,6 +336,7 @@ impl<'r> Round<'r> {
             coverage: std::mem::take(&mut self.coverage),
             notes: std::mem::take(&mut self.notes),
             waiting: std::mem::take(&mut self.waiting),
+            rotten: std::mem::take(&mut self.rotten),
             ..Edits::default()
         };
         if self.reader.keeps_contents()? {

@@ -125,6 +125,8 @@ impl Simulation {
             .collect();
         let repair = rng.pick(&[Repair::Quick, Repair::Walk]);
         let config = EngineConfig {
+            hashing: None,
+            hash_rate: None,
             roots,
             backend: Backend::Auto,
             require: super::super::config::Require::Backend,
