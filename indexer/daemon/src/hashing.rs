@@ -53,10 +53,16 @@ impl Bell {
         self.word.notify_all();
     }
 
-    /// Waits until `heard` says that there is news, or `until`.
-    fn wait(&self, until: Option<Instant>, heard: impl Fn((u64, u64)) -> bool) -> (u64, u64) {
+    /// Waits until `heard` says that there is news, or `until`, or for the end.
+    fn wait(
+        &self,
+        stop: &AtomicBool,
+        until: Option<Instant>,
+        heard: impl Fn((u64, u64)) -> bool,
+    ) -> (u64, u64) {
         let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while !heard(*rung) {
+        // Whoever sets it rings afterwards, and needs this lock for that.
+        while !heard(*rung) && !stop.load(Ordering::Relaxed) {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 break;
@@ -119,10 +125,10 @@ impl Inner {
         // What just changed is wanted now: no pace but the disk's.
         let pace = Pace::new(None);
         let mut work = Work::new(&self.shelf, &pace, &self.stop, &self.meter, self.readers);
-        let mut heard = self.bell.wait(Some(Instant::now()), |_| true);
+        let mut heard = self.bell.wait(&self.stop, Some(Instant::now()), |_| true);
         while !self.stop.load(Ordering::Relaxed) {
             if let Turn::Wait(until) = work.fresh()? {
-                heard = self.bell.wait(until, |rung| rung.0 != heard.0);
+                heard = self.bell.wait(&self.stop, until, |rung| rung.0 != heard.0);
             }
         }
         Ok(())
@@ -131,13 +137,13 @@ impl Inner {
     fn backlog(&self) -> Result<(), ShelfError> {
         let mut work = Work::new(&self.shelf, &self.pace, &self.stop, &self.meter, self.readers).quietly();
         while !self.stop.load(Ordering::Relaxed) {
-            let heard = self.bell.wait(Some(Instant::now()), |_| true);
+            let heard = self.bell.wait(&self.stop, Some(Instant::now()), |_| true);
             work.count_backlog()?;
             let mut turn = Turn::More;
             while turn == Turn::More && !self.stop.load(Ordering::Relaxed) {
                 turn = work.backlog()?;
             }
-            self.bell.wait(Some(Instant::now() + AGAIN), |rung| rung.1 != heard.1);
+            self.bell.wait(&self.stop, Some(Instant::now() + AGAIN), |rung| rung.1 != heard.1);
         }
         Ok(())
     }
