@@ -17,14 +17,17 @@ fn content(blocks: u64) -> Vec<u8> {
         .collect()
 }
 
+/// The least block that the file systems of tests have.
+const BLOCK: usize = 1024;
+
 /// Flips a bit of the block `nth` of `content`, wherever in `image` it lies.
 fn flip(image: &Path, content: &[u8], nth: usize) {
-    let block = &content[nth * 4096..][..4096];
+    let block = &content[nth * BLOCK..][..BLOCK];
     let file = OpenOptions::new().read(true).write(true).open(image).unwrap();
-    let mut here = vec![0; 4096];
+    let mut here = vec![0; BLOCK];
     let length = file.metadata().unwrap().len();
-    for at in (0..length).step_by(4096) {
-        if file.read_at(&mut here, at).is_ok_and(|read| read == 4096) && here == block {
+    for at in (0..length).step_by(BLOCK) {
+        if file.read_at(&mut here, at).is_ok_and(|read| read == BLOCK) && here == block {
             here[100] ^= 1;
             file.write_all_at(&here, at).unwrap();
             file.sync_all().unwrap();

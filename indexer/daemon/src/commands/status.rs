@@ -6,7 +6,7 @@ use record::Time;
 
 use crate::commands::{Context, Source};
 use crate::engine::of_index;
-use crate::engine::status::{AuditStatus, Problem, RootStatus, Status};
+use crate::engine::status::{AuditStatus, HashingStatus, Problem, RootStatus, Status};
 use crate::failure::{Failure, Outcome};
 use crate::render::{Align, Out, Table, ago, bytes, count, quoted};
 
@@ -51,6 +51,25 @@ fn read(context: &Context) -> Result<Status, Failure> {
     Ok(status)
 }
 
+/// How the reading of contents fares, in one line.
+fn contents(hashing: &HashingStatus) -> String {
+    let mut text = format!("contents: {}, {} hashed", hashing.reading, count(hashing.hashed));
+    if hashing.waiting > 0 {
+        text.push_str(&format!(", {} changed and wait", count(hashing.waiting)));
+    }
+    if hashing.files_left > 0 {
+        text.push_str(&format!(
+            ", up to {} left ({}, {}/s",
+            count(hashing.files_left),
+            bytes(hashing.bytes_left),
+            bytes(hashing.bytes_per_second)
+        ));
+        text.push_str(&hashing.eta_s.map_or(")".to_owned(), |eta| format!(", {})", duration(eta))));
+    }
+    text.push('\n');
+    text
+}
+
 fn text(status: &Status, now: Time, width: Option<usize>) -> String {
     let mut text = match status.pid {
         Some(pid) => format!("{}: pid {pid}, up {}\n", status.state, duration(status.uptime_s)),
@@ -86,6 +105,9 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
             count(status.overflows),
             bytes(status.rss_bytes)
         ));
+    }
+    if let Some(hashing) = &status.hashing {
+        text.push_str(&contents(hashing));
     }
     if status.audit.entries > 0 {
         text.push_str(&audit(&status.audit));
