@@ -6,7 +6,7 @@ mod later;
 mod readers;
 mod scrub;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const CHUNK: usize = 4096;
 /// Bytes of files taken on at once, but for one that is larger by itself.
 const CHUNK_BYTES: u64 = 4 << 30;
 /// Findings that are delivered at once, and for how long they are gathered.
-const BATCH: usize = 512;
+const BATCH: usize = 2048;
 const GATHER: Duration = Duration::from_millis(200);
 
 /// How files are read, and how that gets on.
@@ -246,19 +246,29 @@ impl<'a> Work<'a> {
                 }
             }
             let count = parts.len();
-            for (nth, (size, mut ids)) in parts.into_iter().enumerate() {
+            // All at once: each question opens a view of the index.
+            let asked = parts.iter().filter(|(_, ids)| !candidates || ids.len() > 1);
+            let asked: Vec<EntryId> = asked.flat_map(|(_, ids)| ids).copied().collect();
+            let known: HashMap<EntryId, Known> = self.known(&asked)?.into_iter().collect();
+            for (nth, (size, ids)) in parts.into_iter().enumerate() {
                 if nth + 1 == count && !whole && candidates {
                     // It may go on in the next page.
                     if count > 1 {
                         break;
                     }
-                    ids = self.shelf.of_size(size)?;
+                    let ids = self.shelf.of_size(size)?;
+                    let files = self.known(&ids)?;
+                    next_at = (size, ids.last().copied().unwrap_or(last));
+                    let open = files.iter().any(|(_, known)| !enough(hashing, known));
+                    groups.extend(open.then(|| Group::new(size, files)));
+                    break;
                 }
                 next_at = (size, ids.last().copied().unwrap_or(last));
                 if candidates && ids.len() < 2 {
                     continue;
                 }
-                let mut files = self.known(&ids)?;
+                let mut files: Vec<(EntryId, Known)> =
+                    ids.iter().filter_map(|id| Some((*id, *known.get(id)?))).collect();
                 let wanted = |known: &Known| !enough(hashing, known);
                 if files.iter().any(|(_, known)| wanted(known)) {
                     if !candidates {
