@@ -4,11 +4,11 @@ use std::fs;
 
 use indexer_tests::{Daemon, is_root, skipped};
 
-/// `CAP_DAC_READ_SEARCH`, `CAP_FOWNER`, `CAP_SYS_ADMIN`, by their numbers in `capability.h`.
-const KEPT: u64 = 1 << 2 | 1 << 3 | 1 << 21;
+/// `CAP_DAC_READ_SEARCH`, `CAP_FOWNER`, `CAP_SYS_ADMIN`, `CAP_LEASE`, by their numbers in `capability.h`.
+const KEPT: u64 = 1 << 2 | 1 << 3 | 1 << 21 | 1 << 28;
 
 #[test]
-fn as_root_it_keeps_three_capabilities_and_can_gain_none() {
+fn as_root_it_keeps_four_capabilities_and_can_gain_none() {
     if !is_root() {
         return skipped("dropping capabilities takes having them");
     }

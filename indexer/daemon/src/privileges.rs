@@ -10,8 +10,9 @@ use tracing::{debug, warn};
 /// Drops privileges of this thread and all that it will start. To be called before any other is started.
 ///
 /// Kept, where held: `CAP_SYS_ADMIN` (marks on whole file systems), `CAP_DAC_READ_SEARCH` (reading every
-/// directory, opening by handle), `CAP_FOWNER` (leaving access times alone), and `CAP_DAC_OVERRIDE` only if
-/// the state folder belongs to somebody else, and `CAP_LEASE` (seeing whether others' files are being written). Refusal is said and survived: less would be dropped, not more.
+/// directory and file, opening by handle), `CAP_FOWNER` (leaving access times alone), `CAP_LEASE` (seeing whether others' files
+/// are being written), and `CAP_DAC_OVERRIDE` only if the state folder belongs to somebody else. Refusal is said and survived:
+/// less would be dropped, not more.
 pub(crate) fn drop_unneeded(state_folder: &Path) {
     let foreign =
         state_folder.symlink_metadata().is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw());
