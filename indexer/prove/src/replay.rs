@@ -47,8 +47,8 @@ impl Rows {
     /// When the record lacks what its op needs.
     pub fn apply(&mut self, change: &Value) -> Result<(), String> {
         let op = change["op"].as_str().ok_or_else(|| format!("a record without an op: {change}"))?;
-        // Of scopes and roots, not of entries.
-        if ["gap", "root_lost", "root_found", "seeded"].contains(&op) {
+        // Of scopes, roots and sets, not of entries.
+        if ["gap", "root_lost", "root_found", "seeded", "duplicate"].contains(&op) {
             return Ok(());
         }
         let id = identity(change)?;
