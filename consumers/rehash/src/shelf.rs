@@ -31,6 +31,11 @@ pub struct Known {
     pub head: Option<Token>,
     /// Of its last 4 KiB, likewise.
     pub tail: Option<Token>,
+    /// It waits to be read, since it changed or could not be read before.
+    pub waiting: bool,
+    /// Its digest went along over changes that touched no content, and somebody opened it for writing since: it has to be read
+    /// whatever is known.
+    pub doubted: bool,
 }
 
 /// A file that can be read.
@@ -89,8 +94,15 @@ pub enum Found {
         /// Of its last 4 KiB.
         tail: Option<Token>,
     },
-    /// It need not wait any more.
-    Done(EntryId),
+    /// It need not wait any more, if it still is what it was when that was found out.
+    Done {
+        /// The file.
+        id: EntryId,
+        /// What it was; `None`: no regular file.
+        stamp: Option<Stamp>,
+    },
+    /// It could not be read now, and waits.
+    Wait(EntryId),
     /// It is not what the index has: a look is wanted.
     Astray(EntryId),
 }

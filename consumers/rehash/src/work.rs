@@ -6,7 +6,7 @@ mod later;
 mod readers;
 mod scrub;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use self::group::{Group, enough};
 use self::later::{Later, Why};
 use self::readers::{Job, Outcome, Read, Readers};
 pub use self::scrub::{Proof, Scrubbed};
+use crate::look::Stamp;
 use crate::meter::Meter;
 use crate::pace::Pace;
 use crate::refine::Need;
@@ -104,22 +105,23 @@ impl<'a> Work<'a> {
             return Ok(Turn::Wait(None));
         }
         let mut due = Vec::new();
-        let mut from = START.1;
-        let mut all = 0;
-        while due.len() < CHUNK {
-            let some = self.shelf.waiting(from, CHUNK)?;
-            all += some.len();
-            due.extend(some.iter().copied().filter(|id| self.later.is_due(*id, now)));
-            match some.last() {
-                Some(last) if some.len() == CHUNK => from = EntryId { inode: last.inode + 1, ..*last },
-                _ => break,
+        let mut later = HashSet::new();
+        let mut from = Some(START.1);
+        while let Some(start) = from.filter(|_| due.len() < CHUNK) {
+            let some = self.shelf.waiting(start, CHUNK)?;
+            for id in &some {
+                if self.later.is_due(*id, now) {
+                    due.push(*id);
+                } else {
+                    later.insert(*id);
+                }
             }
+            from = some.last().filter(|_| some.len() == CHUNK).and_then(|last| after(*last));
         }
         due.truncate(CHUNK);
         if due.is_empty() {
-            if all == 0 {
-                self.later.clear();
-            }
+            // What waits no more went, or was read by others: its time must not wake anybody.
+            self.later.keep(&later);
             return Ok(Turn::Wait(self.later.next()));
         }
         let groups = self.groups_of(&due, hashing)?;
@@ -301,9 +303,20 @@ impl<'a> Work<'a> {
         asked: &[EntryId],
     ) -> Result<(), ShelfError> {
         let now = Instant::now();
+        let wanted: HashSet<EntryId> = asked.iter().copied().collect();
+        // What is said at the end is said of what was there at the begin: a change that comes in between waits anew.
+        let mut were: HashMap<EntryId, Stamp> = HashMap::new();
         for file in groups.iter_mut().flat_map(|group| &mut group.files) {
-            file.out = file.known.writing || !self.later.is_due(file.id, now);
+            let (id, known) = (file.id, file.known);
+            were.insert(id, known.stamp);
+            let due = self.later.is_due(id, now);
+            if known.writing && due && wanted.contains(&id) {
+                self.later.put_off(id, Why::Written);
+            }
+            // What waits is read by who reads what waits, and not by who goes through the rest as well.
+            file.out = known.writing || !due || (asked.is_empty() && known.waiting);
         }
+        let mut put_off = HashSet::new();
         let readers =
             Readers::new(self.shelf, self.pace, self.stop, self.meter, hashing, (self.threads, self.quiet));
         loop {
@@ -320,8 +333,7 @@ impl<'a> Work<'a> {
             }
             // In the order of numbers, which is about that on the disk.
             jobs.sort_by_key(|job| (job.id, job.need));
-            let mut hand =
-                Hand { shelf: self.shelf, later: &mut self.later, found: Vec::new(), since: Instant::now() };
+            let mut hand = Hand::new(self.shelf, &mut self.later, &mut put_off);
             let mut failed = None;
             readers.run(jobs, |outcome| {
                 if let Some(Outcome { job, result }) = outcome {
@@ -344,23 +356,38 @@ impl<'a> Work<'a> {
             let open = group.files.len() as u64;
             self.meter.done(open, open * group.size);
         }
-        // What could not be read is tried again, or is not; either way it is known of.
-        let done: Vec<Found> =
-            asked.iter().filter(|id| !self.later.holds(**id)).map(|id| Found::Done(*id)).collect();
-        let mut hand = Hand { shelf: self.shelf, later: &mut self.later, found: done, since: Instant::now() };
+        let done = asked.iter().filter(|id| !self.later.holds(**id));
+        let mut found: Vec<Found> =
+            done.map(|id| Found::Done { id: *id, stamp: were.get(id).copied() }).collect();
+        // Others of their sizes, and of the rest: from now on they wait as those that changed do, or nobody would come back.
+        found.extend(put_off.difference(&wanted).map(|id| Found::Wait(*id)));
+        let mut hand = Hand::new(self.shelf, &mut self.later, &mut put_off);
+        hand.found = found;
         hand.deliver()
     }
+}
+
+/// The next number.
+fn after(id: EntryId) -> Option<EntryId> {
+    let next = id.inode.checked_add(1).map(|inode| EntryId { inode, ..id });
+    next.or_else(|| Some(EntryId { volume: VolumeId(id.volume.0.checked_add(1)?), inode: 0 }))
 }
 
 /// What was found and is not delivered yet.
 struct Hand<'a> {
     shelf: &'a dyn Shelf,
     later: &'a mut Later,
+    /// Files that are tried again.
+    put_off: &'a mut HashSet<EntryId>,
     found: Vec<Found>,
     since: Instant,
 }
 
-impl Hand<'_> {
+impl<'a> Hand<'a> {
+    fn new(shelf: &'a dyn Shelf, later: &'a mut Later, put_off: &'a mut HashSet<EntryId>) -> Hand<'a> {
+        Hand { shelf, later, put_off, found: Vec::new(), since: Instant::now() }
+    }
+
     /// What was found by a job, and is known of the file from now on. `None`: nothing, and the file is to be left out.
     fn take(&mut self, known: &mut Known, job: &Job, result: Result<Read, Why>) -> Option<Found> {
         let id = job.id;
@@ -368,7 +395,7 @@ impl Hand<'_> {
             Ok(Read::Content(content)) => {
                 self.later.done(id);
                 (known.stamp, known.digest) = (content.stamp, Some(content.digest));
-                (known.head, known.tail) = (Some(content.head), content.tail);
+                (known.head, known.tail, known.doubted) = (Some(content.head), content.tail, false);
                 Some(Found::Content { id, birth: known.birth, content })
             }
             Ok(Read::Probe(probe)) if known.stamp == probe.stamp => {
@@ -387,8 +414,15 @@ impl Hand<'_> {
         if matches!(why, Why::Gone | Why::Behind) {
             self.found.push(Found::Astray(id));
         }
-        self.later.put_off(id, why);
+        self.put_off(id, why);
         None
+    }
+
+    fn put_off(&mut self, id: EntryId, why: Why) {
+        self.later.put_off(id, why);
+        if self.later.holds(id) {
+            self.put_off.insert(id);
+        }
     }
 
     fn deliver_if_due(&mut self) -> Result<(), ShelfError> {
@@ -409,10 +443,10 @@ impl Hand<'_> {
             Found::Content { id, .. } | Found::Rotten { id, .. } => Some(*id),
             _ => None,
         });
-        for (id, taken) in contents.zip(taken) {
-            if !taken {
-                self.later.put_off(id, Why::Behind);
-            }
+        let refused: Vec<EntryId> =
+            contents.zip(taken).filter(|(_, taken)| !taken).map(|(id, _)| id).collect();
+        for id in refused {
+            self.put_off(id, Why::Behind);
         }
         self.found.clear();
         Ok(())

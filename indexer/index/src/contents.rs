@@ -471,6 +471,14 @@ impl Reader {
         Ok(found)
     }
 
+    /// Whether a file waits to be read.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_pending(&self, id: EntryId) -> Result<bool, IndexError> {
+        Ok(self.pending.get(key(id))?.is_some())
+    }
+
     /// How many files wait to be read.
     ///
     /// # Errors

@@ -31,7 +31,11 @@ impl Group {
     pub(super) fn needs(&self, hashing: Hashing, ask: &Ask) -> impl Iterator<Item = (usize, Need)> {
         let here = self.files.iter().enumerate().filter(|(_, file)| !file.out);
         let mut needs: Vec<(usize, Need)> = Vec::new();
-        if hashing.reading == Reading::Candidates && matches!(ask, Ask::AsWanted) {
+        let candidates = hashing.reading == Reading::Candidates && matches!(ask, Ask::AsWanted);
+        if candidates && self.files.iter().any(|file| !file.out && file.known.doubted) {
+            // A digest that may be wrong is in a set, or would make one.
+            needs.extend(here.filter(|(_, file)| file.known.doubted).map(|(at, _)| (at, Need::Full)));
+        } else if candidates {
             let (places, members): (Vec<usize>, Vec<Member>) = here
                 .map(|(at, file)| {
                     let Known { digest, head, tail, .. } = file.known;
@@ -57,5 +61,5 @@ impl Group {
 
 /// Whether what is known of a file is all that is to be known.
 pub(super) fn enough(hashing: Hashing, known: &Known) -> bool {
-    known.digest.is_some_and(|digest| hashing.is_enough(digest))
+    !known.doubted && known.digest.is_some_and(|digest| hashing.is_enough(digest))
 }

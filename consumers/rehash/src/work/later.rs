@@ -1,6 +1,6 @@
 //! Files that could not be read, and when each is tried again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use record::EntryId;
@@ -51,8 +51,9 @@ impl Later {
         self.0.remove(&id);
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets all others.
+    pub(super) fn keep(&mut self, these: &HashSet<EntryId>) {
+        self.0.retain(|id, _| these.contains(id));
     }
 
     /// When the next one is due.
@@ -105,5 +106,13 @@ mod tests {
         };
         assert_eq!((0..100).take_while(|_| put_off(Why::Gone)).count(), MOST_BEHIND as usize);
         assert!(!put_off(Why::Refused));
+
+        let other = EntryId::new(VolumeId(1), 3);
+        later.put_off(id, Why::Written);
+        later.put_off(other, Why::Written);
+        later.keep(&HashSet::from([other]));
+        assert!(later.holds(other) && !later.holds(id));
+        later.keep(&HashSet::new());
+        assert!(later.next().is_none());
     }
 }

@@ -1,8 +1,8 @@
 //! Reads again what was read before, to see whether it is still what it was. A content that changed while size and times did not
 //! has rotted, if a second read past the page cache says so too and nobody can have written it.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use record::{Digest, DigestKind, EntryId, Time};
 use rustix::fs::{Mode, OFlags, open};
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-use super::{BATCH, Hand, START, Told, Work};
+use super::{BATCH, Hand, START, Told, Work, after};
 use crate::algorithm::Algorithm;
 use crate::look::{Eye, Refused};
 use crate::read::{Content, Depth, How, read};
@@ -74,8 +74,8 @@ impl Work<'_> {
         let mut more = true;
         while more {
             let ids = self.shelf.unproved(time, from, BATCH)?;
-            let Some(last) = ids.last() else { break };
-            from = EntryId { inode: last.inode + 1, ..*last };
+            let Some(next) = ids.last().and_then(|last| after(*last)) else { break };
+            from = next;
             for (id, known) in self.known(&ids)? {
                 let Some(was) = known.digest.filter(|_| !known.writing) else { continue };
                 if !wanted(id)? {
@@ -107,8 +107,10 @@ impl Work<'_> {
     }
 
     fn hand_over(&mut self, found: &mut Vec<Found>) -> Result<(), ShelfError> {
-        let found = std::mem::take(found);
-        Hand { shelf: self.shelf, later: &mut self.later, found, since: Instant::now() }.deliver()
+        let mut put_off = HashSet::new();
+        let mut hand = Hand::new(self.shelf, &mut self.later, &mut put_off);
+        hand.found = std::mem::take(found);
+        hand.deliver()
     }
 
     fn prove(&self, id: EntryId, known: &Known, was: Digest, found: &mut Vec<Found>) -> Proof {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use index::{Note, Rot};
 use reconcile::{Holds, Observed};
-use record::{EntryId, Time};
-use rehash::{Meter, Pace, ShelfError, Work};
+use record::EntryId;
+use rehash::{Meter, Pace, ShelfError, Stamp, Work};
 use serde::{Deserialize, Serialize};
 use watch::Flags;
 
@@ -30,8 +30,10 @@ pub(crate) struct Findings {
     pub(crate) observed: Vec<(Observed, Note, Option<Rot>)>,
     /// Files of which something else was found out.
     pub(crate) notes: Vec<(EntryId, Note)>,
-    /// Files to be read and since when, or no more.
-    pub(crate) waiting: Vec<(EntryId, Option<Time>)>,
+    /// Files to be read.
+    pub(crate) waiting: Vec<EntryId>,
+    /// Files that need not be read any more, if they still are what they were then; `None`: no regular file.
+    pub(crate) done: Vec<(EntryId, Option<Stamp>)>,
     /// Files that are not what their rows say.
     pub(crate) astray: Vec<EntryId>,
 }
@@ -98,7 +100,11 @@ pub(crate) fn hash_files(
 
 impl Findings {
     pub(crate) fn is_empty(&self) -> bool {
-        self.observed.is_empty() && self.notes.is_empty() && self.waiting.is_empty() && self.astray.is_empty()
+        self.observed.is_empty()
+            && self.notes.is_empty()
+            && self.waiting.is_empty()
+            && self.done.is_empty()
+            && self.astray.is_empty()
     }
 }
 
@@ -125,10 +131,13 @@ impl Core {
             taken.push(yes);
         }
         for (id, note) in findings.notes {
-            round.note_content(id, note);
+            round.note_content(id, note)?;
         }
-        for (id, since) in findings.waiting {
-            round.wait_content(id, since);
+        for id in findings.waiting {
+            round.wait_content(id)?;
+        }
+        for (id, stamp) in findings.done {
+            round.done_content(id, stamp)?;
         }
         round.flush(Holds::Keep)?;
         let left = round.leave();

@@ -187,7 +187,8 @@ impl Shelf for EngineShelf {
                     let (head, tail) = (head.map(|token| token.0), tail.map(|token| token.0));
                     findings.notes.push((id, Note { size, modified, changed, head, tail, ..old }));
                 }
-                Found::Done(id) => findings.waiting.push((id, None)),
+                Found::Done { id, stamp } => findings.done.push((id, stamp)),
+                Found::Wait(id) => findings.waiting.push(id),
                 Found::Astray(id) => findings.astray.push(id),
             }
         }
@@ -215,6 +216,7 @@ fn known(reader: &Reader, id: EntryId) -> Result<Option<Known>, IndexError> {
     let note = reader
         .note(id)?
         .filter(|note| Stamp { size: note.size, modified: note.modified, changed: note.changed } == stamp);
+    let waiting = reader.is_pending(id)?;
     Ok(Some(Known {
         birth: row.stat.created,
         stamp,
@@ -222,5 +224,7 @@ fn known(reader: &Reader, id: EntryId) -> Result<Option<Known>, IndexError> {
         digest: row.current_digest(),
         head: note.and_then(|note| note.head).map(Token),
         tail: note.and_then(|note| note.tail).map(Token),
+        waiting,
+        doubted: waiting && row.digest.is_some_and(|digest| digest.carried),
     }))
 }

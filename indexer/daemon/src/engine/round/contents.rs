@@ -2,7 +2,8 @@
 
 use index::{Note, Rot};
 use reconcile::{Look, Observed, Stored as _, Taken};
-use record::{EntryId, How, Time};
+use record::{EntryId, How, Kind};
+use rehash::Stamp;
 
 use super::Round;
 use crate::engine::error::EngineError;
@@ -30,13 +31,33 @@ impl Round<'_> {
         Ok(taken)
     }
 
-    /// Notes something of a content beside its digest.
-    pub(crate) fn note_content(&mut self, id: EntryId, note: Note) {
-        self.notes.push((id, Some(note)));
+    /// Notes something of a content beside its digest, if the file is still there.
+    pub(crate) fn note_content(&mut self, id: EntryId, note: Note) -> Result<(), EngineError> {
+        if self.file_stamp(id)?.is_some() {
+            self.notes.push((id, Some(note)));
+        }
+        Ok(())
     }
 
-    /// A file is to be read, or no more.
-    pub(crate) fn wait_content(&mut self, id: EntryId, since: Option<Time>) {
-        self.waiting.push((id, since));
+    /// A file is to be read, if it is still there.
+    pub(crate) fn wait_content(&mut self, id: EntryId) -> Result<(), EngineError> {
+        if self.file_stamp(id)?.is_some() {
+            self.waiting.push((id, Some(self.shared.ground.clock.now())));
+        }
+        Ok(())
+    }
+
+    /// A file need not be read any more, if it is what it was when that was found out: one that changed since waits anew.
+    pub(crate) fn done_content(&mut self, id: EntryId, stamp: Option<Stamp>) -> Result<(), EngineError> {
+        if self.file_stamp(id)? == stamp {
+            self.waiting.push((id, None));
+        }
+        Ok(())
+    }
+
+    /// What a regular file is by its row; `None` when there is none by that number.
+    fn file_stamp(&mut self, id: EntryId) -> Result<Option<Stamp>, EngineError> {
+        let row = self.batch.row_of(id)?.filter(|row| row.stat.kind == Kind::File);
+        Ok(row.map(|row| Stamp::of(&row.stat)))
     }
 }

@@ -349,10 +349,15 @@ impl<'r> Round<'r> {
             return Ok(());
         }
         edits.volumes = self.shared.volumes.take_unsaved();
+        let waits = edits.waiting.iter().any(|(_, since)| since.is_some());
         let records = self.shared.index.commit(edits)?;
         self.reader = Rc::new(self.shared.index.read()?);
         self.batch = Batch::new(Rc::clone(&self.reader), self.tops);
         self.committed(&records);
+        if waits && records.is_empty() {
+            // No record tells readers of contents that there is work.
+            self.shared.durable.send_modify(|_| {});
+        }
         self.note_writing(&finished.writing);
         Ok(())
     }
