@@ -4,6 +4,7 @@
 mod ask;
 mod contents;
 mod daemon;
+mod digests;
 pub mod http;
 mod layers;
 mod licence;
@@ -16,6 +17,7 @@ mod tools;
 pub use ask::{json_lines, stderr, wait_for};
 pub use contents::{Contents, Piece, Summary as ContentsSummary, make_folders, sets_made};
 pub use daemon::{Daemon, Follower, indexer, indexer_binary, unprivileged};
+pub use digests::{blake3_of, compare_digests};
 pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvolume};
 pub use licence::licence_allows;
 pub use mounts::{Fs, LoopMount, TmpfsMount};
