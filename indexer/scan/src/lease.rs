@@ -12,25 +12,38 @@ use rustix::io::Errno;
 
 /// Whether `file`, open for reading, is open for writing elsewhere; `None` where that cannot be known: the file is another
 /// user's and `CAP_LEASE` is not ours, or the file system has no leases. [`outlive_leases`] must have been called.
-///
-/// A lease on a file that is open for writing is refused (fcntl(2), `F_SETLEASE`). One that is given is given back at once: while
-/// it is held, whoever opens the file for writing waits for us.
 pub fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
-    let lease = |kind: libc::c_int| {
-        // SAFETY: the descriptor is open for the length of the call, which takes numbers alone.
-        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) } {
-            -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error())),
-            _ => Ok(()),
-        }
-    };
-    match lease(libc::F_RDLCK) {
-        Ok(()) => {
-            // Closing the descriptor gives it back too.
-            let _ = lease(libc::F_UNLCK);
-            Some(false)
-        }
-        Err(Some(Errno::AGAIN)) => Some(true),
+    let held = hold_writers(file)?;
+    if held {
+        // Closing the descriptor gives it back too.
+        let _ = lease(file, libc::F_SETLEASE, libc::F_UNLCK);
+    }
+    Some(!held)
+}
+
+/// Makes who opens `file` for writing wait, until it is closed here (at most for `/proc/sys/fs/lease-break-time`). `Some(false)`:
+/// it is open for writing already; `None` as in [`has_writer`].
+///
+/// A lease on a file that is open for writing is refused (fcntl(2), `F_SETLEASE`).
+pub fn hold_writers(file: BorrowedFd<'_>) -> Option<bool> {
+    match lease(file, libc::F_SETLEASE, libc::F_RDLCK) {
+        Ok(_) => Some(true),
+        Err(Some(Errno::AGAIN)) => Some(false),
         Err(_) => None,
+    }
+}
+
+/// Whether nobody has wanted to open `file` for writing since [`hold_writers`] said `Some(true)`.
+pub fn are_writers_held(file: BorrowedFd<'_>) -> bool {
+    // While somebody waits the answer is what the lease is to become.
+    lease(file, libc::F_GETLEASE, 0) == Ok(libc::F_RDLCK)
+}
+
+fn lease(file: BorrowedFd<'_>, what: libc::c_int, kind: libc::c_int) -> Result<libc::c_int, Option<Errno>> {
+    // SAFETY: the descriptor is open for the length of the call, which takes numbers alone.
+    match unsafe { libc::fcntl(file.as_raw_fd(), what, kind) } {
+        -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error())),
+        said => Ok(said),
     }
 }
 
@@ -88,5 +101,25 @@ mod tests {
         assert_eq!(has_writer(reader.as_fd()), Some(false));
         // Nobody waits for us: the lease is gone.
         std::fs::write(&path, b"other").unwrap();
+    }
+    #[test]
+    fn who_wants_to_write_waits_and_is_noticed() {
+        outlive_leases();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"content").unwrap();
+        let reader = File::open(&path).unwrap();
+        if hold_writers(reader.as_fd()).is_none() {
+            println!("SKIPPED: no leases on the file system of {}", folder.path().display());
+            return;
+        }
+        assert!(are_writers_held(reader.as_fd()));
+        let writer = std::thread::spawn(move || std::fs::write(&path, b"other").unwrap());
+        while are_writers_held(reader.as_fd()) {
+            std::thread::yield_now();
+        }
+        assert!(!writer.is_finished());
+        drop(reader);
+        writer.join().unwrap();
     }
 }
