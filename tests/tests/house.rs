@@ -10,7 +10,7 @@ use indexer_tests::licence_allows;
 use serde_json::Value;
 
 /// The floors of the house. A crate depends only on workspace crates of a lower floor; a new crate is given its floor here.
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("record", 0),
     ("reconcile", 1),
     ("scan", 2),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 12] = [
     ("consumer", 4),
     ("prove", 4),
     ("alert", 5),
+    ("duplicates", 5),
     ("rehash", 5),
     ("indexer", 6),
     ("indexer-tests", 7),
