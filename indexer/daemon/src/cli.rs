@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use flags::{
-    AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LogFormat, ProfileArg,
-    Prove, RequireArg, Scan, Scrub, Watch,
+    AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg, LogFormat,
+    ProfileArg, Prove, RequireArg, Scan, Scrub, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -151,9 +151,16 @@ Answers from the index, and reads no file: `indexer watch` and `indexer scan --h
 one copy; empty files are no duplicates; copies that share their blocks on the disk waste nothing.
 Exit code 0: there are some; 1: none.
 
+With --link all copies but one become hard links of that one, or share its blocks. Both files are compared byte by byte right
+before; --link and --undo only show what they would do, and nothing is written without --apply.
+Exit code then 0: done, or nothing to do; 1: some were skipped, with the reason; 3: it failed.
+
 Examples:
   indexer dups --top 20
-  indexer dups --min-size 1MiB --root ~/Media --json")]
+  indexer dups --min-size 1MiB --root ~/Media --json
+  indexer dups --link hard --root ~/Media            # shows what would be done
+  indexer dups --link hard --root ~/Media --apply    # does it, and names its log
+  indexer dups --undo LOG --apply")]
     Dups(Dups),
     /// Read files again, and find contents that changed though nobody wrote them
     #[command(after_help = "\

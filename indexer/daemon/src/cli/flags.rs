@@ -232,8 +232,18 @@ pub(crate) struct Du {
     pub(crate) by: Option<ByArg>,
 }
 
+/// How copies are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LinkArg {
+    /// As names of one file
+    Hard,
+    /// As files that share blocks (btrfs, XFS)
+    Reflink,
+}
+
 /// `dups`.
 #[derive(Clone, Debug, Default, Args)]
+#[command(group = clap::ArgGroup::new("act").args(["link", "undo"]))]
 pub(crate) struct Dups {
     /// Only files of so many bytes and more, as 1MiB
     #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
@@ -241,9 +251,24 @@ pub(crate) struct Dups {
     /// Only sets with a copy below this directory
     #[arg(long, value_name = "PATH")]
     pub(crate) root: Option<PathBuf>,
-    /// Show only so many sets, those that waste most
+    /// Only so many sets, those that waste most
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
+    /// Join the copies of each set with the one that is kept
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Acting on duplicates")]
+    pub(crate) link: Option<LinkArg>,
+    /// Only show what would be done [the default]
+    #[arg(long, requires = "act", conflicts_with = "apply", help_heading = "Acting on duplicates")]
+    pub(crate) dry_run: bool,
+    /// Do it
+    #[arg(long, requires = "act", help_heading = "Acting on duplicates")]
+    pub(crate) apply: bool,
+    /// Log what is done to this new file [default: links-TIME.jsonl in the state folder]
+    #[arg(long, value_name = "FILE", requires_all = ["apply", "link"], help_heading = "Acting on duplicates")]
+    pub(crate) log: Option<PathBuf>,
+    /// Undo what this log says was done
+    #[arg(long, value_name = "LOG", conflicts_with_all = ["link", "min_size", "root", "top"], help_heading = "Acting on duplicates")]
+    pub(crate) undo: Option<PathBuf>,
 }
 
 /// `scrub`.

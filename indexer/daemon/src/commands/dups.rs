@@ -4,13 +4,19 @@ use record::wire::v1;
 
 use crate::cli::Dups;
 use crate::commands::source::by_spelling;
-use crate::commands::{Context, Source};
+use crate::commands::{Context, Source, link};
 use crate::failure::{Failure, Outcome};
 use crate::query::{DupsRequest, PathPair};
 use crate::render::{Out, bytes, count, quoted};
 
-/// Prints sets.
+/// Prints sets, or acts on them.
 pub(crate) fn run(context: &Context, flags: &Dups) -> Result<Outcome, Failure> {
+    if let Some(log) = &flags.undo {
+        return link::undo(context, log, flags.apply);
+    }
+    if let Some(how) = flags.link {
+        return link::link(context, flags, how);
+    }
     let mut source = Source::open(context)?;
     let mut out = Out::stdout();
     let (mut sets, mut wasted) = (0, 0);
