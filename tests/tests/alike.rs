@@ -295,8 +295,8 @@ fn more_is_read_when_more_is_asked_for_and_nothing_when_nothing_is() {
     assert_eq!(
         sets(&daemon),
         dups[..2]
-            .to_vec()
-            .into_iter()
+            .iter()
+            .cloned()
             .chain(dups[2..].iter().cloned())
             .filter(|set| set["size"] != 10_000)
             .collect::<Vec<_>>()

@@ -64,7 +64,7 @@ fn worked_on(place: Place, flags: &[&str], reads: u64, seed: u64) {
         });
     });
     let files = daemon.assert_hashed(root);
-    println!("{files} files, {} read, {work:?}", daemon.hashing("files_read"));
+    eprintln!("{files} files, {} read, {work:?}", daemon.hashing("files_read"));
     daemon.assert_exact(root);
     let now = Rows::of_find(&find_json(&daemon, root));
     for change in daemon.changes(seq) {
