@@ -1,5 +1,6 @@
 //! Sets of equal files: those of `indexer dups` are those of jdupes and rmlint, and those that were made. It could break by one
 //! byte at the end that is not read, by a hard link or an empty file that counts.
+
 use indexer_tests::{
     Contents, Place, Sets, Skipped, compare_sets, indexer, json_lines, need_tool, sets_by_indexer,
     sets_by_jdupes, sets_by_rmlint, sets_made, skipped, stderr,
