@@ -257,8 +257,9 @@ fn scan(state: &Path, root: &Path, flags: &[&str]) {
 
 fn kinds(daemon: &Daemon, root: &Path) -> Vec<String> {
     let mut kinds: Vec<String> = daemon
-        .ask(&[&"find", &root, &"--kind", &"file"])
+        .ask(&[&"find", &root])
         .iter()
+        .filter(|entry| entry["kind"] == "file")
         .map(|entry| entry["digest"].as_str().unwrap_or("none").split(':').next().unwrap().to_owned())
         .collect();
     kinds.sort();

@@ -18,7 +18,7 @@ fn fill(root: &Path) {
 
 /// How many files have their digest, by the index alone.
 fn known(state: &Path, root: &Path) -> u64 {
-    let said = indexer(state, &[&"find", &root, &"--kind", &"file", &"--json"]);
+    let said = indexer(state, &[&"find", &root, &"--json"]);
     json_lines(&said).iter().filter(|entry| entry["digest"].is_string()).count() as u64
 }
 
@@ -50,7 +50,7 @@ fn r7_killed_while_the_rest_is_read_nothing_is_read_twice() {
     for file in 0..10 {
         fs::write(root.join(format!("{file:03}")), vec![b'n'; 1 << 20]).unwrap();
     }
-    let entries = json_lines(&indexer(&state, &[&"find", &root, &"--kind", &"file", &"--json"]));
+    let entries = json_lines(&indexer(&state, &[&"find", &root, &"--json"]));
     let missing = compare_digests(&entries).0.len() as u64;
     assert!(missing >= 10);
     let daemon = Daemon::start(&state, &[root], &["--hash", "full"]);

@@ -305,7 +305,8 @@ impl<'a> Work<'a> {
         let now = Instant::now();
         let wanted: HashSet<EntryId> = asked.iter().copied().collect();
         // What is said at the end is said of what was there at the begin: a change that comes in between waits anew.
-        let mut were: HashMap<EntryId, Stamp> = HashMap::new();
+        let mut were: HashMap<EntryId, Stamp> =
+            self.known(asked)?.into_iter().map(|(id, known)| (id, known.stamp)).collect();
         for file in groups.iter_mut().flat_map(|group| &mut group.files) {
             let (id, known) = (file.id, file.known);
             were.insert(id, known.stamp);
