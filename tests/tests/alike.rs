@@ -5,9 +5,12 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
-use indexer_tests::{Daemon, Ground, Place, blake3_of, indexer, json_lines, stderr, wait_for};
+use indexer_tests::{
+    Daemon, Fs, Ground, LoopMount, Place, blake3_of, indexer, json_lines, skipped, stderr, wait_for,
+};
 use serde_json::{Value, json};
 
 const CANDIDATES: &[&str] = &["--hash", "candidates"];
@@ -371,4 +374,36 @@ fn samples_make_no_set() {
     let daemon = Daemon::start(&state, &[root], &["--hash", "full"]);
     wait_for("full digests", || (kinds(&daemon, root) == ["blake3"; 4]).then_some(()));
     assert_eq!(sets(&daemon).len(), 1);
+}
+
+/// Copies that share their blocks take them once, where the file system tells of that.
+#[test]
+fn shared_blocks_waste_nothing() {
+    for fs in [Fs::Xfs, Fs::Btrfs] {
+        let mount = match LoopMount::new(fs, 300) {
+            Ok(mount) => mount,
+            Err(reason) => {
+                skipped(reason);
+                continue;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (root, state) = (mount.path(), folder.path().join("state"));
+        let content: Vec<u8> =
+            (0..1u32 << 16).flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        fs::write(root.join("one"), &content).unwrap();
+        let copied =
+            Command::new("cp").arg("--reflink=always").arg(root.join("one")).arg(root.join("same")).status();
+        assert!(copied.unwrap().success());
+        scan(&state, root, &["--hash", "candidates"]);
+        let wasted = || {
+            let dups = json_lines(&indexer(&state, &[&"dups", &"--json"]));
+            assert_eq!(dups.len(), 1, "{dups:?}");
+            dups[0]["wasted"].as_u64().unwrap()
+        };
+        assert_eq!(wasted(), 0, "{}", fs.word());
+        fs::write(root.join("other"), &content).unwrap();
+        scan(&state, root, &["--hash", "candidates"]);
+        assert_eq!(wasted(), content.len() as u64, "{}", fs.word());
+    }
 }

@@ -47,6 +47,8 @@ pub struct Opened {
     pub solid: bool,
     /// Nobody had it open for writing, nor mapped so; false where that cannot be known.
     pub unwritten: bool,
+    /// A hash of where on the volume it lies, where that is known.
+    pub extents: Option<u64>,
 }
 
 /// Why a file cannot be read now.
@@ -71,6 +73,8 @@ pub enum Found {
         birth: Option<Time>,
         /// What it holds.
         content: Content,
+        /// As of [`Opened`].
+        extents: Option<u64>,
     },
     /// Its content is not what it was, and nothing else of it changed.
     Rotten {

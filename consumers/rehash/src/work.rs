@@ -304,6 +304,7 @@ impl<'a> Work<'a> {
     ) -> Result<(), ShelfError> {
         let now = Instant::now();
         let wanted: HashSet<EntryId> = asked.iter().copied().collect();
+        let mut put_off = HashSet::new();
         // What is said at the end is said of what was there at the begin: a change that comes in between waits anew.
         let mut were: HashMap<EntryId, Stamp> =
             self.known(asked)?.into_iter().map(|(id, known)| (id, known.stamp)).collect();
@@ -313,11 +314,11 @@ impl<'a> Work<'a> {
             let due = self.later.is_due(id, now);
             if known.writing && due && wanted.contains(&id) {
                 self.later.put_off(id, Why::Written);
+                put_off.insert(id);
             }
             // What waits is read by who reads what waits, and not by who goes through the rest as well.
             file.out = known.writing || !due || (asked.is_empty() && known.waiting);
         }
-        let mut put_off = HashSet::new();
         let readers =
             Readers::new(self.shelf, self.pace, self.stop, self.meter, hashing, (self.threads, self.quiet));
         loop {
@@ -357,9 +358,14 @@ impl<'a> Work<'a> {
             let open = group.files.len() as u64;
             self.meter.done(open, open * group.size);
         }
-        let done = asked.iter().filter(|id| !self.later.holds(**id));
-        let mut found: Vec<Found> =
-            done.map(|id| Found::Done { id: *id, stamp: were.get(id).copied() }).collect();
+        let mut found = Vec::new();
+        for id in asked {
+            // One that was put off before may need nothing more, or no more than an end.
+            if !put_off.contains(id) && self.later.is_due(*id, now) {
+                self.later.done(*id);
+                found.push(Found::Done { id: *id, stamp: were.get(id).copied() });
+            }
+        }
         // Others of their sizes, and of the rest: from now on they wait as those that changed do, or nobody would come back.
         found.extend(put_off.difference(&wanted).map(|id| Found::Wait(*id)));
         let mut hand = Hand::new(self.shelf, &mut self.later, &mut put_off);
@@ -393,11 +399,11 @@ impl<'a> Hand<'a> {
     fn take(&mut self, known: &mut Known, job: &Job, result: Result<Read, Why>) -> Option<Found> {
         let id = job.id;
         match result {
-            Ok(Read::Content(content)) => {
+            Ok(Read::Content(content, extents)) => {
                 self.later.done(id);
                 (known.stamp, known.digest) = (content.stamp, Some(content.digest));
                 (known.head, known.tail, known.doubted) = (Some(content.head), content.tail, false);
-                Some(Found::Content { id, birth: known.birth, content })
+                Some(Found::Content { id, birth: known.birth, content, extents })
             }
             Ok(Read::Probe(probe)) if known.stamp == probe.stamp => {
                 let end = if job.need == Need::Tail { &mut known.tail } else { &mut known.head };

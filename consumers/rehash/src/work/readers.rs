@@ -34,7 +34,8 @@ pub(super) struct Job {
 }
 
 pub(super) enum Read {
-    Content(Content),
+    /// With where it lies.
+    Content(Content, Option<u64>),
     Probe(Probe),
 }
 
@@ -139,7 +140,8 @@ impl<'a> Readers<'a> {
             Need::Full => {
                 // Where other threads have files of their own, one each is best.
                 let how = How { parallel: opened.solid && alone, ..self.how };
-                read(file, how, eye, &mut |bytes| wait(self.pace, self.stop, bytes)).map(Read::Content)
+                read(file, how, eye, &mut |bytes| wait(self.pace, self.stop, bytes))
+                    .map(|content| Read::Content(content, opened.extents))
             }
         };
         match &read {
@@ -147,7 +149,7 @@ impl<'a> Readers<'a> {
                 let _ = wait(self.pace, self.stop, probe.read);
                 self.meter.end(probe.read);
             }
-            Ok(Read::Content(content)) => {
+            Ok(Read::Content(content, _)) => {
                 self.meter.file();
                 self.meter.read(content.read);
             }

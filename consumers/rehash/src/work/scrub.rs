@@ -136,7 +136,8 @@ impl Work<'_> {
         };
         let birth = known.birth;
         if content.digest == was {
-            found.push(Found::Content { id, birth, content });
+            let extents = opened.extents;
+            found.push(Found::Content { id, birth, content, extents });
             return Proof::Same;
         }
         if sampled {

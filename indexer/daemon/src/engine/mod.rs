@@ -171,7 +171,7 @@ pub(crate) fn hash_once(
     let mut core = Core::new(shared, config);
     core.take_up()?;
     for path in paths {
-        core.sweep_once(Some(path), Level::Stat)?;
+        core.look_once(path)?;
     }
     core.keep_contents()?;
     let hashed = core.hash_whole(paths, patience)?;

@@ -118,7 +118,7 @@ impl Core {
     }
 
     /// A look at the name that a path inside a root stands for; `None` where the directory above is not in the index.
-    fn name_at(&self, path: &[u8]) -> Result<Option<Todo>, EngineError> {
+    pub(crate) fn name_at(&self, path: &[u8]) -> Result<Option<Todo>, EngineError> {
         let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else { return Ok(None) };
         let dir = self.shared.index.read()?.resolve(&path[..slash.max(1)])?;
         Ok(dir.map(|(_, dir)| Todo::Name(Place::new(dir, &path[slash + 1..]), Flags::NONE, How::Sweep)))

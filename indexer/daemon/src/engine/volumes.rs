@@ -93,6 +93,13 @@ impl Volumes {
         row.is_some_and(|(_, row)| row.fs_type.starts_with("fuse") || scan::is_remote(&row.fs_type))
     }
 
+    /// Whether files of this kind of file system can share their blocks.
+    pub(crate) fn shares_blocks(&self, id: VolumeId) -> bool {
+        let state = self.lock();
+        let row = state.known.iter().find(|(known, _)| *known == id);
+        row.is_some_and(|(_, row)| matches!(&*row.fs_type, "btrfs" | "xfs" | "bcachefs" | "ocfs2"))
+    }
+
     /// The device a volume is on now.
     pub(crate) fn device(&self, id: VolumeId) -> Option<u64> {
         self.lock().live.get(&id).copied()

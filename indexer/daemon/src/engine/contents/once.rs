@@ -1,6 +1,9 @@
 //! Reading contents in a process that does nothing else: the readers on threads of their own, and this one, the only writer,
 //! works for them until they are done.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +11,7 @@ use std::time::{Duration, Instant};
 use rehash::{Counted, Meter, Pace, ShelfError, Turn, Work};
 
 use super::{EngineShelf, Hashed, hash_files};
+use crate::engine::Level;
 use crate::engine::core::Core;
 use crate::engine::error::EngineError;
 use crate::engine::status::Progress;
@@ -50,6 +54,20 @@ impl Core {
             served?;
             done.map_err(|error| EngineError::Failed(error.to_string()))
         })
+    }
+
+    /// Brings what lies at `path` up to date: a directory with all below it, or the one name.
+    pub(crate) fn look_once(&mut self, path: &[u8]) -> Result<(), EngineError> {
+        // What this says only tells the cheaper way: names are looked at in their directories either way.
+        let path_there = Path::new(OsStr::from_bytes(path));
+        let is_directory = path_there.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        match self.name_at(path)?.filter(|_| !is_directory) {
+            Some(name) => {
+                self.todo.push_back(name);
+                self.work_off(None)
+            }
+            None => self.sweep_once(Some(path), Level::Stat).map(drop),
+        }
     }
 
     /// Reads all that is to be known and is not, and returns when nothing waits but what cannot be read.

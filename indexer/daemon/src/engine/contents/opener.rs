@@ -108,7 +108,9 @@ impl EngineOpener<'_> {
                 return Err(Closed::Written);
             }
             let (solid, unwritten) = (scan::is_solid(seen.device), writer == Some(false));
-            return Ok((Opened { file: File::from(fd), solid, unwritten }, seen.stat.size));
+            let extents =
+                if shared.volumes.shares_blocks(id.volume) { scan::lies_at(fd.as_fd()) } else { None };
+            return Ok((Opened { file: File::from(fd), solid, unwritten, extents }, seen.stat.size));
         }
         Err(refused.map_or(Closed::Gone, |error| Closed::Refused(error.into())))
     }

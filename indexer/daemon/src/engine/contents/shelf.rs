@@ -166,12 +166,9 @@ impl Shelf for EngineShelf {
         let reader = shared.index.read().map_err(failed)?;
         for found in found {
             match *found {
-                Found::Content { id, birth, content } => {
-                    findings.observed.push((
-                        observed(id, birth, &content, false),
-                        note_of(&content, now),
-                        None,
-                    ));
+                Found::Content { id, birth, content, extents } => {
+                    let note = Note { extents, ..note_of(&content, now) };
+                    findings.observed.push((observed(id, birth, &content, false), note, None));
                 }
                 Found::Rotten { id, birth, content, was } => {
                     let rot = Some(Rot { was, found: now });
