@@ -7,6 +7,7 @@ mod readers;
 mod scrub;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ pub struct Work<'a> {
     meter: &'a Meter,
     threads: usize,
     quiet: bool,
+    /// Of what changed, files of these sizes in bytes alone.
+    sizes: RangeInclusive<u64>,
     later: Later,
     /// How far the backlog was gone through.
     at: (u64, EntryId),
@@ -82,6 +85,7 @@ impl<'a> Work<'a> {
             meter,
             threads: threads.max(1),
             quiet: false,
+            sizes: 0..=u64::MAX,
             later: Later::default(),
             at: START,
         }
@@ -91,6 +95,13 @@ impl<'a> Work<'a> {
     #[must_use]
     pub fn quietly(mut self) -> Work<'a> {
         self.quiet = true;
+        self
+    }
+
+    /// Leaves files that changed to another, but those of these sizes in bytes.
+    #[must_use]
+    pub fn only(mut self, sizes: RangeInclusive<u64>) -> Work<'a> {
+        self.sizes = sizes;
         self
     }
 
@@ -109,7 +120,10 @@ impl<'a> Work<'a> {
         let mut from = Some(START.1);
         while let Some(start) = from.filter(|_| due.len() < CHUNK) {
             let some = self.shelf.waiting(start, CHUNK)?;
-            for id in &some {
+            let known = self.shelf.known(&some)?;
+            let size = |known: Option<Known>| known.map_or(0, |known| known.stamp.size);
+            let ours = some.iter().zip(known).filter(|(_, known)| self.sizes.contains(&size(*known)));
+            for (id, _) in ours {
                 if self.later.is_due(*id, now) {
                     due.push(*id);
                 } else {

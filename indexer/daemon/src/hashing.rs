@@ -1,5 +1,6 @@
 //! Reading contents while the daemon runs: what changed at once, and the rest of what is to be known behind all other work.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,7 +21,14 @@ const AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Between two looks at how fast it goes.
 const SAMPLE: Duration = Duration::from_secs(2);
 
-/// Two threads that read, and how they fare.
+/// Files of this size in bytes and more are read beside smaller ones that changed, which do not wait for them: some seconds from
+/// a slow disk.
+const LARGE: u64 = 64 << 20;
+
+/// What one of the threads does until it is told to stop.
+type Run = fn(&Inner) -> Result<(), ShelfError>;
+
+/// Threads that read, and how they fare.
 pub(crate) struct Hasher {
     inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -98,7 +106,12 @@ pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> 
         speed: Mutex::new(Speed { at: Instant::now(), bytes: 0, rate: 0 }),
     });
     let mut threads = Vec::new();
-    for (name, run) in [("rehash", Inner::fresh as fn(&Inner) -> _), ("rehash-all", Inner::backlog)] {
+    let work: [(&str, Run); 3] = [
+        ("rehash", |inner| inner.fresh(0..=LARGE - 1)),
+        ("rehash-large", |inner| inner.fresh(LARGE..=u64::MAX)),
+        ("rehash-all", Inner::backlog),
+    ];
+    for (name, run) in work {
         let (inner, engine) = (Arc::clone(&inner), Arc::clone(engine));
         let run = move || {
             // Before that, what is to be known is not.
@@ -121,10 +134,10 @@ pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> 
 }
 
 impl Inner {
-    fn fresh(&self) -> Result<(), ShelfError> {
+    fn fresh(&self, sizes: RangeInclusive<u64>) -> Result<(), ShelfError> {
         // What just changed is wanted now: no pace but the disk's.
         let pace = Pace::new(None);
-        let mut work = Work::new(&self.shelf, &pace, &self.stop, &self.meter, self.readers);
+        let mut work = Work::new(&self.shelf, &pace, &self.stop, &self.meter, self.readers).only(sizes);
         let mut heard = self.bell.wait(&self.stop, Some(Instant::now()), |_| true);
         while !self.stop.load(Ordering::Relaxed) {
             if let Turn::Wait(until) = work.fresh()? {
