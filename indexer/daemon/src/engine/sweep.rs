@@ -255,6 +255,18 @@ impl<'a> SweepVisitor<'a> {
             _ => None,
         };
         *matched += u64::from(target.is_some());
+        let what = || What::Entry { dir: dir.inode, name: seen.name.into() };
+        if let Some(row) = &row
+            && row.writing
+            && !completes(row, at)
+            && same_entry(row, seen.stat)
+            && row.stat.same(seen.stat)
+        {
+            // Its writer may have closed it while nobody watched. No difference; but a look has it followed, and completed when
+            // it stays quiet.
+            hints.push(self.hints.hint(dir, what(), Flags::NONE));
+            return false;
+        }
         let flags = match &row {
             Some(row) if completes(row, at) => Flags::CLOSED,
             Some(row) if same_entry(row, seen.stat) && row.stat.same(seen.stat) => return false,
@@ -263,7 +275,7 @@ impl<'a> SweepVisitor<'a> {
             _ => Flags::NONE,
         };
         self.hints.found();
-        let hint = self.hints.hint(dir, What::Entry { dir: dir.inode, name: seen.name.into() }, flags);
+        let hint = self.hints.hint(dir, what(), flags);
         if target.is_some() && row.is_none() {
             // It stood for another entry, which may be found under another name.
             self.hints.later(hint);

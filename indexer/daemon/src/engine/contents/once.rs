@@ -106,6 +106,8 @@ impl Core {
         let mut total = (most.files_left, most.bytes_left);
         while !done() {
             self.requests()?;
+            // A file that a killed daemon left unfinished is complete when it stays quiet.
+            self.due_writing(self.shared.ground.clock.instant(), false);
             if self.has_work() {
                 self.work_off(None)?;
             } else {
