@@ -24,7 +24,7 @@ use crate::refine::Need;
 use crate::shelf::{Found, Known, Shelf, ShelfError};
 
 /// Files taken on at once.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 16_384;
 /// Bytes of files taken on at once, but for one that is larger by itself.
 const CHUNK_BYTES: u64 = 4 << 30;
 /// Findings that are delivered at once, and for how long they are gathered.
