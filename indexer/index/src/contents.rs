@@ -122,15 +122,15 @@ fn damaged_note(id: EntryId) -> impl FnOnce(Corrupt) -> IndexError {
 type SizeKey = (u64, u32, u64);
 type DigestKey = (u8, [u8; 32], u32, u64);
 
-/// Where a row stands in `sizes`, and in `digests`.
+/// Where a row stands in `sizes`, and in `digests` with its size.
 fn size_key(id: EntryId, row: &Row) -> Option<SizeKey> {
     let file = row.stat.kind == Kind::File && row.stat.size > 0;
     file.then_some((row.stat.size, id.volume.0, id.inode))
 }
 
-fn digest_key(id: EntryId, row: &Row) -> Option<DigestKey> {
+fn digest_key(id: EntryId, row: &Row) -> Option<(DigestKey, u64)> {
     let digest = row.current_digest().filter(|_| row.stat.size > 0)?;
-    Some((digest.kind as u8, digest.bytes, id.volume.0, id.inode))
+    Some(((digest.kind as u8, digest.bytes, id.volume.0, id.inode), row.stat.size))
 }
 
 /// The tables, while rows change.
@@ -183,11 +183,11 @@ impl<'t> Contents<'t> {
         let (was, is) =
             (old.as_ref().and_then(|row| digest_key(id, row)), new.and_then(|row| digest_key(id, row)));
         if was != is {
-            if let Some(was) = was {
+            if let Some((was, _)) = was {
                 self.digests.remove(was)?;
             }
-            if let (Some(is), Some(row)) = (is, new) {
-                self.digests.insert(is, row.stat.size)?;
+            if let Some((is, size)) = is {
+                self.digests.insert(is, size)?;
             }
         }
         let same = |new: &Row| old.as_ref().is_some_and(|old| old.stat.created == new.stat.created);
@@ -361,8 +361,8 @@ impl Index {
             let row =
                 row(id, value.value()).map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
             sorted.extend(size_key(id, &row));
-            if let Some(key) = digest_key(id, &row) {
-                digests.insert(key, row.stat.size)?;
+            if let Some((key, size)) = digest_key(id, &row) {
+                digests.insert(key, size)?;
             }
             if sorted.len() >= MOST_SORTED {
                 spill(&mut sorted)?;
@@ -580,9 +580,9 @@ impl Reader {
                     fault(id, "its size is not where it is looked for");
                 }
             }
-            if let Some(key) = digest_key(id, &row) {
+            if let Some((key, size)) = digest_key(id, &row) {
                 digests += 1;
-                if self.digests.get(key)?.map(|size| size.value()) != Some(row.stat.size) {
+                if self.digests.get(key)?.map(|size| size.value()) != Some(size) {
                     fault(id, "its digest is not where it is looked for");
                 }
             }

@@ -141,6 +141,18 @@ fn the_second_file_of_a_size_waits_and_what_is_known_of_it_ends_with_it() {
     assert_eq!(reader.check().unwrap().faults, []);
 }
 
+/// Found by [`tables_follow_rows`]: the size beside the digest stayed the old one.
+#[test]
+fn a_digest_at_another_size_is_found_with_that_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::create(&folder.path().join("index"), Settings::default()).unwrap();
+    index.keep_contents(Hashing { reading: Reading::Full, ..Hashing::default() }).unwrap();
+    for size in [2, 1] {
+        commit(&index, 3, Some(row(size, Some((1, true)), false, 1)));
+        assert_eq!(told(&index).1, [(digest(1), size, id(3))]);
+    }
+}
+
 #[test]
 fn a_word_from_outside_makes_a_file_wait_and_not() {
     let folder = tempfile::tempdir().unwrap();
