@@ -14,10 +14,21 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::buffers::BUFFER;
 
+/// What is about to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// How much, at most 1 MiB; 0 where a hole is hashed.
+    pub bytes: u64,
+    /// The page cache does not have all of the file: the disk may have to read.
+    pub from_disk: bool,
+}
+
 /// A file that is about to be read. When it was not cached, what was read of it leaves the cache with this.
 pub(crate) struct Cache<'a> {
     file: &'a File,
     cold: bool,
+    /// Some of it has to come from the disk.
+    partly: bool,
 }
 
 impl<'a> Cache<'a> {
@@ -28,7 +39,13 @@ impl<'a> Cache<'a> {
 
     /// Asks at these bytes; the file is cold when none of them is cached.
     pub(crate) fn at(file: &'a File, at: &[u64]) -> Cache<'a> {
-        Cache { file, cold: at.iter().all(|at| is_absent(file, *at)) }
+        let absent = at.iter().filter(|at| is_absent(file, **at)).count();
+        Cache { file, cold: absent == at.len(), partly: absent > 0 }
+    }
+
+    /// So many bytes are about to be read.
+    pub(crate) fn ahead(&self, bytes: u64) -> Ahead {
+        Ahead { bytes, from_disk: self.partly && bytes > 0 }
     }
 
     /// The file will be read from its begin to its end.

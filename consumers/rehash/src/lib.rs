@@ -19,6 +19,7 @@ mod whole;
 mod work;
 
 pub use algorithm::Algorithm;
+pub use cache::Ahead;
 pub use look::{Eye, GRAIN_NS, Refused, Stamp};
 pub use manners::be_nice;
 pub use meter::{Counted, Meter};
@@ -28,4 +29,5 @@ pub use refine::{Member, Need, next};
 pub use sample::{SAMPLED_OVER, WINDOW};
 pub use shelf::{Closed, Found, Known, Opened, Opener, Shelf, ShelfError};
 pub use token::{Probe, TAIL_OVER, TOKEN_BYTES, Token, head, tail};
+pub use whole::Ask;
 pub use work::{Proof, Scrubbed, Told, Turn, Work};

@@ -65,6 +65,11 @@ impl Meter {
         *lock(&self.left) = (files, bytes);
     }
 
+    /// Nothing is left.
+    pub fn clear_left(&self) {
+        self.set_left(0, 0);
+    }
+
     pub(crate) fn done(&self, files: u64, bytes: u64) {
         let mut left = lock(&self.left);
         *left = (left.0.saturating_sub(files), left.1.saturating_sub(bytes));

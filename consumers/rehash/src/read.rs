@@ -1,7 +1,6 @@
 //! One reading of one file: a digest between two equal looks, with all that its bytes tell on the way.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 
 use record::{Category, Digest, DigestKind};
 
@@ -9,7 +8,7 @@ use crate::algorithm::Algorithm;
 use crate::look::{Eye, Gate, Refused, Stamp};
 use crate::sample::{SAMPLED_OVER, sample};
 use crate::token::Token;
-use crate::whole::{Job, fill, whole};
+use crate::whole::{Ask, Job, fill, whole};
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +51,12 @@ pub struct How {
     pub direct: bool,
 }
 
-/// Reads `file` and hashes it. `pace` is called with the bytes about to be read, at most 1 MiB, and may wait or stop it; with 0
-/// where a hole is hashed. The file's offset is moved about, and its advice to the kernel changed.
+/// Reads `file` and hashes it. `ask` is called before each part of it, and may wait or stop it. The file's offset is moved about, and its advice to the kernel changed.
 ///
 /// # Errors
 ///
 /// [`Refused`], and then nothing is known of the content.
-pub fn read(
-    file: &File,
-    how: How,
-    eye: &dyn Eye,
-    pace: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<Content, Refused> {
+pub fn read(file: &File, how: How, eye: &dyn Eye, ask: Ask) -> Result<Content, Refused> {
     let gate = Gate::enter(file, eye)?;
     let (size, allocated) = (gate.stat.size, gate.stat.allocated);
     if size == 0 && fill(file, 0, &mut [0])? > 0 {
@@ -71,12 +64,12 @@ pub fn read(
     }
     let sampled = how.depth == Depth::Sampled && size > SAMPLED_OVER && !how.direct;
     let (kind, read) = if sampled {
-        (DigestKind::Blake3Sampled, sample(file, size, pace)?)
+        (DigestKind::Blake3Sampled, sample(file, size, ask)?)
     } else {
         let How { algorithm, parallel, direct, .. } = how;
         (
             algorithm.kind(),
-            whole(&Job { file, size, sparse: allocated < size, algorithm, parallel, direct }, pace)?,
+            whole(&Job { file, size, sparse: allocated < size, algorithm, parallel, direct }, ask)?,
         )
     };
     let Some(read) = read else { return Err(gate.misfit()) };

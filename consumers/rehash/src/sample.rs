@@ -6,7 +6,7 @@ use crate::buffers::{self, BUFFER};
 use crate::cache::Cache;
 use crate::ends::Ends;
 use crate::look::Refused;
-use crate::whole::{Asked, Read, fill};
+use crate::whole::{Ask, Read, fill};
 
 /// Files of more bytes than this can be sampled.
 pub const SAMPLED_OVER: u64 = 10 << 20;
@@ -20,14 +20,14 @@ pub(crate) fn places(size: u64) -> [u64; 3] {
 }
 
 /// BLAKE3 of the size as 8 bytes, least first, then head, middle and tail. `None`: the file ended early.
-pub(crate) fn sample(file: &File, size: u64, pace: Asked) -> Result<Option<Read>, Refused> {
+pub(crate) fn sample(file: &File, size: u64, ask: Ask) -> Result<Option<Read>, Refused> {
     let cache = Cache::at(file, &places(size));
     let mut hasher = blake3::Hasher::new();
     hasher.update(&size.to_le_bytes());
     let mut ends = Ends::default();
     let mut buffer = buffers::take();
     for at in places(size) {
-        if pace(WINDOW).is_break() {
+        if ask(cache.ahead(WINDOW)).is_break() {
             return Err(Refused::Stopped);
         }
         if fill(file, at, &mut buffer)? != BUFFER {

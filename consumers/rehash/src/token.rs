@@ -6,7 +6,7 @@ use record::Category;
 
 use crate::cache::Cache;
 use crate::look::{Eye, Gate, Refused, Stamp};
-use crate::whole::fill;
+use crate::whole::{Ask, fill};
 
 /// How many bytes of either end a token is made of.
 pub const TOKEN_BYTES: u64 = 4 << 10;
@@ -41,13 +41,13 @@ pub struct Probe {
     pub read: u64,
 }
 
-/// Reads the first 4 KiB of `file`, between two equal looks. The file's own offset is not used.
+/// Reads the first 4 KiB of `file`, between two equal looks, after `ask` was asked. The file's own offset is not used.
 ///
 /// # Errors
 ///
-/// As [`read`](crate::read()), but that nobody stops it.
-pub fn head(file: &File, eye: &dyn Eye) -> Result<Probe, Refused> {
-    probe(file, eye, |_| 0, true)
+/// As [`read`](crate::read()).
+pub fn head(file: &File, eye: &dyn Eye, ask: Ask) -> Result<Probe, Refused> {
+    probe(file, eye, ask, |_| 0, true)
 }
 
 /// Reads the last 4 KiB of `file`, likewise.
@@ -55,15 +55,24 @@ pub fn head(file: &File, eye: &dyn Eye) -> Result<Probe, Refused> {
 /// # Errors
 ///
 /// As [`head`].
-pub fn tail(file: &File, eye: &dyn Eye) -> Result<Probe, Refused> {
-    probe(file, eye, |size| size.saturating_sub(TOKEN_BYTES), false)
+pub fn tail(file: &File, eye: &dyn Eye, ask: Ask) -> Result<Probe, Refused> {
+    probe(file, eye, ask, |size| size.saturating_sub(TOKEN_BYTES), false)
 }
 
-fn probe(file: &File, eye: &dyn Eye, from: impl Fn(u64) -> u64, magic: bool) -> Result<Probe, Refused> {
+fn probe(
+    file: &File,
+    eye: &dyn Eye,
+    ask: Ask,
+    from: impl Fn(u64) -> u64,
+    magic: bool,
+) -> Result<Probe, Refused> {
     let gate = Gate::enter(file, eye)?;
     let size = gate.stat.size;
     let at = from(size);
     let cache = Cache::at(file, &[at]);
+    if ask(cache.ahead((size - at).min(TOKEN_BYTES))).is_break() {
+        return Err(Refused::Stopped);
+    }
     let mut buffer = [0; TOKEN_BYTES as usize];
     let read = fill(file, at, &mut buffer)?;
     drop(cache);

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::algorithm::{Algorithm, Hasher};
 use crate::buffers::{BUFFER, PAGE};
-use crate::cache::Cache;
+use crate::cache::{Ahead, Cache};
 use crate::ends::Ends;
 use crate::look::Refused;
 use crate::sink::{Alone, Piece, Sink, with_helper};
@@ -45,19 +45,19 @@ pub(crate) struct Job<'a> {
     pub(crate) direct: bool,
 }
 
-/// Asked before bytes are read, how many.
-pub(crate) type Asked<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+/// Asked before bytes are read: whether to go on, when that may be.
+pub type Ask<'a> = &'a mut dyn FnMut(Ahead) -> ControlFlow<()>;
 
 /// Reads and hashes the file. `None`: it ended early.
-pub(crate) fn whole(job: &Job, pace: Asked) -> Result<Option<Read>, Refused> {
+pub(crate) fn whole(job: &Job, ask: Ask) -> Result<Option<Read>, Refused> {
     let hasher = || Hasher::new(job.algorithm, job.parallel && job.size >= PARALLEL_FROM);
     if job.size >= LARGE
-        && let Some((passed, hash)) = with_helper(hasher(), |sink| pass(job, pace, sink))
+        && let Some((passed, hash)) = with_helper(hasher(), |sink| pass(job, ask, sink))
     {
         return finished(passed?, hash);
     }
     let mut sink = Alone::new(hasher());
-    let passed = pass(job, pace, &mut sink)?;
+    let passed = pass(job, ask, &mut sink)?;
     finished(passed, sink.finish())
 }
 
@@ -66,7 +66,7 @@ fn finished(passed: Option<(Ends, u64)>, hash: [u8; 32]) -> Result<Option<Read>,
 }
 
 /// Passes all of the file to `sink`; its ends, and how many bytes were read. `None`: it ended early.
-fn pass(job: &Job, pace: Asked, sink: &mut dyn Sink) -> Result<Option<(Ends, u64)>, Refused> {
+fn pass(job: &Job, ask: Ask, sink: &mut dyn Sink) -> Result<Option<(Ends, u64)>, Refused> {
     let cache = Cache::of(job.file, job.size);
     if job.size >= LARGE {
         cache.sequential();
@@ -75,7 +75,7 @@ fn pass(job: &Job, pace: Asked, sink: &mut dyn Sink) -> Result<Option<(Ends, u64
     while at < job.size {
         let zeros = if job.sparse { hole(job.file, at, job.size).min(ZEROS_AT_ONCE) } else { 0 };
         let wanted = if zeros > 0 { 0 } else { (job.size - at).min(BUFFER as u64) };
-        if pace(wanted).is_break() {
+        if ask(cache.ahead(wanted)).is_break() {
             return Err(Refused::Stopped);
         }
         if zeros > 0 {

@@ -7,7 +7,7 @@ mod readers;
 mod scrub;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -155,7 +155,7 @@ impl<'a> Work<'a> {
         }
         let Some(groups) = self.next_groups(hashing)? else {
             self.at = START;
-            self.meter.set_left(0, 0);
+            self.meter.clear_left();
             return Ok(Turn::Wait(None));
         };
         self.read(groups, hashing, &Ask::AsWanted, &[])?;
@@ -335,36 +335,37 @@ impl<'a> Work<'a> {
         }
         let readers =
             Readers::new(self.shelf, self.pace, self.stop, self.meter, hashing, (self.threads, self.quiet));
-        loop {
-            let mut jobs: Vec<Job> = Vec::new();
-            for (nth, group) in groups.iter().enumerate() {
-                jobs.extend(group.needs(hashing, ask).map(|(at, need)| Job {
-                    place: (nth, at),
-                    id: group.files[at].id,
-                    need,
-                }));
-            }
-            if jobs.is_empty() || self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-            // In the order of numbers, which is about that on the disk.
-            jobs.sort_by_key(|job| (job.id, job.need));
-            let mut hand = Hand::new(self.shelf, &mut self.later, &mut put_off);
-            let mut failed = None;
-            readers.run(jobs, |outcome| {
-                if let Some(Outcome { job, result }) = outcome {
-                    let (group, at) = job.place;
-                    let file = &mut groups[group].files[at];
-                    match hand.take(&mut file.known, &job, result) {
-                        Some(found) => hand.found.push(found),
-                        None => file.out = true,
-                    }
-                }
-                hand.deliver_if_due().map_err(|error| failed = Some(error)).is_ok()
-            });
-            failed.map_or(Ok(()), Err)?;
-            hand.deliver()?;
+        let mut jobs: Vec<Job> = Vec::new();
+        for (nth, group) in groups.iter_mut().enumerate() {
+            jobs.extend(group.next(nth, hashing, ask));
         }
+        let mut hand = Hand::new(self.shelf, &mut self.later, &mut put_off);
+        let mut failed = None;
+        readers.run(jobs, |outcomes| {
+            let mut more = Vec::new();
+            for Outcome { job, result } in outcomes {
+                let (nth, at) = job.place;
+                let group = &mut groups[nth];
+                let file = &mut group.files[at];
+                match hand.take(&mut file.known, &job, result) {
+                    Some(found) => hand.found.push(found),
+                    None => file.out = true,
+                }
+                group.open -= 1;
+                if group.open == 0 {
+                    more.extend(group.next(nth, hashing, ask));
+                }
+            }
+            match hand.deliver_if_due() {
+                Ok(()) => ControlFlow::Continue(more),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        failed.map_or(Ok(()), Err)?;
+        hand.deliver()?;
         if self.stop.load(Ordering::Relaxed) {
             return Ok(());
         }

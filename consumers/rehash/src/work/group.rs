@@ -3,6 +3,7 @@
 use record::{EntryId, Hashing, Reading};
 
 use super::Ask;
+use super::readers::Job;
 use crate::refine::{Member, Need, next};
 use crate::shelf::Known;
 
@@ -10,6 +11,8 @@ pub(super) struct Group {
     /// In bytes.
     pub(super) size: u64,
     pub(super) files: Vec<Candidate>,
+    /// Of what it needs, as much is still being read.
+    pub(super) open: usize,
 }
 
 /// One of them.
@@ -24,11 +27,19 @@ pub(super) struct Candidate {
 impl Group {
     pub(super) fn new(size: u64, files: Vec<(EntryId, Known)>) -> Group {
         let files = files.into_iter().map(|(id, known)| Candidate { id, known, out: false });
-        Group { size, files: files.collect() }
+        Group { size, files: files.collect(), open: 0 }
     }
 
-    /// What is to be read next, by the place of the file.
-    pub(super) fn needs(&self, hashing: Hashing, ask: &Ask) -> impl Iterator<Item = (usize, Need)> {
+    /// What is to be read next, when what it needed before is there: that decides.
+    pub(super) fn next(&mut self, nth: usize, hashing: Hashing, ask: &Ask) -> Vec<Job> {
+        let job = |(at, need): (usize, Need)| Job { id: self.files[at].id, need, place: (nth, at) };
+        let jobs: Vec<Job> = self.needs(hashing, ask).map(job).collect();
+        self.open = jobs.len();
+        jobs
+    }
+
+    /// That, by the place of the file.
+    fn needs(&self, hashing: Hashing, ask: &Ask) -> impl Iterator<Item = (usize, Need)> {
         let here = self.files.iter().enumerate().filter(|(_, file)| !file.out);
         let mut needs: Vec<(usize, Need)> = Vec::new();
         let candidates = hashing.reading == Reading::Candidates && matches!(ask, Ask::AsWanted);

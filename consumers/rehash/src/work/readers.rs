@@ -1,10 +1,10 @@
 //! Threads that read: several where that is of use, each file by one. What they find comes out one by one.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use record::{DigestKind, EntryId, Hashing, Reading};
@@ -12,6 +12,7 @@ use record::{DigestKind, EntryId, Hashing, Reading};
 use super::GATHER;
 use super::later::Why;
 use crate::algorithm::Algorithm;
+use crate::cache::Ahead;
 use crate::look::{Eye, Refused};
 use crate::meter::Meter;
 use crate::pace::Pace;
@@ -25,12 +26,75 @@ const TOGETHER: usize = 64;
 const SOON: Duration = Duration::from_millis(20);
 
 /// One thing to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Job {
-    /// Which group, and which file of it.
-    pub(super) place: (usize, usize),
     pub(super) id: EntryId,
     pub(super) need: Need,
+    /// Which group, and which file of it.
+    pub(super) place: (usize, usize),
+}
+
+/// Jobs that no thread has taken. They go out as a lift goes: in the order of numbers, which is about that on the disk, from
+/// the last one on, and from the least again.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: BTreeSet<Job>,
+    last: Option<Job>,
+    /// None will come any more, and those that are there are left.
+    closed: bool,
+}
+
+impl Waiting {
+    fn pop(&mut self) -> Option<Job> {
+        if self.closed {
+            return None;
+        }
+        let ahead = self.last.and_then(|last| self.jobs.range(last..).next().copied());
+        let job = ahead.or_else(|| self.jobs.first().copied())?;
+        self.jobs.remove(&job);
+        self.last = Some(job);
+        Some(job)
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, jobs: Vec<Job>) {
+        if !jobs.is_empty() {
+            self.lock().jobs.extend(jobs);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next one that is there.
+    fn pop(&self) -> Option<Job> {
+        self.lock().pop()
+    }
+
+    /// The next one that comes; `None` when it is closed.
+    fn wait(&self) -> Option<Job> {
+        let empty = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
+        self.changed.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+/// Closes the queue when a thread ends, however it does: the others must not wait for what it had.
+struct Closing<'q>(&'q Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
 }
 
 pub(super) enum Read {
@@ -53,7 +117,7 @@ pub(super) struct Readers<'a> {
     threads: usize,
     /// Stands back behind all other work.
     quiet: bool,
-    /// One at a time on a disk that has to move its heads.
+    /// One at a time on a disk that has to move its heads, but for what the page cache has.
     heads: Mutex<()>,
 }
 
@@ -75,17 +139,25 @@ impl<'a> Readers<'a> {
         Readers { shelf, pace, stop, meter, how, threads, quiet, heads: Mutex::new(()) }
     }
 
-    /// Reads all of it. `take` has each outcome, and `None` now and then; with its false, the rest is left.
-    pub(super) fn run(&self, jobs: Vec<Job>, mut take: impl FnMut(Option<Outcome>) -> bool) {
+    /// Reads all of it. `take` has outcomes as they come, none now and then, and answers what is to be read besides; with its
+    /// break, the rest is left.
+    pub(super) fn run(
+        &self,
+        jobs: Vec<Job>,
+        mut take: impl FnMut(Vec<Outcome>) -> ControlFlow<(), Vec<Job>>,
+    ) {
         let threads = self.threads.min(jobs.len());
         let alone = threads == 1;
-        let jobs = Mutex::new(VecDeque::from(jobs));
-        let enough = AtomicBool::new(false);
+        let mut open = jobs.len();
+        let queue = Queue::default();
+        queue.push(jobs);
         std::thread::scope(|scope| {
+            let _closing = Closing(&queue);
             let (send, outcomes) = channel();
             for _ in 0..threads {
-                let (send, jobs, enough) = (send.clone(), &jobs, &enough);
+                let (send, queue) = (send.clone(), &queue);
                 scope.spawn(move || {
+                    let _closing = Closing(queue);
                     if self.quiet {
                         crate::manners::be_nice();
                         self.shelf.stand_back();
@@ -93,34 +165,32 @@ impl<'a> Readers<'a> {
                     let mut opener = self.shelf.opener();
                     let mut gathered = Vec::new();
                     let mut since = Instant::now();
-                    while !enough.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
-                        let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-                        else {
-                            break;
-                        };
-                        let result = self.read(&mut *opener, &job, alone);
-                        gathered.push(Outcome { job, result });
-                        if gathered.len() >= TOGETHER || since.elapsed() >= SOON {
+                    while !self.stop.load(Ordering::Relaxed) {
+                        let next = queue.pop();
+                        if gathered.len() >= TOGETHER || since.elapsed() >= SOON || next.is_none() {
                             since = Instant::now();
                             if send.send(std::mem::take(&mut gathered)).is_err() {
                                 break;
                             }
                         }
+                        let Some(job) = next.or_else(|| queue.wait()) else { break };
+                        let result = self.read(&mut *opener, &job, alone);
+                        gathered.push(Outcome { job, result });
                     }
                     let _ = send.send(gathered);
                 });
             }
             drop(send);
-            loop {
+            while open > 0 {
                 let some = match outcomes.recv_timeout(GATHER) {
                     Ok(some) => some,
                     Err(RecvTimeoutError::Timeout) => Vec::new(),
                     Err(RecvTimeoutError::Disconnected) => break,
                 };
-                if !some.into_iter().map(Some).chain([None]).all(&mut take) {
-                    enough.store(true, Ordering::Relaxed);
-                    break;
-                }
+                open -= some.len();
+                let ControlFlow::Continue(more) = take(some) else { break };
+                open += more.len();
+                queue.push(more);
             }
         });
     }
@@ -131,24 +201,26 @@ impl<'a> Readers<'a> {
             Closed::Written => Why::Written,
             Closed::Refused(error) => self.refused(job.id, error.to_string()),
         })?;
-        let _turn = (!opened.solid).then(|| self.heads.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut turn = None;
+        let mut ask = |ahead: Ahead| {
+            if ahead.from_disk && !opened.solid && turn.is_none() {
+                turn = Some(self.heads.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            wait(self.pace, self.stop, ahead.bytes)
+        };
         let file = &opened.file;
         let eye: &dyn Eye = self.shelf;
         let read = match job.need {
-            Need::Head => head(file, eye).map(Read::Probe),
-            Need::Tail => tail(file, eye).map(Read::Probe),
+            Need::Head => head(file, eye, &mut ask).map(Read::Probe),
+            Need::Tail => tail(file, eye, &mut ask).map(Read::Probe),
             Need::Full => {
                 // Where other threads have files of their own, one each is best.
                 let how = How { parallel: opened.solid && alone, ..self.how };
-                read(file, how, eye, &mut |bytes| wait(self.pace, self.stop, bytes))
-                    .map(|content| Read::Content(content, opened.extents))
+                read(file, how, eye, &mut ask).map(|content| Read::Content(content, opened.extents))
             }
         };
         match &read {
-            Ok(Read::Probe(probe)) => {
-                let _ = wait(self.pace, self.stop, probe.read);
-                self.meter.end(probe.read);
-            }
+            Ok(Read::Probe(probe)) => self.meter.end(probe.read),
             Ok(Read::Content(content, _)) => {
                 self.meter.file();
                 self.meter.read(content.read);
@@ -192,4 +264,45 @@ pub(super) fn wait(pace: &Pace, stop: &AtomicBool, bytes: u64) -> ControlFlow<()
 pub(super) fn why(refused: &Refused) -> String {
     let source = std::error::Error::source(refused).map(|source| format!(": {source}"));
     format!("{refused}{}", source.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use record::VolumeId;
+
+    use super::*;
+
+    fn job(inode: u64) -> Job {
+        Job { id: EntryId::new(VolumeId(1), inode), need: Need::Full, place: (0, inode as usize) }
+    }
+
+    #[test]
+    fn jobs_go_out_as_a_lift_goes() {
+        let queue = Queue::default();
+        queue.push(vec![job(5), job(1), job(9)]);
+        assert_eq!([queue.pop(), queue.pop()], [Some(job(1)), Some(job(5))]);
+        queue.push(vec![job(3), job(7)]);
+        let rest = std::iter::from_fn(|| queue.pop());
+        assert_eq!(rest.collect::<Vec<_>>(), [job(7), job(9), job(3)]);
+    }
+
+    #[test]
+    fn who_waits_gets_what_comes_and_ends_with_the_others() {
+        let queue = Queue::default();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| [queue.wait(), queue.wait()]);
+            queue.push(vec![job(1)]);
+            let dies = scope.spawn(|| {
+                let _closing = Closing(&queue);
+                while !queue.lock().jobs.is_empty() {
+                    std::thread::yield_now();
+                }
+                panic!("as a reader might");
+            });
+            assert!(dies.join().is_err());
+            assert_eq!(waiting.join().expect("both answers"), [Some(job(1)), None]);
+        });
+        queue.push(vec![job(2)]);
+        assert_eq!(queue.pop(), None, "what is left is left");
+    }
 }

@@ -187,12 +187,15 @@ impl Work<'_> {
 
     fn once(&self, file: &File, how: How, known: &Known) -> Result<Content, Proof> {
         let eye: &dyn Eye = self.shelf;
-        let content = read(file, how, eye, &mut |bytes| super::readers::wait(self.pace, self.stop, bytes))
-            .map_err(|refused| match refused {
-                Refused::Changed | Refused::NoFile | Refused::Young { .. } => Proof::Changed,
-                Refused::Stopped => Proof::Unsure("the scrub was stopped"),
-                Refused::Unsized | Refused::Failed { .. } => Proof::Refused(super::readers::why(&refused)),
-            })?;
+        let content =
+            read(file, how, eye, &mut |ahead| super::readers::wait(self.pace, self.stop, ahead.bytes))
+                .map_err(|refused| match refused {
+                    Refused::Changed | Refused::NoFile | Refused::Young { .. } => Proof::Changed,
+                    Refused::Stopped => Proof::Unsure("the scrub was stopped"),
+                    Refused::Unsized | Refused::Failed { .. } => {
+                        Proof::Refused(super::readers::why(&refused))
+                    }
+                })?;
         self.meter.file();
         self.meter.read(content.read);
         if content.stamp == known.stamp { Ok(content) } else { Err(Proof::Changed) }

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::IoSliceMut;
+use std::ops::ControlFlow;
 
-use rehash::{Depth, How, head, tail};
+use rehash::{Ahead, Depth, How, head, tail};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::support::{REAL, file_of, noise, read};
+use crate::support::{REAL, file_of, go, noise, read};
 
 const SIZE: u64 = 12 << 20;
 
@@ -47,8 +48,30 @@ fn what_was_not_cached_is_not_afterwards() {
             "{depth:?}"
         );
     }
-    assert!(stays_cold(|file| _ = head(file, &REAL).expect("a head")));
-    assert!(stays_cold(|file| _ = tail(file, &REAL).expect("a tail")));
+    assert!(stays_cold(|file| _ = head(file, &REAL, &mut go).expect("a head")));
+    assert!(stays_cold(|file| _ = tail(file, &REAL, &mut go).expect("a tail")));
+}
+
+#[test]
+fn a_reading_tells_whether_the_disk_has_to_read() {
+    let asked = |file: &File| {
+        let mut asked = Vec::new();
+        let mut note = |ahead: Ahead| {
+            asked.push(ahead.from_disk);
+            ControlFlow::Continue(())
+        };
+        head(file, &REAL, &mut note).expect("a head");
+        tail(file, &REAL, &mut note).expect("a tail");
+        rehash::read(file, How::default(), &REAL, &mut note).expect("it is read");
+        asked
+    };
+    let file = file_of(&noise(SIZE as usize));
+    assert_eq!(asked(&file), [false; 14]);
+    if !stays_cold(|_| ()) {
+        eprintln!("SKIPPED: temporary files are always cached here");
+        return;
+    }
+    assert!((0..10).any(|_| asked(&cold_file()) == [true; 14]));
 }
 
 #[test]
@@ -58,7 +81,7 @@ fn what_was_cached_still_is() {
     for depth in [Depth::Full, Depth::Sampled] {
         read(&file, How { depth, ..How::default() }).expect("it is read");
     }
-    head(&file, &REAL).expect("a head");
-    tail(&file, &REAL).expect("a tail");
+    head(&file, &REAL, &mut go).expect("a head");
+    tail(&file, &REAL, &mut go).expect("a tail");
     assert_eq!(cached(&file), [true; 4]);
 }

@@ -3,9 +3,11 @@
 use std::ops::ControlFlow;
 
 use record::{Category, Digest, DigestKind};
-use rehash::{Algorithm, Depth, How, SAMPLED_OVER, Stamp, TAIL_OVER, TOKEN_BYTES, Token, WINDOW, head, tail};
+use rehash::{
+    Ahead, Algorithm, Depth, How, SAMPLED_OVER, Stamp, TAIL_OVER, TOKEN_BYTES, Token, WINDOW, head, tail,
+};
 
-use crate::support::{REAL, file_of, noise, plain, read, stat, ways};
+use crate::support::{REAL, file_of, go, noise, plain, read, stat, ways};
 
 const TOKEN: usize = TOKEN_BYTES as usize;
 
@@ -29,7 +31,8 @@ fn files_of_all_lengths_hash_as_their_bytes() {
             assert_eq!(content.head, first, "{length} bytes");
             assert_eq!(content.tail, (length > tail_over).then_some(last), "{length} bytes");
         }
-        let (head, tail) = (head(&file, &REAL).expect("a head"), tail(&file, &REAL).expect("a tail"));
+        let (head, tail) =
+            (head(&file, &REAL, &mut go).expect("a head"), tail(&file, &REAL, &mut go).expect("a tail"));
         assert_eq!((head.token, tail.token), (first, last), "{length} bytes");
         assert_eq!((head.stamp, tail.stamp), (stamp, stamp));
         assert_eq!((head.read, tail.read), (length.min(TOKEN) as u64, length.min(TOKEN) as u64));
@@ -62,8 +65,8 @@ fn first_bytes_say_what_it_is() {
     bytes.resize(10_000, 7);
     let file = file_of(&bytes);
     assert_eq!(read(&file, How::default()).expect("it is read").magic, Category::Photo);
-    assert_eq!(head(&file, &REAL).expect("a head").magic, Some(Category::Photo));
-    assert_eq!(tail(&file, &REAL).expect("a tail").magic, None);
+    assert_eq!(head(&file, &REAL, &mut go).expect("a head").magic, Some(Category::Photo));
+    assert_eq!(tail(&file, &REAL, &mut go).expect("a tail").magic, None);
     assert_eq!(read(&file_of(&[7; 100]), How::default()).expect("it is read").magic, Category::Other);
 }
 
@@ -72,11 +75,11 @@ fn the_pace_is_asked_for_every_byte() {
     let file = file_of(&noise((5 << 20) + 9));
     for how in ways() {
         let mut asked = Vec::new();
-        let go = &mut |bytes| {
-            asked.push(bytes);
+        let mut note = |ahead: Ahead| {
+            asked.push(ahead.bytes);
             ControlFlow::Continue(())
         };
-        let content = rehash::read(&file, how, &REAL, go).expect("it is read");
+        let content = rehash::read(&file, how, &REAL, &mut note).expect("it is read");
         assert_eq!(asked.iter().sum::<u64>(), content.read);
         assert!(asked.iter().all(|bytes| *bytes <= 1 << 20), "{asked:?}");
     }

@@ -2,20 +2,19 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use record::{Stat, Time};
 use rehash::{Content, Eye, GRAIN_NS, How, Refused, Stamp, head};
 use rustix::fs::{Timespec, Timestamps, futimens};
 
-use crate::support::{REAL, Real, Script, age, file_of, plain, stat};
+use crate::support::{REAL, Real, Script, age, file_of, go, plain, stat};
 
 const SECOND: i128 = 1_000_000_000;
 const NOW: Time = Time(1_700_000_000 * SECOND + 1);
 
 fn read(file: &File, eye: &dyn Eye) -> Result<Content, Refused> {
-    rehash::read(file, How::default(), eye, &mut |_| ControlFlow::Continue(()))
+    rehash::read(file, How::default(), eye, &mut go)
 }
 
 /// A file, and its stat with the change time so far from now.
@@ -83,7 +82,7 @@ fn any_of_size_and_times_that_moves_is_a_change() {
     for second in moved {
         let refused = read(&file, &Script::new(&[stat, second], &[NOW]));
         assert!(matches!(refused, Err(Refused::Changed)), "{refused:?}");
-        let refused = head(&file, &Script::new(&[stat, second], &[NOW]));
+        let refused = head(&file, &Script::new(&[stat, second], &[NOW]), &mut go);
         assert!(matches!(refused, Err(Refused::Changed)), "{refused:?}");
     }
     let only_read = Stat { accessed: Time(stat.accessed.0 + 1), mode: 0o600, ..stat };

@@ -9,7 +9,7 @@ use rehash::{Content, Depth, How, Refused, head, tail};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::io::Errno;
 
-use crate::support::{REAL, Real, Script, age, file_of, noise, read, stat, ways};
+use crate::support::{REAL, Real, Script, age, file_of, go, noise, read, stat, ways};
 
 const HOUR: i128 = 3_600_000_000_000;
 const MIB: u64 = 1 << 20;
@@ -73,7 +73,11 @@ fn only_regular_files_are_read() {
         OpenOptions::new().read(true).custom_flags(flags).open(path).expect("open")
     };
     for file in [open(&pipe), open(folder.path()), open("/dev/zero".as_ref())] {
-        let all = [read(&file, How::default()).err(), head(&file, &REAL).err(), tail(&file, &REAL).err()];
+        let all = [
+            read(&file, How::default()).err(),
+            head(&file, &REAL, &mut go).err(),
+            tail(&file, &REAL, &mut go).err(),
+        ];
         assert!(all.iter().all(|refused| matches!(refused, Some(Refused::NoFile))), "{all:?}");
     }
 }
@@ -98,7 +102,7 @@ fn a_broken_disk_is_no_content() {
     assert_eq!(seen.kind, Kind::File);
     for how in ways() {
         let eye = Script::new(&[seen], &[Time::now()]);
-        let refused = rehash::read(&file, how, &eye, &mut |_| ControlFlow::Continue(()));
+        let refused = rehash::read(&file, how, &eye, &mut go);
         let Err(Refused::Failed { at: Some(0), source }) = refused else { panic!("{refused:?}") };
         assert_eq!(Errno::from_io_error(&source), Some(Errno::IO));
     }
@@ -107,17 +111,16 @@ fn a_broken_disk_is_no_content() {
 #[test]
 fn files_that_the_kernel_makes_up_are_unsized() {
     let file = File::open("/proc/version").expect("open");
-    let go = &mut |_| ControlFlow::Continue(());
-    let refused = rehash::read(&file, How::default(), &Real(HOUR), go);
+    let refused = rehash::read(&file, How::default(), &Real(HOUR), &mut go);
     assert!(matches!(refused, Err(Refused::Unsized)), "{refused:?}");
 
     // As files of /sys are: a page by their size, and less to read.
     let file = file_of(b"some bytes");
     let eye = Script::new(&[Stat { size: 8_192, ..stat(&file).expect("a look") }], &[Time::now()]);
     let all = [
-        rehash::read(&file, How::default(), &eye, go).err(),
-        head(&file, &eye).err(),
-        tail(&file, &eye).err(),
+        rehash::read(&file, How::default(), &eye, &mut go).err(),
+        head(&file, &eye, &mut go).err(),
+        tail(&file, &eye, &mut go).err(),
     ];
     assert!(all.iter().all(|refused| matches!(refused, Some(Refused::Unsized))), "{all:?}");
 }

@@ -75,9 +75,17 @@ impl Core {
         let meter = Meter::default();
         let (pace, threads) = (Pace::new(self.config.hash_rate), self.config.threads);
         self.serve(&meter, |shelf, stop| {
-            let mut work = Work::new(shelf, &pace, stop, &meter, threads);
-            work.count_backlog()?;
-            while work.backlog()? == Turn::More {}
+            let work = || Work::new(shelf, &pace, stop, &meter, threads);
+            // What there is to do is counted beside it: only progress wants to know.
+            let mut work = std::thread::scope(|scope| {
+                let counting = scope.spawn(|| work().count_backlog());
+                let mut work = work();
+                while work.backlog()? == Turn::More {}
+                counting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                Ok::<_, ShelfError>(work)
+            })?;
+            // Counted late, some of it may have been done before.
+            meter.clear_left();
             let until = Instant::now() + PATIENCE;
             loop {
                 match work.fresh()? {
