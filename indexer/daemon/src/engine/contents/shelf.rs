@@ -11,6 +11,7 @@ use index::{IndexError, Note, Reader, Rot};
 use reconcile::{Observed, Stored as _};
 use record::{EntryId, Hashing, Kind, Stat, Time};
 use rehash::{Content, Eye, Found, Known, Opener, Shelf, ShelfError, Stamp, Token};
+use rustc_hash::FxHashSet;
 
 use super::Findings;
 use super::opener::EngineOpener;
@@ -164,6 +165,11 @@ impl Shelf for EngineShelf {
         let now = Time::now();
         let shared = self.shared()?;
         let reader = shared.index.read().map_err(failed)?;
+        let read = |found: &Found| match found {
+            Found::Content { id, .. } | Found::Rotten { id, .. } => Some(*id),
+            _ => None,
+        };
+        let read: FxHashSet<EntryId> = found.iter().filter_map(read).collect();
         for found in found {
             match *found {
                 Found::Content { id, birth, content, extents } => {
@@ -178,6 +184,8 @@ impl Shelf for EngineShelf {
                         rot,
                     ));
                 }
+                // What a whole content tells has its ends, and more.
+                Found::Ends { id, .. } if read.contains(&id) => {}
                 Found::Ends { id, stamp, head, tail } => {
                     let old = reader.note(id).map_err(failed)?.unwrap_or_default();
                     let Stamp { size, modified, changed } = stamp;
