@@ -10,10 +10,11 @@ use record::Kind;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, makedev, openat, readlinkat, statx};
 use rustix::io::Errno;
 
+use crate::lease;
 use crate::listing::{ListBuffer, list_while};
 use crate::look::{Look, Seen, look, look_at, look_self};
 use crate::mounts::{Mount, mounts};
-use crate::open::{open_below, open_dir, open_root};
+use crate::open::{open_below, open_dir, open_file, open_root};
 use crate::volume::{VolumeIdentity, identify_in};
 
 /// Takes one name of a listing, and its kind where the listing tells it; breaks to end the listing.
@@ -45,6 +46,15 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What `openat` says.
     fn open_path(&self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno>;
+
+    /// Opens the regular file called `name` in `dir` for reading, not through a symbolic link.
+    ///
+    /// # Errors
+    /// What `openat` says; `EINVAL` where it is no regular file.
+    fn open_file(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno>;
+
+    /// Whether `file`, open for reading, is open for writing elsewhere; `None` where that cannot be known.
+    fn has_writer(&self, file: BorrowedFd<'_>) -> Option<bool>;
 
     /// Looks at `name` in `dir`, not through a symbolic link.
     fn look(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Look;
@@ -112,6 +122,14 @@ impl Disk for Kernel {
 
     fn open_path(&self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
         openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    fn open_file(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+        open_file(dir, name)
+    }
+
+    fn has_writer(&self, file: BorrowedFd<'_>) -> Option<bool> {
+        lease::has_writer(file)
     }
 
     fn look(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Look {

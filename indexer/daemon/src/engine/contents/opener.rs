@@ -41,7 +41,7 @@ impl View {
     fn new(shared: &Shared) -> Result<View, IndexError> {
         let reader = shared.index.read()?;
         let roots = reader.roots()?;
-        Ok(View { since: Instant::now(), reader, roots })
+        Ok(View { since: shared.ground.clock.instant(), reader, roots })
     }
 
     /// The row of a regular file, and all its names.
@@ -58,7 +58,8 @@ impl View {
 impl Opener for EngineOpener<'_> {
     fn open(&mut self, id: EntryId) -> Result<Opened, Closed> {
         let shared = self.shelf.shared().map_err(|error| Closed::Refused(io::Error::other(error)))?;
-        if self.view.as_ref().is_none_or(|view| view.since.elapsed() > VIEW) {
+        let now = shared.ground.clock.instant();
+        if self.view.as_ref().is_none_or(|view| now.saturating_duration_since(view.since) > VIEW) {
             (self.view, self.last) = (None, None);
         }
         let failed = |error: IndexError| Closed::Refused(io::Error::other(error));
@@ -95,7 +96,8 @@ impl EngineOpener<'_> {
                     continue;
                 }
             };
-            let seen = scan::look_self(fd.as_fd()).map_err(|error| Closed::Refused(error.into()))?;
+            let disk = &shared.ground.disk;
+            let seen = disk.look_self(fd.as_fd()).map_err(|error| Closed::Refused(error.into()))?;
             let device = shared.volumes.device(id.volume);
             if seen.inode != id.inode
                 || device.is_some_and(|device| device != seen.device)
@@ -103,7 +105,7 @@ impl EngineOpener<'_> {
             {
                 continue;
             }
-            let writer = scan::has_writer(fd.as_fd());
+            let writer = disk.has_writer(fd.as_fd());
             if writer == Some(true) {
                 return Err(Closed::Written);
             }
@@ -117,10 +119,11 @@ impl EngineOpener<'_> {
 
     /// Opens what has a name; `None` where no root leads there.
     fn at(&mut self, shared: &Shared, view: &View, place: &Place) -> Result<Option<OwnedFd>, Errno> {
+        let disk = &shared.ground.disk;
         if let Some((dir, fd)) = &self.last
             && *dir == place.dir
         {
-            return scan::open_file(fd.as_fd(), &place.name).map(Some);
+            return disk.open_file(fd.as_fd(), &place.name).map(Some);
         }
         let way = view.reader.way(&view.roots, place.dir).ok().flatten();
         let Some((root, names)) = way else { return Ok(None) };
@@ -132,11 +135,10 @@ impl EngineOpener<'_> {
             }
             return scan::open_file_through(&path, &place.name).map(Some);
         }
-        let disk = &shared.ground.disk;
         let top = disk.open_root(&root.path)?;
         let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
         let dir = disk.open_below(top.as_fd(), &names)?;
-        let file = scan::open_file(dir.as_fd(), &place.name);
+        let file = disk.open_file(dir.as_fd(), &place.name);
         self.last = Some((place.dir, dir));
         file.map(Some)
     }

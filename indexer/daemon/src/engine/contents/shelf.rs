@@ -118,11 +118,12 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> ShelfError {
 
 impl Eye for EngineShelf {
     fn look(&self, file: &File) -> io::Result<Stat> {
-        Ok(scan::look_self(file.as_fd())?.stat)
+        let shared = self.shared().map_err(io::Error::other)?;
+        Ok(shared.ground.disk.look_self(file.as_fd())?.stat)
     }
 
     fn now(&self) -> Time {
-        Time::now()
+        self.0.upgrade().map_or_else(Time::now, |shared| shared.ground.clock.now())
     }
 }
 
@@ -161,8 +162,16 @@ impl Shelf for EngineShelf {
     }
 
     fn deliver(&self, found: &[Found]) -> Result<Vec<bool>, ShelfError> {
+        let findings = self.findings(found)?;
+        if findings.is_empty() { Ok(Vec::new()) } else { self.ask(findings) }
+    }
+}
+
+impl EngineShelf {
+    /// What was found, as the engine takes it.
+    pub(crate) fn findings(&self, found: &[Found]) -> Result<Findings, ShelfError> {
         let mut findings = Findings::default();
-        let now = Time::now();
+        let now = self.now();
         let shared = self.shared()?;
         let reader = shared.index.read().map_err(failed)?;
         let read = |found: &Found| match found {
@@ -197,9 +206,7 @@ impl Shelf for EngineShelf {
                 Found::Astray(id) => findings.astray.push(id),
             }
         }
-        drop(reader);
-        drop(shared);
-        if findings.is_empty() { Ok(Vec::new()) } else { self.ask(findings) }
+        Ok(findings)
     }
 }
 

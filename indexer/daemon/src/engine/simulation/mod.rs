@@ -6,14 +6,17 @@
 //!
 //! `SIM_SEED=n` lives one life again and prints what the disk did; `SIM_SECONDS=n` looks for new ones that long, from
 //! `SIM_FROM=n` on. Lives take turns: programs rest during the first scan, or work then too (`SIM_SCAN=1`: always, or
-//! never with 0), and the disk fails now and then, or not (`SIM_FAULTS`, likewise). One seed alone does neither unless told.
+//! never with 0), the disk fails now and then, or not (`SIM_FAULTS`, likewise), and with `SIM_CONTENTS=1` files
+//! have contents that are read. One seed alone does none of that unless told.
 
+mod contents;
 mod faults;
 mod model;
 mod ops;
 mod oracle;
 mod owed;
 mod queue;
+mod reading;
 mod rng;
 mod run;
 mod world;
@@ -87,14 +90,16 @@ fn live(seed: u64, way: Way) -> run::Report {
 fn again(seed: u64, way: Way) -> String {
     let scan = if way.busy_scan { "SIM_SCAN=1 " } else { "" };
     let faults = if way.faults { "SIM_FAULTS=1 " } else { "" };
-    format!("{scan}{faults}SIM_SEED={seed} cargo test -p indexer simulation")
+    let contents = if way.contents { "SIM_CONTENTS=1 " } else { "" };
+    format!("{scan}{faults}{contents}SIM_SEED={seed} cargo test -p indexer simulation")
 }
 
 /// A life as `seeds.txt` has it.
 fn line_of(seed: u64, way: Way) -> String {
     let rested = if way.busy_scan { "" } else { " rested:" };
     let faults = if way.faults { " faults:" } else { "" };
-    format!("{seed}{rested}{faults}")
+    let contents = if way.contents { " contents:" } else { "" };
+    format!("{seed}{rested}{faults}{contents}")
 }
 
 /// Seeds that once found something, and what.
@@ -103,7 +108,9 @@ fn saved_seeds() {
     for line in include_str!("seeds.txt").lines() {
         let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
         if let Some(seed) = seed {
-            live(seed, Way { busy_scan: !line.contains(" rested: "), faults: line.contains(" faults: ") });
+            let has = |word: &str| line.contains(word);
+            let (busy_scan, faults) = (!has(" rested: "), has(" faults: "));
+            live(seed, Way { busy_scan, faults, contents: has(" contents: ") });
         }
     }
 }
@@ -112,9 +119,10 @@ fn saved_seeds() {
 #[test]
 fn fresh_seeds() {
     let told = |variable| number(variable).map(|value| value != 0);
-    let (scan, faults) = (told("SIM_SCAN"), told("SIM_FAULTS"));
+    let (scan, faults, contents) = (told("SIM_SCAN"), told("SIM_FAULTS"), told("SIM_CONTENTS"));
     if let Some(seed) = number("SIM_SEED") {
-        let way = Way { busy_scan: scan == Some(true), faults: faults == Some(true) };
+        let is = |told: Option<bool>| told == Some(true);
+        let way = Way { busy_scan: is(scan), faults: is(faults), contents: is(contents) };
         eprintln!("{:?}", live(seed, way));
         return;
     }
@@ -128,12 +136,19 @@ fn fresh_seeds() {
     let mut sum = run::Report::default();
     let mut lives = 0;
     while start.elapsed() < Duration::from_secs(seconds) && lives < most {
-        let way = Way { busy_scan: scan.unwrap_or(lives % 2 == 1), faults: faults.unwrap_or(lives % 3 == 2) };
+        let way = Way {
+            busy_scan: scan.unwrap_or(lives % 2 == 1),
+            faults: faults.unwrap_or(lives % 3 == 2),
+            contents: contents == Some(true),
+        };
         let report = live(first + lives, way);
         sum.checks += report.checks;
         sum.records += report.records;
         sum.power_losses += report.power_losses;
         sum.overflows += report.overflows;
+        sum.starts += report.starts;
+        sum.digests += report.digests;
+        sum.unknowable += report.unknowable;
         lives += 1;
     }
     eprintln!("{lives} lives: {sum:?}");

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use record::{Kind, Stat, Time};
 use watch::Flags;
 
+use super::contents::Contents;
 use super::queue::{Event, Queue};
 use super::rng::Rng;
 
@@ -36,6 +37,8 @@ pub(super) struct Object {
     pub(super) kind: Kind,
     pub(super) mode: u16,
     pub(super) size: u64,
+    /// Which content it has in it.
+    pub(super) content: u64,
     pub(super) birth: i128,
     pub(super) modified: i128,
     pub(super) changed: i128,
@@ -55,6 +58,16 @@ pub(super) struct Open {
     pub(super) unnamed: bool,
     /// The name went while it was open.
     pub(super) gone: bool,
+    /// It is written by a map.
+    pub(super) mapped: bool,
+    /// It has written by it.
+    pub(super) dirty: bool,
+}
+
+impl Open {
+    pub(super) fn by_name(object: Key, dir: Key, name: Vec<u8>) -> Open {
+        Open { object, dir, name, unnamed: false, gone: false, mapped: false, dirty: false }
+    }
 }
 
 pub(super) struct Model {
@@ -78,6 +91,8 @@ pub(super) struct Model {
     pub(super) failing: VecDeque<bool>,
     /// Names that were taken away since the index was last known to be exact.
     pub(super) taken: BTreeSet<(Key, Vec<u8>)>,
+    /// What is in the files, where that counts.
+    pub(super) contents: Option<Contents>,
     pub(super) log: Option<Vec<String>>,
 }
 
@@ -97,6 +112,7 @@ impl Model {
             flaky: 0,
             failing: VecDeque::new(),
             taken: BTreeSet::new(),
+            contents: None,
             log: None,
         };
         model.top = model.object(Kind::Directory, 2);
@@ -201,6 +217,7 @@ impl Model {
             kind,
             mode: if directory { 0o755 } else { 0o644 },
             size: if directory { 4096 } else { 0 },
+            content: 0,
             birth: stamp,
             modified: stamp,
             changed: stamp,

@@ -88,7 +88,7 @@ impl Model {
             self.named(dir, &name, key, Flags::WRITTEN, false, false);
         }
         if rng.chance(20) && self.opens.len() < MOST_OPEN {
-            self.opens.push(Open { object: key, dir, name, unnamed: false, gone: false });
+            self.opens.push(Open::by_name(key, dir, name));
         } else {
             self.named(dir, &name, key, Flags::CLOSED, false, false);
         }
@@ -128,6 +128,7 @@ impl Model {
         let object = self.get_mut(key);
         object.size += 1 + rng.below(5000);
         (object.modified, object.changed) = (stamp, stamp);
+        self.fill(key);
     }
 
     fn write(&mut self, rng: &mut Rng) {
@@ -141,7 +142,7 @@ impl Model {
     fn open(&mut self, rng: &mut Rng) {
         let Some((dir, name, key)) = self.any_file(rng) else { return };
         if self.opens.len() < MOST_OPEN {
-            self.opens.push(Open { object: key, dir, name, unnamed: false, gone: false });
+            self.opens.push(Open::by_name(key, dir, name));
         }
     }
 
@@ -151,7 +152,7 @@ impl Model {
             return;
         }
         if let Some(key) = self.make(Kind::File, rng) {
-            self.opens.push(Open { object: key, dir, name: Vec::new(), unnamed: true, gone: false });
+            self.opens.push(Open { unnamed: true, ..Open::by_name(key, dir, Vec::new()) });
         }
     }
 
@@ -165,7 +166,10 @@ impl Model {
             let gone: Vec<Key> =
                 self.opens.iter().map(|open| open.dir).filter(|dir| !self.is_named(*dir)).collect();
             let doubt = self.queue.doubt;
-            self.opens.retain(|open| !(doubt && open.gone || open.unnamed && gone.contains(&open.dir)));
+            let ends = |open: &Open| doubt && open.gone || open.unnamed && gone.contains(&open.dir);
+            // What was stored by a map is found by a sweep.
+            self.queue.lied |= self.opens.iter().any(|open| open.dirty && ends(open));
+            self.opens.retain(|open| !ends(open));
         }
     }
 
@@ -202,7 +206,7 @@ impl Model {
     }
 
     /// An event of a file by the name that it was opened by.
-    fn told(&mut self, open: &Open, flags: Flags) {
+    pub(super) fn told(&mut self, open: &Open, flags: Flags) {
         // A directory that ended with the name still has its number in the event.
         if self.objects[open.dir].is_none() {
             return;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consumer::{Known, Replica};
 use index::{Index, IndexError, Reader};
 use reconcile::Stored as _;
-use record::{EntryId, Place, Record, Row, Seq, Stat, Totals};
+use record::{EntryId, Kind, Place, Record, Row, Seq, Stat, Totals};
 
 use super::model::{Key, Model};
 
@@ -79,6 +79,17 @@ fn expected(model: &Model, tops: &[(Key, EntryId)]) -> (BTreeMap<EntryId, Stat>,
         }
     }
     (stats, names)
+}
+
+/// All regular files below `tops` that are not empty.
+pub(super) fn files(model: &Model, tops: &[(Key, EntryId)]) -> Vec<(EntryId, Key)> {
+    let Some(volume) = tops.first().map(|(_, top)| top.volume) else { return Vec::new() };
+    let files: BTreeSet<Key> = names(model, tops)
+        .into_iter()
+        .map(|(_, _, key)| key)
+        .filter(|key| model.get(*key).kind == Kind::File && model.get(*key).size > 0)
+        .collect();
+    files.into_iter().map(|key| (EntryId::new(volume, model.get(key).number), key)).collect()
 }
 
 /// Every name on the disk below `tops`: its directory, and what it stands for.

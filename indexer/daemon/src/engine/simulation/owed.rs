@@ -17,7 +17,7 @@ fn untold() -> Simulation {
 }
 
 fn untold_by(how: How) -> Simulation {
-    let way = Way { busy_scan: false, faults: false };
+    let way = Way { busy_scan: false, faults: false, contents: false };
     let mut lives = (1..).map(|seed| Simulation::new(seed, way, false));
     let mut life = lives.find(|life| life.is_plain(how)).unwrap();
     life.restart();

@@ -70,6 +70,10 @@ pub(super) struct Queue {
     /// Hints were lost without a word since the last sweep of everything.
     pub(super) lied: bool,
     pub(super) overflows: u64,
+    /// How often events were lost, by an overflow or since nobody listened.
+    pub(super) losses: u64,
+    /// What comes after an overflow is lost too, until that is told.
+    pub(super) strict: bool,
 }
 
 impl Queue {
@@ -83,12 +87,15 @@ impl Queue {
             doubt: false,
             lied: false,
             overflows: 0,
+            losses: 0,
+            strict: false,
         }
     }
 
     /// Nobody listens any more: the daemon ended.
     pub(super) fn close(&mut self) {
-        *self = Queue::new(self.manners.clone());
+        let (losses, strict) = (self.losses + 1, self.strict);
+        *self = Queue { losses, strict, ..Queue::new(self.manners.clone()) };
     }
 
     pub(super) fn arm(&mut self, key: Key, dir: EntryId) {
@@ -100,7 +107,7 @@ impl Queue {
         if self.volume.is_none() {
             return;
         }
-        if self.items.len() >= self.manners.capacity {
+        if self.items.len() >= self.manners.capacity || (self.strict && self.overflowed) {
             self.overflow();
             return;
         }
@@ -130,6 +137,7 @@ impl Queue {
         self.overflowed = true;
         self.doubt = true;
         self.overflows += 1;
+        self.losses += 1;
     }
 
     /// What is queued is lost, and nobody is told.

@@ -16,9 +16,11 @@ use super::super::error::EngineError;
 use super::super::ground::{Clock as _, Ground};
 use super::super::shared::Shared;
 use super::super::sweeping::background::Why;
+use super::contents::Contents;
 use super::model::{Key, Making, Model};
 use super::oracle;
 use super::queue::{Manners, Queue};
+use super::reading::{self, Digests};
 use super::rng::Rng;
 use super::world::{POINT, World};
 
@@ -29,6 +31,9 @@ pub(super) struct Report {
     pub(super) records: u64,
     pub(super) power_losses: u64,
     pub(super) overflows: u64,
+    pub(super) starts: u64,
+    pub(super) digests: u64,
+    pub(super) unknowable: u64,
 }
 
 /// What a life has besides what its seed says.
@@ -38,6 +43,8 @@ pub(super) struct Way {
     pub(super) busy_scan: bool,
     /// The disk fails now and then.
     pub(super) faults: bool,
+    /// Files have contents, and these are read.
+    pub(super) contents: bool,
 }
 
 pub(super) struct Simulation {
@@ -60,6 +67,9 @@ pub(super) struct Simulation {
     /// What was in the index when it was last exact: names, by the directory they are in.
     exact: Vec<(Key, Vec<u8>, Key)>,
     report: Report,
+    pub(super) digests: Digests,
+    /// The daemon started, and not all was gone through that is to be known of contents.
+    pub(super) behind: bool,
 }
 
 /// Why a call of the engine did not end well.
@@ -117,6 +127,8 @@ impl Simulation {
             model.fixed.insert(key);
         }
         model.log = log.then(Vec::new);
+        model.queue.strict = way.contents;
+        model.contents = way.contents.then(|| Contents::new(seed));
         let line = format!("{:?} {:?} roots {names:?}", model.making, model.queue.manners);
         model.note(|_| line);
         let roots = names
@@ -160,6 +172,8 @@ impl Simulation {
             faults: Rng::new(!seed),
             exact: Vec::new(),
             report: Report::default(),
+            digests: Digests::default(),
+            behind: true,
             rng,
         }
     }
@@ -174,10 +188,15 @@ impl Simulation {
         }
         let model = &self.world.lock().model;
         self.report.overflows = model.queue.overflows;
+        self.report.unknowable = model.unknowable();
         self.report.records = self.journal.len() as u64;
     }
 
-    fn note(&self, line: &str) {
+    pub(super) fn is_off(&self) -> bool {
+        self.store.is_off()
+    }
+
+    pub(super) fn note(&self, line: &str) {
         self.world.lock().model.note(|_| format!("-- {line}"));
     }
 
@@ -210,10 +229,14 @@ impl Simulation {
         }
     }
 
-    fn start(&mut self) -> Done<()> {
+    pub(super) fn start(&mut self) -> Done<()> {
         self.daemon = None;
+        self.behind = true;
         {
             let mut state = self.world.lock();
+            let asked = reading::choose(&mut state.model, self.report.starts == 0);
+            self.config.hashing = asked.or(self.config.hashing);
+            self.report.starts += 1;
             state.model.queue.close();
             // What is written by a name that went before the start, or was made without one in a directory that did, is told
             // by no inotify watch.
@@ -285,7 +308,7 @@ impl Simulation {
         self.take(journal[self.journal.len()..].to_vec());
     }
 
-    fn read_journal(&mut self) {
+    pub(super) fn read_journal(&mut self) {
         let (_, shared) = self.daemon.as_ref().unwrap();
         let last = Seq(self.journal.len() as u64);
         let new = oracle::records(&shared.index, last);
@@ -331,7 +354,15 @@ impl Simulation {
 
     fn action(&mut self) -> Done<()> {
         if self.way.faults && self.faults.chance(15) {
-            self.world.lock().model.fault(&mut self.faults);
+            let mut state = self.world.lock();
+            state.model.fault(&mut self.faults);
+            state.model.remember();
+        }
+        if self.way.contents {
+            self.check_digests();
+            if self.world.lock().contents(|contents| contents.rng.chance(30)) {
+                self.read_some()?;
+            }
         }
         match self.rng.below(100) {
             0..35 => {
@@ -354,6 +385,7 @@ impl Simulation {
                 self.note("overflow");
                 self.world.lock().model.queue.overflow();
             }
+            85..87 if self.way.contents => {}
             85..87 => {
                 self.note("some events are lost");
                 let mut state = self.world.lock();
@@ -365,6 +397,9 @@ impl Simulation {
                 let by = i128::from(self.rng.below(40_000_000_000));
                 let mut state = self.world.lock();
                 state.model.now += by - 20_000_000_000;
+                if let Some(contents) = &mut state.model.contents {
+                    contents.set_back += u64::from(by < 20_000_000_000);
+                }
                 state.model.note(|model| format!("clock steps to {}", model.now));
             }
             91..93 => self.world.rest(Duration::from_secs(3)),
@@ -404,9 +439,18 @@ impl Simulation {
     fn checkpoint(&mut self) {
         self.note("checkpoint");
         self.world.lock().left = 0;
+        if self.way.contents {
+            let mut state = self.world.lock();
+            state.model.close_mapped();
+            if state.contents(|contents| contents.rng.chance(50)) {
+                state.model.close_all();
+            }
+        }
         if self.way.faults {
             self.check_faulty();
-            self.world.lock().model.heal();
+            let mut state = self.world.lock();
+            state.model.heal();
+            state.model.remember();
         }
         while self.quieten().is_err() {
             self.power_back();
@@ -430,9 +474,40 @@ impl Simulation {
             core.held.is_empty() && core.todo.is_empty() && shared.pending.is_empty(),
             "R9: work is left"
         );
+        if self.way.contents {
+            self.check_contents();
+        }
         if self.rng.chance(40) {
             self.check_idle();
         }
+    }
+
+    /// Everything is quiet, and is read.
+    fn check_contents(&mut self) {
+        if self.read_all(self.way.faults).is_err() {
+            self.power_back();
+            self.restart();
+            self.world.lock().left = 0;
+            while self.quieten().is_err() || self.read_all(self.way.faults).is_err() {
+                self.power_back();
+                self.restart();
+                self.world.lock().left = 0;
+            }
+        }
+        self.check_read();
+        self.report.digests += self.reader().count_digests().unwrap();
+        let scrubs = self.world.lock().contents(|contents| contents.rng.chance(15));
+        if scrubs && self.scrub().is_err() {
+            self.power_back();
+            self.restart();
+            self.world.lock().left = 0;
+            return self.check_contents();
+        }
+        let reader = self.reader();
+        let faults = oracle::replica_differences(self.replica.as_ref().unwrap(), &reader);
+        assert!(faults.is_empty(), "R5, contents: {faults:#?}");
+        let faults = oracle::faults(&reader);
+        assert!(faults.is_empty(), "contents: {faults:#?}");
     }
 
     fn quieten(&mut self) -> Done<()> {
@@ -490,7 +565,7 @@ impl Simulation {
     }
 
     /// The roots' own directories.
-    fn tops(&self) -> Vec<(Key, EntryId)> {
+    pub(super) fn tops(&self) -> Vec<(Key, EntryId)> {
         let (core, _) = self.daemon.as_ref().unwrap();
         let state = self.world.lock();
         core.trees

@@ -1,11 +1,14 @@
 //! The simulated disk as the engine sees it: descriptors, looks and listings, a clock and a watch. Between any two
 //! of its answers other programs work. Knows no index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,7 @@ use scan::{Disk, EachName, Errno, ListBuffer, Look, Mount, Seen, VolumeIdentity}
 use watch::{Handle, Pending};
 
 use super::super::ground::{Clock, Watch};
+use super::contents::{Contents, bytes_of};
 use super::model::{Key, Model};
 use super::rng::Rng;
 
@@ -38,7 +42,8 @@ pub(super) struct State {
     pub(super) pending: Option<Arc<Pending>>,
     /// Descriptors given out: their number, the name of the file that stands for them, what they have open.
     descriptors: BTreeMap<i32, (u64, Key)>,
-    next: u64,
+    /// Open files of which only a part is written yet.
+    torn: BTreeSet<u64>,
     start: Instant,
     elapsed: Duration,
 }
@@ -53,7 +58,7 @@ impl World {
             mounted: true,
             pending: None,
             descriptors: BTreeMap::new(),
-            next: 0,
+            torn: BTreeSet::new(),
             start: Instant::now(),
             elapsed: Duration::ZERO,
         }))
@@ -84,8 +89,50 @@ impl State {
     pub(super) fn work(&mut self, count: u64) {
         self.forget_closed();
         for _ in 0..count {
-            self.model.disturb(&mut self.rng);
+            if !self.model.disturb_contents() {
+                self.model.disturb(&mut self.rng);
+            }
+            self.model.remember();
         }
+        self.refresh();
+    }
+
+    /// As [`State::work`], as long as programs may still work.
+    pub(super) fn work_if_left(&mut self, count: u64) {
+        let count = count.min(self.left);
+        self.left -= count;
+        self.work(count);
+    }
+
+    pub(super) fn contents<T>(&mut self, call: impl FnOnce(&mut Contents) -> T) -> T {
+        call(self.model.contents.as_mut().unwrap())
+    }
+
+    /// Open files have in them what they have in them now.
+    pub(super) fn refresh(&mut self) {
+        self.forget_closed();
+        for (fd, (file, key)) in &self.descriptors {
+            let object = self.model.get(*key);
+            if object.kind == Kind::File && self.model.contents.is_some() && !self.torn.contains(file) {
+                write_to(*fd, &bytes_of(object.content, object.size));
+            }
+        }
+    }
+
+    /// Somebody begins to write what this descriptor is open for.
+    pub(super) fn begin_write(&mut self, fd: i32) {
+        let Some((file, key)) = self.descriptors.get(&fd).copied().filter(|_| self.left > 0) else { return };
+        let old = (self.model.get(key).content, self.model.get(key).size);
+        if !self.model.begin_write(key) {
+            return;
+        }
+        self.left -= 1;
+        self.model.remember();
+        let mut bytes = bytes_of(self.model.get(key).content, self.model.get(key).size);
+        let half = bytes.len() / 2;
+        bytes[half..].copy_from_slice(&bytes_of(old.0, old.1)[half..]);
+        write_to(fd, &bytes);
+        self.torn.insert(file);
     }
 
     /// The reader thread takes up to `count` events.
@@ -105,10 +152,7 @@ impl State {
 
     /// Finds out which descriptors were closed: the inode behind an open one keeps its number.
     fn forget_closed(&mut self) {
-        self.descriptors.retain(|fd, (file, _)| {
-            std::fs::read_link(format!("/proc/self/fd/{fd}"))
-                .is_ok_and(|to| to.to_string_lossy() == format!("/memfd:simulated-{file} (deleted)"))
-        });
+        self.descriptors.retain(|fd, (file, _)| shown(*fd) == shown_as(*file));
         self.model.held = self.descriptors.values().map(|(_, key)| *key).collect();
     }
 
@@ -126,16 +170,31 @@ impl State {
     }
 
     fn key(&self, fd: BorrowedFd<'_>) -> Key {
-        self.descriptors[&fd.as_raw_fd()].1
+        if let Some((_, key)) = self.descriptors.get(&fd.as_raw_fd()) {
+            return *key;
+        }
+        // The same file, opened again by the descriptor.
+        let shown = shown(fd.as_raw_fd());
+        self.descriptors.values().find(|(file, _)| shown == shown_as(*file)).unwrap().1
     }
 
     fn hand_out(&mut self, key: Key) -> OwnedFd {
-        self.next += 1;
-        let name = CString::new(format!("simulated-{}", self.next)).unwrap();
+        // Lives run beside each other.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = CString::new(format!("simulated-{next}")).unwrap();
         let fd = memfd_create(&*name, MemfdFlags::CLOEXEC).unwrap();
-        self.descriptors.insert(fd.as_raw_fd(), (self.next, key));
+        self.descriptors.insert(fd.as_raw_fd(), (next, key));
         self.model.held.insert(key);
         fd
+    }
+
+    /// `other` is open for the same as `fd`, in its place.
+    fn stands_for(&mut self, other: File, fd: OwnedFd) -> OwnedFd {
+        if let Some(open) = self.descriptors.remove(&fd.as_raw_fd()) {
+            self.descriptors.insert(other.as_raw_fd(), open);
+        }
+        other.into()
     }
 
     fn seen(&self, key: Key) -> Seen {
@@ -192,6 +251,22 @@ impl State {
     }
 }
 
+/// What is behind a descriptor.
+fn shown(fd: i32) -> String {
+    let to = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    to.map(|to| to.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn shown_as(file: u64) -> String {
+    format!("/memfd:simulated-{file} (deleted)")
+}
+
+fn write_to(fd: i32, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(format!("/proc/self/fd/{fd}")).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+}
+
 impl Disk for World {
     fn open_root(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let mut state = self.call();
@@ -229,6 +304,29 @@ impl Disk for World {
         Ok(state.hand_out(key))
     }
 
+    fn open_file(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let mut state = self.call();
+        state.flakes()?;
+        let key = state.step(state.key(dir), name)?;
+        if state.model.get(key).kind != Kind::File {
+            return Err(Errno::INVAL);
+        }
+        let fd = state.hand_out(key);
+        state.refresh();
+        if state.model.flaky > 0 && state.contents(|contents| contents.rng.chance(30)) {
+            // A descriptor by which nothing can be read.
+            let file = OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+            return Ok(state.stands_for(file.unwrap(), fd));
+        }
+        Ok(fd)
+    }
+
+    fn has_writer(&self, file: BorrowedFd<'_>) -> Option<bool> {
+        let state = self.call();
+        let key = state.key(file);
+        Some(state.model.opens.iter().any(|open| open.object == key))
+    }
+
     fn look(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Look {
         let mut state = self.call();
         let at = state.key(dir);
@@ -246,8 +344,17 @@ impl Disk for World {
 
     fn look_self(&self, fd: BorrowedFd<'_>) -> Result<Seen, Errno> {
         let mut state = self.call();
+        if state.model.contents.is_some() {
+            // It may have the number of one that was closed.
+            state.forget_closed();
+        }
         let key = state.key(fd);
         state.flakes()?;
+        if !state.torn.is_empty() {
+            // What began to be written has been.
+            state.torn.clear();
+            state.refresh();
+        }
         if state.model.bad.contains(&key) { Err(Errno::IO) } else { Ok(state.seen(key)) }
     }
 
