@@ -191,8 +191,9 @@ impl<'a, S: Stored> Batch<'a, S> {
         Ok(decision)
     }
 
-    /// Whether a look would say nothing new: the name's owner is what was found there, with the same stat,
-    /// and no look of this batch touched it. Listings ask this first, so that a batch holds differences alone.
+    /// Whether a look would say nothing new: the name's owner is what was found there, with the same stat and a
+    /// finished record, and no look of this batch touched it. Listings ask this first, so that a batch holds
+    /// differences alone, and what has to be followed.
     ///
     /// # Errors
     /// When the stored rows cannot be read.
@@ -201,7 +202,7 @@ impl<'a, S: Stored> Batch<'a, S> {
             return Ok(false);
         }
         let row = self.stored.row(found.id)?;
-        Ok(row.is_some_and(|row| same_entry(&row, &found.stat) && row.stat.same(&found.stat)))
+        Ok(row.is_some_and(|row| !row.writing && same_entry(&row, &found.stat) && row.stat.same(&found.stat)))
     }
 
     /// Whether the entry was looked at in this batch and lost no name since.
@@ -251,6 +252,9 @@ impl<'a, S: Stored> Batch<'a, S> {
     pub fn witness(&mut self, id: EntryId, look: &Look) -> Result<(), S::Error> {
         self.touch(id, look)?;
         self.note(id, look);
+        if look.written || look.closed {
+            self.doubt(id);
+        }
         Ok(())
     }
 
@@ -427,8 +431,23 @@ impl<'a, S: Stored> Batch<'a, S> {
             crate::content::carry(&mut node.row, &found.stat, look);
             node.row.stat = found.stat;
             node.row.looked_at = look.at;
-        } else if (look.written || look.closed) && node.row.digest.is_some_and(|digest| digest.carried) {
-            touched.doubted = true;
+        } else if look.written || look.closed {
+            self.doubt(found.id);
+        }
+    }
+
+    /// A writer was at a file. If a look of this batch carried its digest on before that was known, it is not carried; if an
+    /// earlier one did, it has to be read again.
+    fn doubt(&mut self, id: EntryId) {
+        let Some(touched) = self.touched.get_mut(&id) else { return };
+        let Some(node) = &mut touched.after else { return };
+        if node.row.digest.is_some_and(|digest| digest.carried) {
+            let was = touched.before.as_ref().and_then(|node| node.row.digest);
+            if was == node.row.digest {
+                touched.doubted = true;
+            } else {
+                node.row.digest = was;
+            }
         }
     }
 
