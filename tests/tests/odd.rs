@@ -4,13 +4,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use indexer_tests::{
-    Daemon, Ground, NOBODY, Place, blake3_of, indexer, indexer_binary, is_root, json_lines, skipped, stderr,
-    wait_for,
+    Daemon, Fs, Ground, LoopMount, NOBODY, Place, blake3_of, indexer, indexer_binary, is_root, json_lines,
+    skipped, stderr, wait_for,
 };
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, futimens, mknodat};
 use serde_json::Value;
@@ -320,4 +320,80 @@ fn a_long_read_does_not_hold_up_what_changes() {
     fs::write(root.join("small"), b"small").unwrap();
     daemon.settle();
     wait_for("the small one to be read beside it", || (daemon.hashing("hashed") == 1).then_some(()));
+}
+
+/// Flips a bit of all that lies in `image` as `block` does: the file system's checksum of it is wrong from then on.
+fn spoil(image: &Path, block: &[u8]) {
+    let image = OpenOptions::new().read(true).write(true).open(image).unwrap();
+    let mut here = vec![0; block.len()];
+    let mut spoilt = 0;
+    for at in (0..image.metadata().unwrap().len()).step_by(block.len()) {
+        if image.read_at(&mut here, at).is_ok_and(|read| read == block.len()) && here == block {
+            here[100] ^= 1;
+            image.write_all_at(&here, at).unwrap();
+            spoilt += 1;
+        }
+    }
+    image.sync_all().unwrap();
+    assert_eq!(spoilt, 1);
+}
+
+/// A disk that answers EIO in the middle of a file: the file is counted and has no digest, the rest goes on, nobody tries it
+/// again and again, and once it is healed it is read.
+#[test]
+fn a_file_that_fails_in_the_middle_has_no_digest_until_it_is_healed() {
+    let mut mount = match LoopMount::new(Fs::Btrfs, 256) {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (state, root) = (folder.path().join("state"), mount.path().join("root"));
+    fs::create_dir(&root).unwrap();
+    let bytes: Vec<u8> =
+        (0..MIB as u64).flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    let (bad, twin) = (root.join("bad"), root.join("twin"));
+    fs::write(&bad, &bytes).unwrap();
+    for file in 0..20 {
+        fs::write(root.join(format!("{file}")), format!("content {file}")).unwrap();
+    }
+    mount.unmount();
+    let middle = 5 * MIB;
+    spoil(&mount.image(), &bytes[middle..middle + 4096]);
+    mount.mount().unwrap();
+    // Else nothing below says anything.
+    let file = File::open(&bad).unwrap();
+    let mut block = vec![0; 4096];
+    assert!(file.read_exact_at(&mut block, 0).is_ok());
+    let error = file.read_exact_at(&mut block, middle as u64).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    drop(file);
+
+    let daemon = Daemon::start(&state, &[&root], FULL);
+    daemon.wait_hashed(20);
+    let status = wait_for("the failure to be counted", || {
+        let status = daemon.status();
+        (status["hashing"]["refused"] == 1 && status["hashing"]["files_left"] == 0).then_some(status)
+    });
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("/bad (cannot read at byte"), "{warnings}");
+    assert!(warnings.contains("nput/output error"), "{warnings}");
+    assert_eq!(daemon.digest_of(&bad), None);
+    let said = daemon.run(&[&"hash", &bad]);
+    assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
+    assert!(stderr(&said).contains("nput/output error"), "{}", stderr(&said));
+    // Others that change are read, each once; it is not touched meanwhile, though its copy comes.
+    fs::write(&twin, &bytes).unwrap();
+    fs::write(root.join("new"), b"new").unwrap();
+    daemon.settle();
+    daemon.wait_hashed(22);
+    assert_eq!(daemon.digest_of(&twin), blake3_of(&twin).ok());
+    assert_eq!((daemon.hashing("waiting"), daemon.hashing("refused")), (0, 1));
+    assert_eq!(daemon.digest_of(&bad), None);
+    // Written over in place, as a disk that maps a sector anew; the event has it read.
+    let file = OpenOptions::new().write(true).open(&bad).unwrap();
+    file.write_all_at(&bytes[middle..middle + 4096], middle as u64).unwrap();
+    drop(file);
+    assert_eq!(daemon.assert_hashed(&root), 23);
+    assert_eq!(daemon.digest_of(&bad), daemon.digest_of(&twin));
+    assert_eq!(daemon.hashing("refused"), 1);
 }
