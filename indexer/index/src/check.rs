@@ -10,7 +10,9 @@ use crate::error::IndexError;
 use crate::file::{Index, META_TORN};
 use crate::reader::Reader;
 use crate::row_code::put_totals;
-use crate::tables::{DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, SIZES, TOTALS, key};
+use crate::tables::{
+    DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, SIZES, TOTALS, TREE_DIGESTS, TREES, key,
+};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -302,6 +304,8 @@ impl Index {
             ("sizes".to_owned(), read.open_table(SIZES)?.stats()?.stored_bytes()),
             ("digests".to_owned(), read.open_table(DIGESTS)?.stats()?.stored_bytes()),
             ("contents".to_owned(), read.open_table(NOTES)?.stats()?.stored_bytes()),
+            ("trees".to_owned(), read.open_table(TREES)?.stats()?.stored_bytes()),
+            ("tree_digests".to_owned(), read.open_table(TREE_DIGESTS)?.stats()?.stored_bytes()),
             ("journal".to_owned(), read.open_table(JOURNAL)?.stats()?.stored_bytes()),
         ];
         Ok(Sizes { tables, file: self.file_length() })

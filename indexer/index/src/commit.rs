@@ -7,16 +7,18 @@ use reconcile::Plan;
 use record::{Body, EntryId, How, Record, RootId, Seq, Time, VolumeId};
 use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
-use crate::contents::{Contents, Note, Rot, put_notes, put_rotten, put_waiting};
+use crate::contents::{Contents, put_waiting};
 use crate::error::IndexError;
 use crate::file::{Index, META_JOURNAL_BYTES, META_SEQ};
 use crate::journal_code::{BLOCK_RECORDS, block};
+use crate::notes::{Note, Rot, put_notes, put_rotten};
 use crate::roots::{Blind, RootRow, VolumeRow, put_blind, put_detached, put_root, put_volume};
 use crate::row_code::{put_row, put_totals};
 use crate::tables::{
     COVERAGE, CURSORS, DETACHED, ENTRIES, JOURNAL, LINKS, META, NAMES, ROOTS, TOTALS, VOLUMES, key, link_key,
     name_key, target_value,
 };
+use crate::trees::{Grown, Touched};
 
 /// A record that no row change made: gap, root_lost, root_found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Edits {
     pub notes: Vec<(EntryId, Option<Note>)>,
     /// Contents that rotted, or did not.
     pub rotten: Vec<(EntryId, Option<Rot>)>,
+    /// What came of looking through directories.
+    pub grown: Vec<Grown>,
 }
 
 impl Edits {
@@ -82,11 +86,23 @@ impl Index {
 
 /// Writes `edits` into an open transaction.
 pub(crate) fn apply(transaction: &WriteTransaction, edits: Edits) -> Result<Vec<Record>, IndexError> {
-    let Edits { plan, messages, cursors, forget_cursors, roots, volumes, coverage, waiting, notes, rotten } =
-        edits;
-    apply_rows(transaction, &plan)?;
+    let Edits {
+        plan,
+        messages,
+        cursors,
+        forget_cursors,
+        roots,
+        volumes,
+        coverage,
+        waiting,
+        notes,
+        rotten,
+        grown,
+    } = edits;
+    let mut touched = Touched::new(transaction)?;
+    apply_rows(transaction, &plan, touched.as_mut())?;
     put_waiting(transaction, &waiting)?;
-    put_notes(transaction, &notes)?;
+    put_notes(transaction, &notes, touched.as_mut())?;
     put_rotten(transaction, &rotten)?;
     if !cursors.is_empty() || !forget_cursors.is_empty() {
         let mut table = transaction.open_table(CURSORS)?;
@@ -120,6 +136,10 @@ pub(crate) fn apply(transaction: &WriteTransaction, edits: Edits) -> Result<Vec<
         }
     }
     end_blindness(transaction, &plan)?;
+    if let Some(mut touched) = touched {
+        coverage.iter().for_each(|(id, _)| touched.sight(*id));
+        touched.settle(transaction, grown)?;
+    }
     let mut records = plan.records;
     for message in messages {
         let Message { seen, how, root, body } = message;
@@ -144,7 +164,11 @@ fn end_blindness(transaction: &WriteTransaction, plan: &Plan) -> Result<(), Inde
     Ok(())
 }
 
-fn apply_rows(transaction: &WriteTransaction, plan: &Plan) -> Result<(), IndexError> {
+fn apply_rows(
+    transaction: &WriteTransaction,
+    plan: &Plan,
+    mut touched: Option<&mut Touched>,
+) -> Result<(), IndexError> {
     let mut bytes = Vec::with_capacity(256);
     if !plan.rows.is_empty() {
         let mut table = transaction.open_table(ENTRIES)?;
@@ -158,14 +182,17 @@ fn apply_rows(transaction: &WriteTransaction, plan: &Plan) -> Result<(), IndexEr
                 }
                 None => table.remove(key(*id))?,
             };
-            if let Some(contents) = &mut contents {
-                contents.changed(*id, old.as_ref().map(|old| old.value()), row.as_ref())?;
+            if let (Some(contents), Some(touched)) = (&mut contents, touched.as_deref_mut()) {
+                contents.changed(*id, old.as_ref().map(|old| old.value()), row.as_ref(), touched)?;
             }
         }
     }
     if !plan.names.is_empty() {
         let mut table = transaction.open_table(NAMES)?;
         for (place, target) in &plan.names {
+            if let Some(touched) = touched.as_deref_mut() {
+                touched.name(place);
+            }
             let key = name_key(place.dir, &place.name);
             match target {
                 Some(target) => drop(table.insert(&key[..], target_value(*target))?),

@@ -6,12 +6,12 @@ use std::sync::PoisonError;
 use record::{Digest, DigestKind, EntryId, Hashing, Kind, Reading, Row, Time, VolumeId};
 use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
-use crate::bytes::{Cursor, put, put_signed};
 use crate::error::{Corrupt, IndexError};
 use crate::file::Index;
 use crate::reader::Reader;
-use crate::row_code::{digest, put_digest, row};
+use crate::row_code::row;
 use crate::tables::{DIGESTS, ENTRIES, META, NOTES, PENDING, ROTTEN, SIZES, id, key};
+use crate::trees::{Touched, begin_anew};
 
 /// Whether the tables of this module are what the rows say: [`KEPT`], or [`BEHIND`].
 pub(crate) const META_CONTENTS: &str = "contents";
@@ -27,34 +27,6 @@ const MOST_SORTED: usize = 1 << 20;
 /// Nanoseconds in the unit that waiting is kept in.
 const MILLI: i128 = 1_000_000;
 
-/// What is known of a content beside its digest. `head` and `tail` speak of the file while its stat is this one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Note {
-    /// Size when it was read, in bytes.
-    pub size: u64,
-    /// Modification time then.
-    pub modified: Time,
-    /// Change time then.
-    pub changed: Time,
-    /// A hash of the first bytes.
-    pub head: Option<[u8; 16]>,
-    /// A hash of the last bytes.
-    pub tail: Option<[u8; 16]>,
-    /// When the whole content was last read and was what the row's digest says.
-    pub proved: Option<Time>,
-    /// A hash of where on the volume the content lies: files that share all of it have the same.
-    pub extents: Option<u64>,
-}
-
-/// A content that changed while nothing else of its file did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rot {
-    /// What the digest was.
-    pub was: Digest,
-    /// When that was found.
-    pub found: Time,
-}
-
 /// A file that waits to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -62,61 +34,6 @@ pub struct Pending {
     pub id: EntryId,
     /// Since when.
     pub since: Time,
-}
-
-const HAS_HEAD: u8 = 1;
-const HAS_TAIL: u8 = 1 << 1;
-const HAS_PROOF: u8 = 1 << 2;
-const HAS_EXTENTS: u8 = 1 << 3;
-
-fn put_note(out: &mut Vec<u8>, note: &Note) {
-    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
-    out.push(
-        flag(note.head.is_some(), HAS_HEAD)
-            | flag(note.tail.is_some(), HAS_TAIL)
-            | flag(note.proved.is_some(), HAS_PROOF)
-            | flag(note.extents.is_some(), HAS_EXTENTS),
-    );
-    put(out, u128::from(note.size));
-    put_signed(out, note.modified.0);
-    put_signed(out, note.changed.0);
-    for token in note.head.iter().chain(&note.tail) {
-        out.extend_from_slice(token);
-    }
-    if let Some(proved) = note.proved {
-        put_signed(out, proved.0);
-    }
-    if let Some(extents) = note.extents {
-        out.extend_from_slice(&extents.to_be_bytes());
-    }
-}
-
-fn note(bytes: &[u8]) -> Result<Note, Corrupt> {
-    let mut from = Cursor::new(bytes);
-    let flags = from.byte()?;
-    let has = |bit| flags & bit != 0;
-    let (size, modified, changed) = (from.uint()?, Time(from.signed()?), Time(from.signed()?));
-    let head = if has(HAS_HEAD) { Some(array(&mut from)?) } else { None };
-    let tail = if has(HAS_TAIL) { Some(array(&mut from)?) } else { None };
-    let proved = if has(HAS_PROOF) { Some(Time(from.signed()?)) } else { None };
-    let extents = if has(HAS_EXTENTS) { Some(u64::from_be_bytes(array(&mut from)?)) } else { None };
-    from.end()?;
-    Ok(Note { size, modified, changed, head, tail, proved, extents })
-}
-
-fn array<const N: usize>(from: &mut Cursor<'_>) -> Result<[u8; N], Corrupt> {
-    from.take(N)?.try_into().map_err(|_| Corrupt("ends early"))
-}
-
-fn rot(bytes: &[u8]) -> Result<Rot, Corrupt> {
-    let mut from = Cursor::new(bytes);
-    let rot = Rot { was: digest(&mut from)?, found: Time(from.signed()?) };
-    from.end()?;
-    Ok(rot)
-}
-
-fn damaged_note(id: EntryId) -> impl FnOnce(Corrupt) -> IndexError {
-    move |error| IndexError::damaged(format!("content {id}"), error)
 }
 
 type SizeKey = (u64, u32, u64);
@@ -143,11 +60,16 @@ pub(crate) struct Contents<'t> {
     rotten: Table<'t, (u32, u64), &'static [u8]>,
 }
 
+/// Whether what follows from rows about contents is kept with them.
+pub(crate) fn is_kept(meta: &impl ReadableTable<&'static str, u64>) -> Result<bool, IndexError> {
+    Ok(meta.get(META_CONTENTS)?.is_some_and(|word| word.value() == KEPT))
+}
+
 impl<'t> Contents<'t> {
     /// `None` where contents were never asked for, or are to be gone through anyway.
     pub(crate) fn open(transaction: &'t WriteTransaction) -> Result<Option<Contents<'t>>, IndexError> {
         let meta = transaction.open_table(META)?;
-        if meta.get(META_CONTENTS)?.map(|word| word.value()) != Some(KEPT) {
+        if !is_kept(&meta)? {
             return Ok(None);
         }
         let hashing = meta.get(META_HASHING)?.map_or(0, |word| word.value());
@@ -167,9 +89,11 @@ impl<'t> Contents<'t> {
         id: EntryId,
         old: Option<&[u8]>,
         new: Option<&Row>,
+        touched: &mut Touched,
     ) -> Result<(), IndexError> {
         let old = old.map(|bytes| row(id, bytes)).transpose();
         let old = old.map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
+        touched.row(id, old.as_ref(), new);
         let (was, is) =
             (old.as_ref().and_then(|row| size_key(id, row)), new.and_then(|row| size_key(id, row)));
         if was != is {
@@ -244,7 +168,7 @@ fn hashing_word(hashing: Hashing) -> u64 {
 /// Rows come in past this module.
 pub(crate) fn fall_behind(transaction: &WriteTransaction) -> Result<(), IndexError> {
     let mut meta = transaction.open_table(META)?;
-    if meta.get(META_CONTENTS)?.is_some_and(|word| word.value() == KEPT) {
+    if is_kept(&meta)? {
         meta.insert(META_CONTENTS, BEHIND)?;
     }
     Ok(())
@@ -263,49 +187,6 @@ pub(crate) fn put_waiting(
             Some(since) => table.insert(key(*id), milliseconds(*since))?,
             None => table.remove(key(*id))?,
         };
-    }
-    Ok(())
-}
-
-pub(crate) fn put_notes(
-    transaction: &WriteTransaction,
-    notes: &[(EntryId, Option<Note>)],
-) -> Result<(), IndexError> {
-    if notes.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(NOTES)?;
-    for (id, note) in notes {
-        match note {
-            Some(note) => {
-                let mut bytes = Vec::with_capacity(96);
-                put_note(&mut bytes, note);
-                table.insert(key(*id), &bytes[..])?;
-            }
-            None => drop(table.remove(key(*id))?),
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn put_rotten(
-    transaction: &WriteTransaction,
-    rotten: &[(EntryId, Option<Rot>)],
-) -> Result<(), IndexError> {
-    if rotten.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(ROTTEN)?;
-    for (id, rot) in rotten {
-        match rot {
-            Some(rot) => {
-                let mut bytes = Vec::with_capacity(48);
-                put_digest(&mut bytes, &rot.was);
-                put_signed(&mut bytes, rot.found.0);
-                table.insert(key(*id), &bytes[..])?;
-            }
-            None => drop(table.remove(key(*id))?),
-        }
     }
     Ok(())
 }
@@ -346,6 +227,7 @@ impl Index {
         let entries = transaction.open_table(ENTRIES)?;
         let mut sizes = transaction.open_table(SIZES)?;
         let mut digests = transaction.open_table(DIGESTS)?;
+        let mut directories = Vec::new();
         let mut sorted: Vec<SizeKey> = Vec::new();
         let mut spill = |sorted: &mut Vec<SizeKey>| -> Result<(), IndexError> {
             sorted.sort_unstable();
@@ -360,6 +242,9 @@ impl Index {
             let id = id(at.value());
             let row =
                 row(id, value.value()).map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
+            if row.stat.is_directory() {
+                directories.push(id);
+            }
             sorted.extend(size_key(id, &row));
             if let Some((key, size)) = digest_key(id, &row) {
                 digests.insert(key, size)?;
@@ -368,7 +253,8 @@ impl Index {
                 spill(&mut sorted)?;
             }
         }
-        spill(&mut sorted)
+        spill(&mut sorted)?;
+        begin_anew(transaction, directories.into_iter())
     }
 }
 
@@ -386,76 +272,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn keeps_contents(&self) -> Result<bool, IndexError> {
-        Ok(self.meta.get(META_CONTENTS)?.is_some_and(|word| word.value() == KEPT))
-    }
-
-    /// What else is known of a content.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn note(&self, id: EntryId) -> Result<Option<Note>, IndexError> {
-        let Some(value) = self.notes.get(key(id))? else { return Ok(None) };
-        note(value.value()).map(Some).map_err(damaged_note(id))
-    }
-
-    /// Calls `each` with every note until it answers false.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or what `each` answers.
-    pub fn each_note<E: From<IndexError>>(
-        &self,
-        mut each: impl FnMut(EntryId, Note) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        for item in self.notes.iter().map_err(IndexError::from)? {
-            let (at, value) = item.map_err(IndexError::from)?;
-            let id = id(at.value());
-            if !each(id, note(value.value()).map_err(damaged_note(id))?)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Files of which the content was last read as a whole before `time`, by number, from `from` on, at most `most`.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn unproved(&self, time: Time, from: EntryId, most: usize) -> Result<Vec<EntryId>, IndexError> {
-        let mut found = Vec::new();
-        for item in self.notes.range(key(from)..)? {
-            let (at, value) = item?;
-            let id = id(at.value());
-            let note = note(value.value()).map_err(damaged_note(id))?;
-            if note.proved.is_some_and(|proved| proved < time) {
-                found.push(id);
-                if found.len() >= most {
-                    break;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Files whose contents rotted, by number, at most `most`.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn rotten(&self, most: usize) -> Result<Vec<(EntryId, Rot)>, IndexError> {
-        let mut found = Vec::new();
-        for item in self.rotten.iter()?.take(most) {
-            let (at, value) = item?;
-            let id = id(at.value());
-            found.push((id, rot(value.value()).map_err(damaged_note(id))?));
-        }
-        Ok(found)
-    }
-
-    /// How many they are.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn count_rotten(&self) -> Result<u64, IndexError> {
-        Ok(self.rotten.len()?)
+        is_kept(&self.meta)
     }
 
     /// Files that wait to be read, by number from `from` on, at most `most`.
@@ -601,6 +418,6 @@ impl Reader {
                 fault(id, "it waits to be read and is no file");
             }
         }
-        Ok(())
+        self.check_trees(fault)
     }
 }

@@ -12,7 +12,7 @@ use crate::meter::{Counted, Meter};
 use crate::reader::Reader;
 use crate::tables::{
     COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS,
-    ROTTEN, SIZES, TOTALS, VOLUMES,
+    ROTTEN, SIZES, TOTALS, TREE_DIGESTS, TREES, TREES_DUE, VOLUMES,
 };
 
 /// The format this version writes, and the newest it reads.
@@ -184,11 +184,11 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether the file was made before there were contents in it.
+    /// Whether the file was made before there were contents in it, or digests of directories.
     fn lacks_content_tables(&self) -> Result<bool, OpenError> {
         let read = || -> Result<bool, IndexError> {
             let read = self.begin_read()?;
-            Ok(matches!(read.open_table(ROTTEN), Err(redb::TableError::TableDoesNotExist(_))))
+            Ok(matches!(read.open_table(TREES_DUE), Err(redb::TableError::TableDoesNotExist(_))))
         };
         guarded(&self.path, read)?.map_err(|error| damaged(&self.path, error))
     }
@@ -196,6 +196,7 @@ impl Index {
     fn add_content_tables(&self) -> Result<(), IndexError> {
         let transaction = self.begin_write()?;
         open_content_tables(&transaction)?;
+        crate::contents::fall_behind(&transaction)?;
         transaction.commit()?;
         Ok(())
     }
@@ -310,6 +311,9 @@ fn open_content_tables(transaction: &redb::WriteTransaction) -> Result<(), Index
     transaction.open_table(PENDING)?;
     transaction.open_table(NOTES)?;
     transaction.open_table(ROTTEN)?;
+    transaction.open_table(TREES)?;
+    transaction.open_table(TREE_DIGESTS)?;
+    transaction.open_table(TREES_DUE)?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod guard;
 mod journal;
 mod journal_code;
 mod meter;
+mod notes;
 mod pages;
 mod reader;
 mod roots;
@@ -20,21 +21,24 @@ mod seed;
 mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod trees;
 
 pub use check::{Check, Fault, Sizes};
 pub use commit::{Edits, Message};
 pub use compare::Sighting;
-pub use contents::{Note, Pending, Rot};
+pub use contents::Pending;
 pub use error::{Corrupt, IndexError, OpenError};
 pub use file::{FORMAT, Index, Repair, Settings};
 pub use guard::caught;
 pub use journal::{Retention, Since};
 pub use meter::{COMMIT_BUCKETS_MS, Counted, RECORD_WORDS};
+pub use notes::{Note, Rot};
 pub use reader::{Child, Reader};
 pub use roots::{Blind, RootRow, VolumeRow};
 pub use seed::{
     Begun, Listing, Loaded, Seed, SeedKey, SeedKeyRoot, SeedRoot, SeedWorker, Unlisted, Waiting, sum_of,
 };
+pub use trees::{Grown, Tree};
 
 /// Decoders on bytes from outside, for fuzzing.
 #[doc(hidden)]

@@ -12,7 +12,8 @@ use crate::roots::{Blind, RootRow, VolumeRow, blind, detached, root, volume};
 use crate::row_code::{row, totals};
 use crate::tables::{
     COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS,
-    ROTTEN, SIZES, TOTALS, VOLUMES, dir_prefix, dir_prefix_end, id, key, name_key, split_name_key, target,
+    ROTTEN, SIZES, TOTALS, TREE_DIGESTS, TREES, TREES_DUE, VOLUMES, dir_prefix, dir_prefix_end, id, key,
+    name_key, split_name_key, target,
 };
 
 /// One name in a directory.
@@ -42,6 +43,9 @@ pub struct Reader {
     pub(crate) pending: ReadOnlyTable<(u32, u64), i64>,
     pub(crate) notes: ReadOnlyTable<(u32, u64), &'static [u8]>,
     pub(crate) rotten: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) trees: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    pub(crate) tree_digests: ReadOnlyTable<([u8; 32], u32, u64), u64>,
+    pub(crate) trees_due: ReadOnlyTable<(u32, u64), u64>,
 }
 
 impl Reader {
@@ -63,6 +67,9 @@ impl Reader {
             pending: transaction.open_table(PENDING)?,
             notes: transaction.open_table(NOTES)?,
             rotten: transaction.open_table(ROTTEN)?,
+            trees: transaction.open_table(TREES)?,
+            tree_digests: transaction.open_table(TREE_DIGESTS)?,
+            trees_due: transaction.open_table(TREES_DUE)?,
         })
     }
 

@@ -28,6 +28,13 @@ pub(crate) const PENDING: TableDefinition<(u32, u64), i64> = TableDefinition::ne
 pub(crate) const NOTES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("contents");
 /// (volume, inode) → what a content was before it rotted.
 pub(crate) const ROTTEN: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("rotten");
+/// (volume, directory inode) → its digest and what lies below it, or the name that it lacks for that.
+pub(crate) const TREES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("trees");
+/// a directory's digest, volume, inode → bytes below.
+pub(crate) const TREE_DIGESTS: TableDefinition<([u8; 32], u32, u64), u64> =
+    TableDefinition::new("tree_digests");
+/// (volume, inode) of directories that are to be looked through → the turn that said so.
+pub(crate) const TREES_DUE: TableDefinition<(u32, u64), u64> = TableDefinition::new("trees_due");
 /// volume → what file system it is.
 pub(crate) const VOLUMES: TableDefinition<u32, &[u8]> = TableDefinition::new("volumes");
 /// root → path, top entry, options, state.

@@ -12,3 +12,4 @@ mod moving;
 mod opening;
 mod resume;
 mod seed;
+mod trees;
