@@ -41,7 +41,7 @@ fn write(path: &Path, size: usize, at: usize, byte: u8) {
 }
 
 fn sets(daemon: &Daemon) -> Vec<Value> {
-    daemon.ask(&[&"dups"])
+    daemon.ask(&[&"dups", &"--files"])
 }
 
 /// The sets that records after `since` tell of.

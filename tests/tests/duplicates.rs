@@ -1,5 +1,9 @@
 //! Sets of equal files: those of `indexer dups` are those of jdupes and rmlint, and those that were made. It could break by one
 //! byte at the end that is not read, by a hard link or an empty file that counts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::path::Path;
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -10,9 +14,10 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use indexer_tests::{
-    Contents, Place, Sets, Skipped, compare_sets, indexer, json_lines, need_tool, sets_by_indexer,
-    sets_by_jdupes, sets_by_rmlint, sets_made, skipped, stderr,
+    Contents, Daemon, Place, Sets, Skipped, compare_sets, indexer, json_lines, need_tool, sets_by_indexer,
+    sets_by_jdupes, sets_by_rmlint, sets_made, skipped, stderr, wait_for,
 };
+use serde_json::Value;
 
 fn assert_same(one: (&str, &Sets), other: (&str, &Sets)) {
     let differences = compare_sets(one, other);
@@ -134,9 +139,130 @@ fn sets_are_those_of_jdupes_and_rmlint() {
         let state = ground.beside(level);
         let said = indexer(&state, &[&"scan", &"--hash", &level, &root]);
         assert!(said.status.success(), "scan --hash {level}: {}: {}", said.status, stderr(&said));
-        let said = indexer(&state, &[&"dups", &"--json"]);
+        let said = indexer(&state, &[&"dups", &"--files", &"--json"]);
         assert!(said.status.success(), "dups: {}: {}", said.status, stderr(&said));
         let ours = sets_by_indexer(&json_lines(&said), root).unwrap();
         assert_same((level, &ours), ("jdupes", &by_jdupes));
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A set as `dups` tells it: what it is of, bytes wasted, paths below the root with other names after them.
+type Told = (String, u64, Vec<String>);
+
+fn told(lines: &[Value], root: &Path) -> Vec<Told> {
+    let below = |path: &Value| {
+        let path = Path::new(path.as_str().unwrap());
+        path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()
+    };
+    let mut all: Vec<Told> = Vec::new();
+    for line in lines {
+        let mut paths: Vec<String> = line["paths"].as_array().unwrap().iter().map(below).collect();
+        for links in line["links"].as_array().into_iter().flatten() {
+            let others: Vec<String> = links["paths"].as_array().unwrap().iter().map(below).collect();
+            let of = usize::try_from(links["of"].as_u64().unwrap()).unwrap();
+            paths[of] = format!("{}={}", paths[of], others.join("="));
+        }
+        all.push((line["kind"].as_str().unwrap().to_owned(), line["wasted"].as_u64().unwrap(), paths));
+    }
+    all
+}
+
+fn set(kind: &str, wasted: u64, paths: &[&str]) -> Told {
+    (kind.to_owned(), wasted, paths.iter().map(|path| (*path).to_owned()).collect())
+}
+
+/// It could break by a digest of the past, which shows what is different as equal; by bytes that are counted by a directory and
+/// by a file; by a part of an equal directory that is told again.
+#[test]
+fn whole_directories_are_one_finding() {
+    let ground = Place::Here.open().unwrap();
+    let (root, state) = (ground.root(), ground.state());
+    let at = |path: &str| root.join(path);
+    fs::create_dir_all(at("one/deep/q")).unwrap();
+    fs::create_dir(at("one/hollow")).unwrap();
+    let files = [("x", 5000), ("y", 4000), ("none", 0), ("deep/p", 3000), ("deep/q/r", 2000)];
+    for (name, size) in files {
+        fs::write(at("one").join(name), vec![name.as_bytes()[0]; size]).unwrap();
+    }
+    fs::create_dir_all(at("hollow")).unwrap();
+    fs::write(at("alone"), vec![b'a'; 999]).unwrap();
+    copy(&at("one"), &at("two"));
+
+    let daemon = Daemon::start(&state, &[root], &["--hash", "candidates"]);
+    let now = || told(&daemon.ask(&[&"dups"]), root);
+    let until = |what: &str, expected: &[Told]| {
+        wait_for(what, || (now() == expected).then_some(()));
+        let wasted = |sets: &[Told]| sets.iter().map(|set| set.1).sum::<u64>();
+        assert_eq!(wasted(expected), wasted(&told(&daemon.ask(&[&"dups", &"--files"]), root)), "{what}");
+        let best = told(&daemon.ask(&[&"dups", &"--top", &"1"]), root);
+        assert_eq!(best, expected[..1], "{what}");
+    };
+    let whole = [set("directory", 14_000, &["one", "two"])];
+    until("the copy", &whole);
+
+    let (p, q) = (["one/deep/p", "two/deep/p"], ["one/deep/q", "two/deep/q"]);
+    let (x, y) = (["one/x", "two/x"], ["one/y", "two/y"]);
+    let parts = [set("file", 5000, &x), set("file", 4000, &y), set("directory", 2000, &q)];
+    fs::write(at(p[1]), vec![b'!'; 3000]).unwrap();
+    daemon.settle();
+    assert_eq!(now(), parts, "nothing of the past at once");
+    until("another content in it", &parts);
+    fs::copy(at(p[0]), at(p[1])).unwrap();
+    until("the content as before", &whole);
+
+    fs::rename(at("two/x"), at("two/z")).unwrap();
+    daemon.settle();
+    assert!(!now().contains(&whole[0]), "nothing of the past at once");
+    let deep = set("directory", 5000, &["one/deep", "two/deep"]);
+    until("another name in it", &[deep, set("file", 5000, &["one/x", "two/z"]), set("file", 4000, &y)]);
+    fs::rename(at("two/z"), at("two/x")).unwrap();
+    until("the name as before", &whole);
+
+    fs::create_dir(at("two/more")).unwrap();
+    let deep = set("directory", 5000, &["one/deep", "two/deep"]);
+    until("an empty directory in it", &[deep, set("file", 5000, &x), set("file", 4000, &y)]);
+    fs::remove_dir(at("two/more")).unwrap();
+    until("none", &whole);
+
+    copy(&at("one/deep"), &at("three/inner"));
+    let inner = set("directory", 5000, &["one/deep", "three/inner"]);
+    until("a copy of a part", &[whole[0].clone(), inner.clone()]);
+    let said = told(&daemon.ask(&[&"dups", &"--root", &at("two/deep/q")]), root);
+    assert_eq!(said, [set("directory", 4000, &["one/deep/q", "three/inner/q", "two/deep/q"])]);
+
+    // The copy stays by that name, whatever is done to the directory.
+    fs::hard_link(at("two/y"), at("three/y")).unwrap();
+    let linked = set("file", 4000, &["one/y", "three/y=two/y"]);
+    until("a link", &[set("directory", 10_000, &["one", "two"]), inner.clone(), linked]);
+    fs::remove_file(at("three/y")).unwrap();
+    until("no link", &[whole[0].clone(), inner]);
+    std::os::unix::fs::symlink("x", at("two/link")).unwrap();
+    wait_for("a symbolic link", || now().iter().all(|set| set.2[0] != "one").then_some(()));
+    fs::remove_file(at("two/link")).unwrap();
+
+    fs::rename(at("two"), at("moved")).unwrap();
+    let moved =
+        [set("directory", 14_000, &["moved", "one"]), set("directory", 5000, &["moved/deep", "three/inner"])];
+    until("a move", &moved);
+    daemon.assert_exact(root);
+    let report = daemon.ask(&[&"doctor"]).pop().unwrap();
+    assert_eq!(report["index"]["faults"], 0, "{report}");
+
+    let other = ground.beside("other");
+    let said = indexer(&other, &[&"scan", &"--hash", &"candidates", &root]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    assert_eq!(told(&json_lines(&indexer(&other, &[&"dups", &"--json"])), root), moved);
 }

@@ -108,7 +108,7 @@ fn linked_swept_and_undone() {
     assert_eq!((contents(root) == before, files(root)), (true, count));
     let said = indexer(&state, &[&"scan", &"--hash", &"candidates"]);
     assert!(said.status.success(), "{}", stderr(&said));
-    let said = indexer(&state, &[&"dups", &"--json"]);
+    let said = indexer(&state, &[&"dups", &"--files", &"--json"]);
     assert_eq!(json_lines(&said).len(), sets_made(&pieces, root).len());
     for check in [&["verify"][..], &["doctor", "--json"]] {
         let said = indexer(&state, &[&check[0], check.get(1).unwrap_or(&"--json")]);

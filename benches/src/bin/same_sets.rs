@@ -35,7 +35,7 @@ fn main() -> io::Result<ExitCode> {
         let said = Command::new(indexer)
             .arg("--state")
             .arg(state)
-            .args(["dups", "--json", "--root"])
+            .args(["dups", "--files", "--json", "--root"])
             .arg(&root)
             .output()?;
         if !matches!(said.status.code(), Some(0 | 1)) {

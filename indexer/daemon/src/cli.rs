@@ -145,10 +145,11 @@ Examples:
         #[arg(long)]
         all: bool,
     },
-    /// Show sets of files with equal contents, those that waste most first
+    /// Show equal files and whole equal directories, those that waste most first
     #[command(after_help = "\
 Answers from the index, and reads no file: `indexer watch` and `indexer scan --hash candidates` do. Hard links of one file are
-one copy; empty files are no duplicates; copies that share their blocks on the disk waste nothing.
+one copy; empty files are no duplicates; copies that share their blocks on the disk waste nothing. Directories with equal names
+and contents, all the way down, are one finding; files that it explains are not shown again, but with --files and --link.
 Exit code 0: there are some; 1: none.
 
 With --link all copies but one become hard links of that one, or share its blocks. Both files are compared byte by byte right

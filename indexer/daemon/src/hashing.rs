@@ -25,6 +25,11 @@ const SAMPLE: Duration = Duration::from_secs(2);
 /// a slow disk.
 const LARGE: u64 = 64 << 20;
 
+/// Directories are looked through for so much of the time, one part in as many; and while all is read that is to be known, which
+/// makes them due again and again, so often.
+const GROWING: u32 = 4;
+const GROW_EVERY: Duration = Duration::from_secs(10);
+
 /// What one of the threads does until it is told to stop.
 type Run = fn(&Inner) -> Result<(), ShelfError>;
 
@@ -44,6 +49,8 @@ struct Inner {
     stop: AtomicBool,
     bell: Bell,
     speed: Mutex<Speed>,
+    /// All is read that is to be known.
+    going_through: AtomicBool,
 }
 
 /// Counts what may be news: of changed files, and of what is to be known at all.
@@ -103,6 +110,7 @@ pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> 
         readers,
         stop: AtomicBool::new(false),
         bell: Bell::default(),
+        going_through: AtomicBool::new(false),
         speed: Mutex::new(Speed { at: Instant::now(), bytes: 0, rate: 0 }),
     });
     let mut threads = Vec::new();
@@ -137,10 +145,15 @@ impl Inner {
     fn fresh(&self, sizes: RangeInclusive<u64>) -> Result<(), ShelfError> {
         // What just changed is wanted now: no pace but the disk's.
         let pace = Pace::new(None);
+        // One of the threads is enough for directories.
+        let mut growth = (*sizes.start() == 0).then_some(Growth { rest: None });
         let mut work = Work::new(&self.shelf, &pace, &self.stop, &self.meter, self.readers).only(sizes);
         let mut heard = self.bell.wait(&self.stop, Some(Instant::now()), |_| true);
         while !self.stop.load(Ordering::Relaxed) {
-            if let Turn::Wait(until) = work.fresh()? {
+            if let Turn::Wait(mut until) = work.fresh()? {
+                if let Some(growth) = &mut growth {
+                    until = until.into_iter().chain(growth.go_on(self)?).min();
+                }
                 heard = self.bell.wait(&self.stop, until, |rung| rung.0 != heard.0);
             }
         }
@@ -151,14 +164,40 @@ impl Inner {
         let mut work = Work::new(&self.shelf, &self.pace, &self.stop, &self.meter, self.readers).quietly();
         while !self.stop.load(Ordering::Relaxed) {
             let heard = self.bell.wait(&self.stop, Some(Instant::now()), |_| true);
+            self.going_through.store(true, Ordering::Relaxed);
             work.count_backlog()?;
             let mut turn = Turn::More;
             while turn == Turn::More && !self.stop.load(Ordering::Relaxed) {
                 turn = work.backlog()?;
             }
+            self.going_through.store(false, Ordering::Relaxed);
+            self.bell.ring(false);
             self.bell.wait(&self.stop, Some(Instant::now() + AGAIN), |rung| rung.1 != heard.1);
         }
         Ok(())
+    }
+}
+
+/// Digests of directories, made as what is below them becomes known.
+struct Growth {
+    /// How long the last turn took, and when it ended.
+    rest: Option<(Duration, Instant)>,
+}
+
+impl Growth {
+    /// Answers when there may be more to do though nothing changes.
+    fn go_on(&mut self, inner: &Inner) -> Result<Option<Instant>, ShelfError> {
+        if let Some((took, end)) = self.rest {
+            let going_through = inner.going_through.load(Ordering::Relaxed);
+            let least = if going_through { GROW_EVERY } else { Duration::ZERO };
+            let next = end + least.max(took * (GROWING - 1));
+            if Instant::now() < next {
+                return Ok(Some(next));
+            }
+        }
+        let begin = Instant::now();
+        self.rest = inner.shelf.grow()?.then(|| (begin.elapsed(), Instant::now()));
+        Ok(self.rest.map(|(took, end)| end + took * (GROWING - 1)))
     }
 }
 

@@ -245,9 +245,12 @@ pub(crate) enum LinkArg {
 #[derive(Clone, Debug, Default, Args)]
 #[command(group = clap::ArgGroup::new("act").args(["link", "undo"]))]
 pub(crate) struct Dups {
-    /// Only files of so many bytes and more, as 1MiB
+    /// Only copies of so many bytes and more, as 1MiB
     #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
     pub(crate) min_size: Option<u64>,
+    /// Only sets of files, and all of them, also those in equal directories
+    #[arg(long)]
+    pub(crate) files: bool,
     /// Only sets with a copy below this directory
     #[arg(long, value_name = "PATH")]
     pub(crate) root: Option<PathBuf>,

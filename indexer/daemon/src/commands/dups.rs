@@ -23,7 +23,8 @@ pub(crate) fn run(context: &Context, flags: &Dups) -> Result<Outcome, Failure> {
     by_spelling(flags.root.as_deref(), |path| {
         let pair = path.map(PathPair::new);
         let (path, path_raw) = pair.map_or((None, None), |pair| (Some(pair.path), pair.raw));
-        let request = DupsRequest { path, path_raw, min_size: flags.min_size, top: flags.top };
+        let (min_size, top, files) = (flags.min_size, flags.top, flags.files);
+        let request = DupsRequest { path, path_raw, min_size, top, files };
         source.dups(&request, &mut |answer| {
             let mut kept: Vec<v1::Duplicates> = Vec::new();
             sets += u64::from(answer.print_or_keep(context.global.json, &mut out, &mut kept)?);
@@ -51,12 +52,14 @@ fn summary(sets: u64, wasted: u64) -> String {
 
 /// A head line and one line a copy, its other names below it.
 fn text(set: &v1::Duplicates) -> Result<String, Failure> {
-    let mut text = format!(
-        "{} copies of {}, {} wasted\n",
-        count(set.paths.len() as u64),
-        bytes(set.size),
-        bytes(set.wasted)
-    );
+    let (copies, size, wasted) = (count(set.paths.len() as u64), bytes(set.size), bytes(set.wasted));
+    let mut text = match set.files {
+        Some(1) => format!("{copies} equal directories of {size} in 1 file, {wasted} wasted\n"),
+        Some(files) => {
+            format!("{copies} equal directories of {size} in {} files, {wasted} wasted\n", count(files))
+        }
+        None => format!("{copies} copies of {size}, {wasted} wasted\n"),
+    };
     for (nth, path) in set.paths.iter().enumerate() {
         text.push_str(&format!("  {}\n", shown(path, set.paths_raw.as_deref(), nth)?));
         for links in set.links.iter().filter(|links| links.of == nth) {

@@ -252,7 +252,8 @@ fn sets(context: &Context, flags: &Dups) -> Result<Vec<Set>, Failure> {
     by_spelling(flags.root.as_deref(), |below| {
         let pair = below.map(PathPair::new);
         let (path, path_raw) = pair.map_or((None, None), |pair| (Some(pair.path), pair.raw));
-        let request = DupsRequest { path, path_raw, min_size: flags.min_size, top: flags.top };
+        let (min_size, top) = (flags.min_size, flags.top);
+        let request = DupsRequest { path, path_raw, min_size, top, files: true };
         source.dups(&request, &mut |answer| {
             let mut kept: Vec<v1::Duplicates> = Vec::new();
             answer.print_or_keep(false, &mut Out::stdout(), &mut kept)?;

@@ -1,26 +1,41 @@
-//! `dups`: sets of files with equal contents, from the digests that the index has. Reads no file.
+//! `dups`: sets of files with equal contents, and of equal directories, from the digests that the index has. Reads no file.
 
+mod cover;
+
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use index::{IndexError, Reader};
+use index::{IndexError, Reader, RootRow};
 use reconcile::Stored as _;
 use record::wire::v1;
 use record::{Digest, DigestKind, EntryId, Row};
 
+use self::cover::{Class, Cover};
 use crate::engine::wasted;
 use crate::paths::is_below;
 use crate::query::{DupsRequest, Emit, QueryError, bytes, resolve};
 
-/// Sets held at once without a bound of the asker's; those beyond that waste least.
+/// Sets held at once; those beyond that waste least.
 const MOST_SETS: usize = 1 << 20;
 
-/// A set before its paths are known. Sets compare by what they waste; the heap has the one that wastes least on top.
+/// A set that is not looked into yet, or waits for its turn. `most` is what it may waste. Of those that waste as much,
+/// directories come first, since they may explain the files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Set {
-    wasted: std::cmp::Reverse<u64>,
-    digest: Digest,
+    most: u64,
+    directories: bool,
+    digest: Reverse<Digest>,
     size: u64,
-    files: Vec<EntryId>,
+    found: Option<Box<Found>>,
+}
+
+/// What is told of a set, that is, of copies by their paths and other names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    wasted: u64,
+    /// Files below each directory.
+    files: Option<u64>,
+    copies: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
 }
 
 /// Emits every set that `request` asks for, those that waste most first.
@@ -40,67 +55,182 @@ pub(crate) fn dups(
         }
         None => None,
     };
-    let most = request.top.unwrap_or(MOST_SETS).min(MOST_SETS);
     let least = request.min_size.unwrap_or(0);
-    let mut heap: BinaryHeap<Set> = BinaryHeap::new();
-    let mut take = |set: &mut Vec<EntryId>, digest: Digest, size: u64| -> Result<(), QueryError> {
-        let files = std::mem::take(set);
-        if files.len() < 2 || size < least || digest.kind == DigestKind::Blake3Sampled {
-            return Ok(());
-        }
-        if let Some(below) = &below
-            && !is_any_below(reader, &files, below)?
-        {
-            return Ok(());
-        }
-        let wasted = wasted(size, &files, |id| reader.note(id))?;
-        heap.push(Set { wasted: std::cmp::Reverse(wasted), digest, size, files });
-        if heap.len() > most {
-            heap.pop();
-        }
-        Ok(())
-    };
-    let mut set = Vec::new();
-    let mut last: Option<(Digest, u64)> = None;
-    reader.each_digest::<QueryError>(|digest, size, id| {
-        if let Some((before, size)) = last.filter(|(before, _)| *before != digest) {
-            take(&mut set, before, size)?;
-        }
-        last = Some((digest, size));
-        set.push(id);
-        Ok(true)
-    })?;
-    if let Some((digest, size)) = last {
-        take(&mut set, digest, size)?;
+    // Rows came in past the digests of directories: they will be made anew.
+    let files_alone = request.files || !reader.keeps_contents()?;
+    let (mut sets, mut left) = file_sets(reader, least)?;
+    if !files_alone {
+        directory_sets(reader, least, &mut sets)?;
     }
-    let roots = reader.roots()?;
-    for Set { wasted, digest, size, files } in heap.into_sorted_vec() {
-        let mut copies = Vec::new();
-        for id in files {
-            let Some(row) = reader.row(id)? else { continue };
-            let mut paths = paths(reader, &roots, id, &row)?.into_iter();
-            // What waits for a name, or is out of sight, has none.
-            let Some(first) = paths.next() else { continue };
-            copies.push((first, paths.collect::<Vec<_>>()));
+    let mut look = Look { reader, roots: reader.roots()?, below, cover: None };
+    if !files_alone {
+        look.cover = Some(Cover::new(reader, reader.roots()?, look.below.clone(), least));
+    }
+    let mut heap = BinaryHeap::from(sets);
+    // Sets that were looked into and are not told yet.
+    let mut owed = 0;
+    let mut told = 0;
+    while let Some(mut set) = heap.pop() {
+        // All copies there are have been told of, by their directories.
+        if told >= request.top.unwrap_or(usize::MAX) || (left == 0 && owed == 0) {
+            break;
         }
-        if copies.len() < 2 {
-            continue;
-        }
-        copies.sort();
-        if !emit(v1::Duplicates::new(&digest, size, wasted.0, &copies)) {
+        let found = match set.found.take() {
+            Some(found) => {
+                owed -= 1;
+                *found
+            }
+            None => {
+                let (found, explained) = look.at(&set)?;
+                left = left.saturating_sub(explained);
+                let Some(found) = found else { continue };
+                if heap.peek().is_some_and(|next| next.most > found.wasted) {
+                    owed += 1;
+                    set.most = found.wasted;
+                    set.found = Some(Box::new(found));
+                    heap.push(set);
+                    continue;
+                }
+                found
+            }
+        };
+        told += 1;
+        let line = match found.files {
+            Some(files) => {
+                let paths: Vec<Vec<u8>> = found.copies.into_iter().map(|(path, _)| path).collect();
+                v1::Duplicates::of_directories(set.digest.0.bytes, (set.size, files), found.wasted, &paths)
+            }
+            None => v1::Duplicates::new(&set.digest.0, set.size, found.wasted, &found.copies),
+        };
+        if !emit(line) {
             break;
         }
     }
     Ok(())
 }
 
+/// Sets of files, and the bytes of all copies but one, each.
+fn file_sets(reader: &Reader, least: u64) -> Result<(Vec<Set>, u64), QueryError> {
+    let (mut sets, mut all) = (Vec::new(), 0u64);
+    let mut last: Option<(Digest, u64, u64)> = None;
+    let mut take = |set: Option<(Digest, u64, u64)>| {
+        let Some((digest, size, copies)) = set else { return };
+        if copies < 2 || digest.kind == DigestKind::Blake3Sampled {
+            return;
+        }
+        let most = size.saturating_mul(copies - 1);
+        all = all.saturating_add(most);
+        if size >= least {
+            sets.push(Set { most, directories: false, digest: Reverse(digest), size, found: None });
+            keep_most(&mut sets);
+        }
+    };
+    reader.each_digest::<QueryError>(|digest, size, _| {
+        match &mut last {
+            Some((known, _, copies)) if *known == digest => *copies += 1,
+            _ => take(last.replace((digest, size, 1))),
+        }
+        Ok(true)
+    })?;
+    take(last);
+    Ok((sets, all))
+}
+
+/// Adds sets of directories.
+fn directory_sets(reader: &Reader, least: u64, sets: &mut Vec<Set>) -> Result<(), QueryError> {
+    let mut last: Option<([u8; 32], u64, u64)> = None;
+    let mut take = |set: Option<([u8; 32], u64, u64)>| {
+        let Some((digest, size, copies)) = set else { return };
+        if copies < 2 || size == 0 || size < least {
+            return;
+        }
+        let digest = Reverse(Digest { kind: DigestKind::Blake3, bytes: digest });
+        let most = size.saturating_mul(copies - 1);
+        sets.push(Set { most, directories: true, digest, size, found: None });
+        keep_most(sets);
+    };
+    reader.each_tree::<QueryError>(|digest, size, _| {
+        match &mut last {
+            Some((known, _, copies)) if *known == digest => *copies += 1,
+            _ => take(last.replace((digest, size, 1))),
+        }
+        Ok(true)
+    })?;
+    take(last);
+    Ok(())
+}
+
+fn keep_most(sets: &mut Vec<Set>) {
+    if sets.len() >= 2 * MOST_SETS {
+        sets.select_nth_unstable_by(MOST_SETS, |one, other| other.cmp(one));
+        sets.truncate(MOST_SETS);
+    }
+}
+
+/// Looks into sets, one by one.
+struct Look<'r> {
+    reader: &'r Reader,
+    roots: Vec<RootRow>,
+    below: Option<Vec<u8>>,
+    /// `None`: nothing is explained by directories.
+    cover: Option<Cover<'r>>,
+}
+
+impl Look<'_> {
+    /// What there is to tell, and the bytes of copies but one that need no more explanation.
+    fn at(&mut self, set: &Set) -> Result<(Option<Found>, u64), QueryError> {
+        if !set.directories {
+            return self.at_files(set);
+        }
+        let Some(cover) = &mut self.cover else { return Ok((None, 0)) };
+        let class = cover.class(&set.digest.0.bytes, set.size)?;
+        let Class { members, explains: true } = &*class else { return Ok((None, 0)) };
+        let (explained, wasted, files) = cover.waste(members, set.size)?;
+        let copies = members.iter().map(|(path, _)| (path.clone(), Vec::new())).collect();
+        // Names of the same files are no copies of them.
+        let found = (explained > 0).then_some(Found { wasted, files: Some(files), copies });
+        Ok((found, explained))
+    }
+
+    fn at_files(&mut self, set: &Set) -> Result<(Option<Found>, u64), QueryError> {
+        let mut files = Vec::new();
+        for id in self.reader.with_digest(&set.digest.0, usize::MAX)? {
+            let Some(row) = self.reader.row(id)? else { continue };
+            if let Some(cover) = &mut self.cover
+                && cover.is_spare(id, &row)?
+            {
+                continue;
+            }
+            files.push((id, row));
+        }
+        if files.len() < 2 {
+            return Ok((None, 0));
+        }
+        let explained = set.size.saturating_mul(files.len() as u64 - 1);
+        let (mut copies, mut ids) = (Vec::new(), Vec::new());
+        for (id, row) in files {
+            let mut paths = paths(self.reader, &self.roots, id, &row)?.into_iter();
+            // What waits for a name, or is out of sight, has none.
+            let Some(first) = paths.next() else { continue };
+            copies.push((first, paths.collect::<Vec<_>>()));
+            ids.push(id);
+        }
+        let is_asked_for = |below: &Vec<u8>| {
+            copies
+                .iter()
+                .any(|(path, links)| is_below(path, below) || links.iter().any(|path| is_below(path, below)))
+        };
+        if copies.len() < 2 || !self.below.as_ref().is_none_or(is_asked_for) {
+            return Ok((None, explained));
+        }
+        copies.sort();
+        let wasted = wasted(set.size, &ids, |id| self.reader.note(id))?;
+        Ok((Some(Found { wasted, files: None, copies }), explained))
+    }
+}
+
 /// Paths of all names of an entry, in byte order.
-fn paths(
-    reader: &Reader,
-    roots: &[index::RootRow],
-    id: EntryId,
-    row: &Row,
-) -> Result<Vec<Vec<u8>>, IndexError> {
+fn paths(reader: &Reader, roots: &[RootRow], id: EntryId, row: &Row) -> Result<Vec<Vec<u8>>, IndexError> {
     if !row.many_names {
         return Ok(reader.path(roots, id)?.into_iter().collect());
     }
@@ -113,15 +243,4 @@ fn paths(
     }
     paths.sort();
     Ok(paths)
-}
-
-fn is_any_below(reader: &Reader, files: &[EntryId], below: &[u8]) -> Result<bool, IndexError> {
-    let roots = reader.roots()?;
-    for id in files {
-        let Some(row) = reader.row(*id)? else { continue };
-        if paths(reader, &roots, *id, &row)?.iter().any(|path| is_below(path, below)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -169,7 +169,7 @@ pub(crate) struct ScrubRequest {
     pub(crate) rate: Option<u64>,
 }
 
-/// `dups`: sets of files with equal contents.
+/// `dups`: sets of files with equal contents, and of directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DupsRequest {
@@ -185,6 +185,9 @@ pub(crate) struct DupsRequest {
     /// Only so many sets, those that waste most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) top: Option<usize>,
+    /// Only files, and all of their sets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) files: bool,
 }
 
 /// `lookup`: what the index holds at each of these paths, in that order.

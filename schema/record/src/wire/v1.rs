@@ -396,12 +396,17 @@ pub struct Change {
     pub set: Option<DuplicateSet>,
 }
 
-/// One line of `dups --json`: a set of files with equal contents.
+/// One line of `dups --json`: a set of files with equal contents, or of directories with equal names and contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duplicates {
-    /// Bytes of each.
+    /// `file` or `directory`.
+    pub kind: String,
+    /// Bytes of each; of a directory, of all files below it.
     pub size: u64,
-    /// `kind:hex`.
+    /// Names of files below each directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// `kind:hex`; of directories `tree:hex`.
     pub digest: String,
     /// Bytes that would be free if one copy were kept.
     pub wasted: u64,
@@ -438,7 +443,23 @@ impl Duplicates {
             OtherNames { of, paths, paths_raw }
         });
         let links = links.collect();
-        Duplicates { size, digest: digest_text(digest), wasted, paths, paths_raw, links }
+        let (kind, digest) = ("file".to_owned(), digest_text(digest));
+        Duplicates { kind, size, files: None, digest, wasted, paths, paths_raw, links }
+    }
+
+    /// The JSON form of a set of directories with so many bytes and files below each.
+    #[must_use]
+    pub fn of_directories(
+        digest: [u8; 32],
+        (size, files): (u64, u64),
+        wasted: u64,
+        paths: &[Vec<u8>],
+    ) -> Duplicates {
+        let (paths, paths_raw) = texts_and_raws(paths.iter().map(|path| &path[..]));
+        let digest = Digest { kind: crate::DigestKind::Blake3, bytes: digest };
+        let digest = digest_text(&digest).replacen(crate::DigestKind::Blake3.word(), "tree", 1);
+        let (kind, links) = ("directory".to_owned(), Vec::new());
+        Duplicates { kind, size, files: Some(files), digest, wasted, paths, paths_raw, links }
     }
 }
 

@@ -9,7 +9,7 @@ mod shelf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use index::{Note, Rot};
+use index::{Grown, Note, Rot};
 use reconcile::{Holds, Observed};
 use record::EntryId;
 use rehash::{Meter, Pace, ShelfError, Stamp, Work};
@@ -36,6 +36,8 @@ pub(crate) struct Findings {
     pub(crate) done: Vec<(EntryId, Option<Stamp>)>,
     /// Files that are not what their rows say.
     pub(crate) astray: Vec<EntryId>,
+    /// What came of looking through directories.
+    pub(crate) grown: Vec<Grown>,
 }
 
 /// What came of reading files that were named.
@@ -93,6 +95,7 @@ pub(crate) fn hash_files(
             }
         }
     }
+    while shelf.grow()? {}
     let counted = meter.counted();
     (hashed.read, hashed.bytes) = (counted.files, counted.bytes);
     Ok(hashed)
@@ -105,6 +108,7 @@ impl Findings {
             && self.waiting.is_empty()
             && self.done.is_empty()
             && self.astray.is_empty()
+            && self.grown.is_empty()
     }
 }
 
@@ -139,6 +143,7 @@ impl Core {
         for (id, stamp) in findings.done {
             round.done_content(id, stamp)?;
         }
+        round.grow(findings.grown);
         round.flush(Holds::Keep)?;
         let left = round.leave();
         self.take_over(left, std::time::Instant::now())?;

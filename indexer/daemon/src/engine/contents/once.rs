@@ -91,9 +91,11 @@ impl Core {
                 match work.fresh()? {
                     Turn::More => {}
                     Turn::Wait(Some(time)) if time < until => work.sleep_until(time),
-                    Turn::Wait(_) => return Ok(()),
+                    Turn::Wait(_) => break,
                 }
             }
+            while shelf.grow()? {}
+            Ok(())
         })?;
         Ok(meter.counted())
     }

@@ -50,6 +50,16 @@ impl EngineShelf {
         Ok(Below { waiting: vec![at] })
     }
 
+    /// Looks through some of the directories below which more may be known than before. Answers whether there were any.
+    pub(crate) fn grow(&self) -> Result<bool, ShelfError> {
+        let grown = self.read(Reader::grow)?;
+        let some = !grown.is_empty();
+        if some {
+            self.ask(Findings { grown, ..Findings::default() })?;
+        }
+        Ok(some)
+    }
+
     /// The path of an entry by its first name.
     pub(crate) fn path(&self, id: EntryId) -> Result<Option<Vec<u8>>, ShelfError> {
         self.read(|reader| reader.path(&reader.roots()?, id))

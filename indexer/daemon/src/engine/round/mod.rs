@@ -9,7 +9,7 @@ mod way;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use index::{Blind, Edits, Message, Note, Reader, Rot};
+use index::{Blind, Edits, Grown, Message, Note, Reader, Rot};
 use reconcile::{Batch, Held, Holds, Root};
 use record::{Body, EntryId, How, Op, Place, Record, Time, VolumeId};
 use rustc_hash::FxHashMap;
@@ -129,6 +129,8 @@ pub(crate) struct Round<'r> {
     waiting: Vec<(EntryId, Option<Time>)>,
     /// Files that rotted, or did not.
     rotten: Vec<(EntryId, Option<Rot>)>,
+    /// What came of looking through directories, to be committed with the round.
+    grown: Vec<Grown>,
     pub(crate) left: Left,
 }
 
@@ -163,6 +165,7 @@ impl<'r> Round<'r> {
             notes: Vec::new(),
             waiting: Vec::new(),
             rotten: Vec::new(),
+            grown: Vec::new(),
             left: Left::default(),
         })
     }
@@ -287,6 +290,11 @@ impl<'r> Round<'r> {
         self.messages.push(message);
     }
 
+    /// What came of looking through directories, likewise.
+    pub(crate) fn grow(&mut self, grown: Vec<Grown>) {
+        self.grown = grown;
+    }
+
     /// Whether something lost its last name in this round.
     pub(crate) fn has_nameless(&self) -> bool {
         self.batch.has_nameless()
@@ -337,6 +345,7 @@ impl<'r> Round<'r> {
             notes: std::mem::take(&mut self.notes),
             waiting: std::mem::take(&mut self.waiting),
             rotten: std::mem::take(&mut self.rotten),
+            grown: std::mem::take(&mut self.grown),
             ..Edits::default()
         };
         if self.reader.keeps_contents()? {
