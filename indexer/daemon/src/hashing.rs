@@ -25,10 +25,11 @@ const SAMPLE: Duration = Duration::from_secs(2);
 /// a slow disk.
 const LARGE: u64 = 64 << 20;
 
-/// Directories are looked through for so much of the time, one part in as many; and while all is read that is to be known, which
-/// makes them due again and again, so often.
+/// Directories are looked through for so much of the time, one part in as many, and at most so often: each turn is a commit.
 const GROWING: u32 = 4;
-const GROW_EVERY: Duration = Duration::from_secs(10);
+const GROW_EVERY: Duration = Duration::from_millis(200);
+/// The same while all is read that is to be known, which makes them due again and again.
+const GROW_RARELY: Duration = Duration::from_secs(10);
 
 /// What one of the threads does until it is told to stop.
 type Run = fn(&Inner) -> Result<(), ShelfError>;
@@ -187,17 +188,21 @@ struct Growth {
 impl Growth {
     /// Answers when there may be more to do though nothing changes.
     fn go_on(&mut self, inner: &Inner) -> Result<Option<Instant>, ShelfError> {
-        if let Some((took, end)) = self.rest {
-            let going_through = inner.going_through.load(Ordering::Relaxed);
-            let least = if going_through { GROW_EVERY } else { Duration::ZERO };
-            let next = end + least.max(took * (GROWING - 1));
-            if Instant::now() < next {
-                return Ok(Some(next));
-            }
+        if let Some(next) = self.next(inner)
+            && Instant::now() < next
+        {
+            return Ok(Some(next));
         }
         let begin = Instant::now();
         self.rest = inner.shelf.grow()?.then(|| (begin.elapsed(), Instant::now()));
-        Ok(self.rest.map(|(took, end)| end + took * (GROWING - 1)))
+        Ok(self.next(inner))
+    }
+
+    fn next(&self, inner: &Inner) -> Option<Instant> {
+        let (took, end) = self.rest?;
+        let going_through = inner.going_through.load(Ordering::Relaxed);
+        let least = if going_through { GROW_RARELY } else { GROW_EVERY };
+        Some(end + least.max(took * (GROWING - 1)))
     }
 }
 

@@ -136,7 +136,7 @@ pub(crate) struct Touched {
     /// Entries that add something else than before, by whatever names they have.
     entries: Vec<EntryId>,
     /// Names that came, went or changed; one without bytes is the directory itself.
-    names: Vec<(EntryId, Box<[u8]>)>,
+    names: Vec<Place>,
 }
 
 impl Touched {
@@ -160,7 +160,7 @@ impl Touched {
     }
 
     pub(crate) fn name(&mut self, place: &Place) {
-        self.names.push((place.dir, (*place.name).into()));
+        self.names.push(place.clone());
     }
 
     pub(crate) fn entry(&mut self, id: EntryId) {
@@ -168,7 +168,7 @@ impl Touched {
     }
 
     pub(crate) fn sight(&mut self, dir: EntryId) {
-        self.names.push((dir, Box::default()));
+        self.names.push(Place::new(dir, b""));
     }
 
     fn is_empty(&self) -> bool {
@@ -230,11 +230,11 @@ impl Trees<'_> {
     }
 
     /// All names of an entry.
-    fn places(&self, id: EntryId) -> Result<Vec<(EntryId, Box<[u8]>)>, IndexError> {
+    fn places(&self, id: EntryId) -> Result<Vec<Place>, IndexError> {
         let Some(value) = self.entries.get(key(id))? else { return Ok(Vec::new()) };
         let row = row(id, value.value()).map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
         if !row.many_names {
-            return Ok(row.place.into_iter().map(|place| (place.dir, (*place.name).into())).collect());
+            return Ok(row.place.into_iter().collect());
         }
         let prefix = dir_prefix(id);
         let mut places = Vec::new();
@@ -244,22 +244,22 @@ impl Trees<'_> {
         for item in self.links.range::<&[u8]>((std::ops::Bound::Included(&prefix[..]), upper))? {
             let (key, _) = item?;
             if let Some((dir, name)) = key.value().get(12..).and_then(split_name_key) {
-                places.push((dir, name.into()));
+                places.push(Place::new(dir, name));
             }
         }
         Ok(places)
     }
 
     /// What is at these names changed. A directory that has no digest ends the way up: none above it has one.
-    fn touch(&mut self, mut names: Vec<(EntryId, Box<[u8]>)>) -> Result<(), IndexError> {
-        while let Some((dir, name)) = names.pop() {
+    fn touch(&mut self, mut names: Vec<Place>) -> Result<(), IndexError> {
+        while let Some(Place { dir, name }) = names.pop() {
             let again = if self.due.get(key(dir))?.is_some() {
                 true
             } else {
                 match self.what(dir)? {
                     None | Some(What::Gone) => true,
                     // Whatever else changes, it lacks that one.
-                    Some(What::Lacks(lacks)) => lacks == name,
+                    Some(What::Lacks(lacks)) => *lacks == *name,
                     Some(What::Tree(_)) => {
                         self.forget(dir)?;
                         names.extend(self.places(dir)?);
@@ -304,7 +304,7 @@ impl Trees<'_> {
             if let What::Tree(tree) = what {
                 self.digests.insert((tree.digest, dir.volume.0, dir.inode), tree.bytes)?;
                 let mut names = self.places(dir)?;
-                names.retain(|(parent, _)| !beside.contains(&(*parent, dir)));
+                names.retain(|place| !beside.contains(&(place.dir, dir)));
                 self.touch(names)?;
             }
         }
@@ -609,7 +609,8 @@ impl Reader {
                         fault(dir, "bytes and files below it are not what its digest says");
                     }
                 }
-                (Some(What::Lacks(_)), Looked::Lacks(_)) => {}
+                // What else it lacks does not wake it.
+                (Some(What::Lacks(noted)), Looked::Lacks(lacks)) if noted == lacks || lacks.is_empty() => {}
                 _ => fault(dir, "its digest as a directory is not that of what lies in it"),
             }
             Ok(true)
