@@ -2,11 +2,6 @@
 //! byte at the end that is not read, by a hard link or an empty file that counts.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::fs;
-use std::path::Path;
-
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -79,7 +74,7 @@ fn compare(tree: &Path, state: &Path, level: &str, (jdupes, rmlint): (&Path, &Pa
     assert_same(("rmlint", &sets_by_rmlint(rmlint, tree).unwrap()), ("jdupes", &by_jdupes));
     let said = indexer(state, &[&"scan", &"--hash", &level, &tree]);
     assert!(said.status.success(), "scan --hash {level}: {}: {}", said.status, stderr(&said));
-    let said = indexer(state, &[&"dups", &"--json"]);
+    let said = indexer(state, &[&"dups", &"--files", &"--json"]);
     assert!(said.status.success(), "dups: {}: {}", said.status, stderr(&said));
     let ours = sets_by_indexer(&json_lines(&said), tree).unwrap();
     assert_same((level, &ours), ("jdupes", &by_jdupes));
@@ -146,13 +141,14 @@ fn sets_are_those_of_jdupes_and_rmlint() {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory with all below it.
+fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
+            copy_all(&entry.path(), &to);
         } else {
             fs::copy(entry.path(), to).unwrap();
         }
@@ -199,7 +195,7 @@ fn whole_directories_are_one_finding() {
     }
     fs::create_dir_all(at("hollow")).unwrap();
     fs::write(at("alone"), vec![b'a'; 999]).unwrap();
-    copy(&at("one"), &at("two"));
+    copy_all(&at("one"), &at("two"));
 
     let daemon = Daemon::start(&state, &[root], &["--hash", "candidates"]);
     let now = || told(&daemon.ask(&[&"dups"]), root);
@@ -237,7 +233,7 @@ fn whole_directories_are_one_finding() {
     fs::remove_dir(at("two/more")).unwrap();
     until("none", &whole);
 
-    copy(&at("one/deep"), &at("three/inner"));
+    copy_all(&at("one/deep"), &at("three/inner"));
     let inner = set("directory", 5000, &["one/deep", "three/inner"]);
     until("a copy of a part", &[whole[0].clone(), inner.clone()]);
     let said = told(&daemon.ask(&[&"dups", &"--root", &at("two/deep/q")]), root);

@@ -44,6 +44,11 @@ pub trait Eye {
 
     /// The wall clock now.
     fn now(&self) -> Time;
+
+    /// Whether somebody has `file` open for writing, or mapped so; `None` where that cannot be known.
+    fn has_writer(&self, _file: &File) -> Option<bool> {
+        None
+    }
 }
 
 /// Why a content was not read, or not taken for one.
@@ -64,6 +69,9 @@ pub enum Refused {
     /// It holds more or less than its size says though nothing changed: the kernel makes it up as it is read.
     #[error("the file does not hold as much as its size says")]
     Unsized,
+    /// Somebody has it open for writing.
+    #[error("the file is open for writing")]
+    Written,
     /// The disk or the system refused.
     #[error("{}", undone(*at))]
     Failed {
@@ -108,6 +116,11 @@ impl<'a> Gate<'a> {
             stat = again;
         } else if stat.changed > now.minus_ns(grain(stat.changed)) {
             return Err(young(&stat));
+        }
+        // After the look: one write that goes on for long stamps the file once, at its begin. Who opens the file from now on
+        // leaves a later time than the look saw.
+        if eye.has_writer(file) == Some(true) {
+            return Err(Refused::Written);
         }
         Ok(Gate { file, eye, stat, ahead })
     }

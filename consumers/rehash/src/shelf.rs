@@ -45,8 +45,6 @@ pub struct Opened {
     pub file: File,
     /// It lies on solid state, as far as is known: several may be read at once, and one by several cores.
     pub solid: bool,
-    /// Nobody had it open for writing, nor mapped so; false where that cannot be known.
-    pub unwritten: bool,
     /// A hash of where on the volume it lies, where that is known.
     pub extents: Option<u64>,
 }
@@ -56,8 +54,6 @@ pub struct Opened {
 pub enum Closed {
     /// It is not where the index has it.
     Gone,
-    /// Somebody has it open for writing.
-    Written,
     /// The system refused.
     Refused(io::Error),
 }

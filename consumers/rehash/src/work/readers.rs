@@ -198,7 +198,6 @@ impl<'a> Readers<'a> {
     fn read(&self, opener: &mut dyn Opener, job: &Job, alone: bool) -> Result<Read, Why> {
         let opened = opener.open(job.id).map_err(|closed| match closed {
             Closed::Gone => Why::Gone,
-            Closed::Written => Why::Written,
             Closed::Refused(error) => self.refused(job.id, error.to_string()),
         })?;
         let mut turn = None;
@@ -234,6 +233,7 @@ impl<'a> Readers<'a> {
                 Why::Young(Duration::from_nanos(wait as u64))
             }
             Refused::NoFile => Why::Gone,
+            Refused::Written => Why::Written,
             Refused::Unsized | Refused::Failed { .. } => self.refused(job.id, why(&refused)),
         })
     }

@@ -17,6 +17,8 @@ use crate::look::{Eye, Refused};
 use crate::read::{Content, Depth, How, read};
 use crate::shelf::{Closed, Found, Known, Opened, ShelfError};
 
+const WRITTEN: &str = "somebody has it open for writing";
+
 /// Bytes read between two deliveries.
 const DELIVER: u64 = 1 << 30;
 
@@ -178,7 +180,7 @@ impl Work<'_> {
         drop(file);
         // Nobody came meanwhile who maps it.
         let after = self.shelf.opener().open(id).map_err(closed)?;
-        if opened.unwritten && after.unwritten {
+        if self.shelf.has_writer(&after.file) == Some(false) {
             Ok(content)
         } else {
             Err(Proof::Unsure("whether somebody is writing it cannot be known"))
@@ -191,6 +193,7 @@ impl Work<'_> {
             read(file, how, eye, &mut |ahead| super::readers::wait(self.pace, self.stop, ahead.bytes))
                 .map_err(|refused| match refused {
                     Refused::Changed | Refused::NoFile | Refused::Young { .. } => Proof::Changed,
+                    Refused::Written => Proof::Unsure(WRITTEN),
                     Refused::Stopped => Proof::Unsure("the scrub was stopped"),
                     Refused::Unsized | Refused::Failed { .. } => {
                         Proof::Refused(super::readers::why(&refused))
@@ -205,7 +208,6 @@ impl Work<'_> {
 fn closed(closed: Closed) -> Proof {
     match closed {
         Closed::Gone => Proof::Changed,
-        Closed::Written => Proof::Unsure("somebody has it open for writing"),
         Closed::Refused(error) => Proof::Refused(error.to_string()),
     }
 }

@@ -117,3 +117,24 @@ fn a_look_that_fails_says_so() {
     assert!(matches!(refused, Refused::Failed { at: None, .. }), "{refused:?}");
     assert_eq!(refused.to_string(), "cannot look at the file");
 }
+
+/// One long write stamps a file once, at its begin: two equal looks say nothing while it goes on.
+#[test]
+fn a_file_that_is_open_for_writing_after_the_first_look_is_refused() {
+    struct Written(bool);
+    impl Eye for Written {
+        fn look(&self, file: &File) -> io::Result<Stat> {
+            REAL.look(file)
+        }
+        fn now(&self) -> Time {
+            REAL.now()
+        }
+        fn has_writer(&self, _: &File) -> Option<bool> {
+            Some(self.0)
+        }
+    }
+    let file = file_of(b"some bytes");
+    assert!(matches!(read(&file, &Written(true)), Err(Refused::Written)));
+    assert!(matches!(head(&file, &Written(true), &mut go), Err(Refused::Written)));
+    assert!(read(&file, &Written(false)).is_ok());
+}

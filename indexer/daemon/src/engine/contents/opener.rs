@@ -105,14 +105,10 @@ impl EngineOpener<'_> {
             {
                 continue;
             }
-            let writer = disk.has_writer(fd.as_fd());
-            if writer == Some(true) {
-                return Err(Closed::Written);
-            }
-            let (solid, unwritten) = (scan::is_solid(seen.device), writer == Some(false));
+            let solid = scan::is_solid(seen.device);
             let extents =
                 if shared.volumes.shares_blocks(id.volume) { scan::lies_at(fd.as_fd()) } else { None };
-            return Ok((Opened { file: File::from(fd), solid, unwritten, extents }, seen.stat.size));
+            return Ok((Opened { file: File::from(fd), solid, extents }, seen.stat.size));
         }
         Err(refused.map_or(Closed::Gone, |error| Closed::Refused(error.into())))
     }

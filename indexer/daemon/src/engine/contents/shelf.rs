@@ -135,6 +135,10 @@ impl Eye for EngineShelf {
     fn now(&self) -> Time {
         self.0.upgrade().map_or_else(Time::now, |shared| shared.ground.clock.now())
     }
+
+    fn has_writer(&self, file: &File) -> Option<bool> {
+        self.0.upgrade()?.ground.disk.has_writer(file.as_fd())
+    }
 }
 
 impl Shelf for EngineShelf {
