@@ -115,11 +115,11 @@ pub trait Shelf: Eye + Send + Sync {
     /// When the index cannot be read.
     fn hashing(&self) -> Result<Hashing, ShelfError>;
 
-    /// Files that changed and wait to be read, by number, from `from` on, at most `most`.
+    /// Files that changed and wait to be read with the times since when, by number, from `from` on, at most `most`.
     ///
     /// # Errors
     /// When the index cannot be read.
-    fn waiting(&self, from: EntryId, most: usize) -> Result<Vec<EntryId>, ShelfError>;
+    fn waiting(&self, from: EntryId, most: usize) -> Result<Vec<(EntryId, Time)>, ShelfError>;
 
     /// Regular files that are not empty with their sizes in bytes, by size and number, after `after`, at most `most`.
     ///

@@ -23,7 +23,10 @@ use crate::pace::Pace;
 use crate::refine::Need;
 use crate::shelf::{Found, Known, Shelf, ShelfError};
 
-/// Files taken on at once.
+/// Files that changed which are taken on at once, and those that wait which are gone through to choose them.
+const FRESH: usize = 4096;
+const WAITING: usize = 65_536;
+/// Files taken on at once of all others.
 const CHUNK: usize = 16_384;
 /// Bytes of files taken on at once, but for one that is larger by itself.
 const CHUNK_BYTES: u64 = 4 << 30;
@@ -42,6 +45,8 @@ pub struct Work<'a> {
     /// Of what changed, files of these sizes in bytes alone.
     sizes: RangeInclusive<u64>,
     later: Later,
+    /// How far what waits was gone through, when that is too much for once.
+    fresh_at: Option<EntryId>,
     /// How far the backlog was gone through.
     at: (u64, EntryId),
 }
@@ -87,6 +92,7 @@ impl<'a> Work<'a> {
             quiet: false,
             sizes: 0..=u64::MAX,
             later: Later::default(),
+            fresh_at: None,
             at: START,
         }
     }
@@ -115,32 +121,56 @@ impl<'a> Work<'a> {
         if hashing.reading == Reading::None {
             return Ok(Turn::Wait(None));
         }
-        let mut due = Vec::new();
-        let mut later = HashSet::new();
-        let mut from = Some(START.1);
-        while let Some(start) = from.filter(|_| due.len() < CHUNK) {
-            let some = self.shelf.waiting(start, CHUNK)?;
-            let known = self.shelf.known(&some)?;
-            let size = |known: Option<Known>| known.map_or(0, |known| known.stamp.size);
-            let ours = some.iter().zip(known).filter(|(_, known)| self.sizes.contains(&size(*known)));
-            for (id, _) in ours {
-                if self.later.is_due(*id, now) {
-                    due.push(*id);
-                } else {
-                    later.insert(*id);
-                }
-            }
-            from = some.last().filter(|_| some.len() == CHUNK).and_then(|last| after(*last));
-        }
-        due.truncate(CHUNK);
+        let due = self.due(now)?;
         if due.is_empty() {
-            // What waits no more went, or was read by others: its time must not wake anybody.
-            self.later.keep(&later);
             return Ok(Turn::Wait(self.later.next()));
         }
         let groups = self.groups_of(&due, hashing)?;
         self.read(groups, hashing, &Ask::AsWanted, &due)?;
         Ok(Turn::More)
+    }
+
+    /// Some of what changed, waits and may be read now. What changed last comes first: it is wanted most, and where more
+    /// changes than can be read, what changed long ago is likely gone.
+    fn due(&mut self, now: Instant) -> Result<Vec<EntryId>, ShelfError> {
+        let mut later = HashSet::new();
+        let mut whole = self.fresh_at.is_none();
+        loop {
+            let mut found = Vec::new();
+            let (mut from, mut seen) = (self.fresh_at.or(Some(START.1)), 0);
+            while let Some(start) = from.filter(|_| seen < WAITING) {
+                let some = self.shelf.waiting(start, CHUNK)?;
+                seen += some.len();
+                for (id, since) in &some {
+                    if self.later.is_due(*id, now) {
+                        found.push((*since, *id));
+                    } else {
+                        later.insert(*id);
+                    }
+                }
+                from = some.last().filter(|_| some.len() == CHUNK).and_then(|(last, _)| after(*last));
+            }
+            self.fresh_at = from;
+            found.sort_unstable_by(|one, other| other.cmp(one));
+            let found: Vec<EntryId> = found.into_iter().map(|(_, id)| id).collect();
+            for some in found.chunks(FRESH) {
+                let known = self.shelf.known(some)?;
+                let size = |known: Option<Known>| known.map_or(0, |known| known.stamp.size);
+                let ours = some.iter().zip(known).filter(|(_, known)| self.sizes.contains(&size(*known)));
+                let ours: Vec<EntryId> = ours.map(|(id, _)| *id).collect();
+                if !ours.is_empty() {
+                    return Ok(ours);
+                }
+            }
+            if from.is_none() {
+                if whole {
+                    // What waits no more went, or was read by others: its time must not wake anybody.
+                    self.later.keep(&later);
+                    return Ok(Vec::new());
+                }
+                (whole, later) = (true, HashSet::new());
+            }
+        }
     }
 
     /// Reads the next part of all that is to be known and is not, whether it changed or not. `Wait(None)` at its end; after
@@ -433,7 +463,8 @@ impl<'a> Hand<'a> {
     }
 
     fn leave(&mut self, id: EntryId, why: Why) -> Option<Found> {
-        if matches!(why, Why::Gone | Why::Behind) {
+        // Once: where the look that this asks for is still to come, a second would only make it wait longer.
+        if matches!(why, Why::Gone | Why::Behind) && !self.later.holds(id) {
             self.found.push(Found::Astray(id));
         }
         self.put_off(id, why);
@@ -474,3 +505,6 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

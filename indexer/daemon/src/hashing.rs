@@ -25,8 +25,9 @@ const SAMPLE: Duration = Duration::from_secs(2);
 /// a slow disk.
 const LARGE: u64 = 64 << 20;
 
-/// Directories are looked through for so much of the time, one part in as many, and at most so often: each turn is a commit.
-const GROWING: u32 = 4;
+/// Looking for something to do takes at most one part in so many of the time.
+const PART: u32 = 4;
+/// Directories are looked through at most so often: each turn is a commit.
 const GROW_EVERY: Duration = Duration::from_millis(200);
 /// The same while all is read that is to be known, which makes them due again and again.
 const GROW_RARELY: Duration = Duration::from_secs(10);
@@ -151,7 +152,10 @@ impl Inner {
         let mut work = Work::new(&self.shelf, &pace, &self.stop, &self.meter, self.readers).only(sizes);
         let mut heard = self.bell.wait(&self.stop, Some(Instant::now()), |_| true);
         while !self.stop.load(Ordering::Relaxed) {
+            let begin = Instant::now();
             if let Turn::Wait(mut until) = work.fresh()? {
+                // Where much waits that is not ours, or not yet, looking for it must not become the work.
+                self.bell.wait(&self.stop, Some(Instant::now() + begin.elapsed() * (PART - 1)), |_| false);
                 if let Some(growth) = &mut growth {
                     until = until.into_iter().chain(growth.go_on(self)?).min();
                 }
@@ -202,7 +206,7 @@ impl Growth {
         let (took, end) = self.rest?;
         let going_through = inner.going_through.load(Ordering::Relaxed);
         let least = if going_through { GROW_RARELY } else { GROW_EVERY };
-        Some(end + least.max(took * (GROWING - 1)))
+        Some(end + least.max(took * (PART - 1)))
     }
 }
 

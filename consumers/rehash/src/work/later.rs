@@ -69,7 +69,9 @@ impl Later {
             Why::Young(pause) => pause,
             Why::Changed => step(250, 60_000),
             Why::Written => step(250, 5_000),
-            Why::Behind | Why::Gone if tries <= MOST_BEHIND => step(10, 2_000),
+            Why::Behind if tries <= MOST_BEHIND => step(10, 2_000),
+            // Where it is by now, or that it is no more, is looked up meanwhile: until then another try finds as little.
+            Why::Gone if tries <= MOST_BEHIND => step(250, 5_000),
             Why::Behind | Why::Gone | Why::Refused => {
                 self.0.remove(&id);
                 return;

@@ -146,9 +146,9 @@ impl Shelf for EngineShelf {
         self.read(Reader::hashing)
     }
 
-    fn waiting(&self, from: EntryId, most: usize) -> Result<Vec<EntryId>, ShelfError> {
+    fn waiting(&self, from: EntryId, most: usize) -> Result<Vec<(EntryId, Time)>, ShelfError> {
         let waiting = self.read(|reader| reader.pending_contents(from, most))?;
-        Ok(waiting.into_iter().map(|pending| pending.id).collect())
+        Ok(waiting.into_iter().map(|pending| (pending.id, pending.since)).collect())
     }
 
     fn by_size(&self, after: (u64, EntryId), most: usize) -> Result<Vec<(u64, EntryId)>, ShelfError> {

@@ -116,7 +116,7 @@ impl Shelf for Beside<'_> {
         self.shelf.hashing()
     }
 
-    fn waiting(&self, from: EntryId, most: usize) -> Result<Vec<EntryId>, ShelfError> {
+    fn waiting(&self, from: EntryId, most: usize) -> Result<Vec<(EntryId, Time)>, ShelfError> {
         self.shelf.waiting(from, most)
     }
 
