@@ -46,9 +46,7 @@ pub trait Eye {
     fn now(&self) -> Time;
 
     /// Whether somebody has `file` open for writing, or mapped so; `None` where that cannot be known.
-    fn has_writer(&self, _file: &File) -> Option<bool> {
-        None
-    }
+    fn has_writer(&self, file: &File) -> Option<bool>;
 }
 
 /// Why a content was not read, or not taken for one.

@@ -19,6 +19,9 @@ impl Eye for Queue {
     fn now(&self) -> Time {
         Time::now()
     }
+    fn has_writer(&self, _: &File) -> Option<bool> {
+        None
+    }
 }
 
 impl Shelf for Queue {

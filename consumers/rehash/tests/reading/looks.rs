@@ -112,6 +112,9 @@ fn a_look_that_fails_says_so() {
         fn now(&self) -> Time {
             NOW
         }
+        fn has_writer(&self, _: &File) -> Option<bool> {
+            None
+        }
     }
     let refused = read(&file_of(b""), &Blind).expect_err("nothing is seen");
     assert!(matches!(refused, Refused::Failed { at: None, .. }), "{refused:?}");

@@ -23,6 +23,9 @@ impl Eye for Real {
     fn now(&self) -> Time {
         Time(Time::now().0 + self.0)
     }
+    fn has_writer(&self, _: &File) -> Option<bool> {
+        None
+    }
 }
 
 pub(crate) fn stat(file: &File) -> io::Result<Stat> {
@@ -70,6 +73,9 @@ impl Eye for Script {
 
     fn now(&self) -> Time {
         step(&self.times)
+    }
+    fn has_writer(&self, _: &File) -> Option<bool> {
+        None
     }
 }
 

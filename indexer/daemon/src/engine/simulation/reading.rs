@@ -109,6 +109,10 @@ impl Eye for Beside<'_> {
         }
         now
     }
+
+    fn has_writer(&self, file: &File) -> Option<bool> {
+        self.shelf.has_writer(file)
+    }
 }
 
 impl Shelf for Beside<'_> {
@@ -200,6 +204,9 @@ impl Eye for Later {
 
     fn now(&self) -> Time {
         Time(Time::now().0 + 10_000_000_000)
+    }
+    fn has_writer(&self, _: &File) -> Option<bool> {
+        None
     }
 }
 
