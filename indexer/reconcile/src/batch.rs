@@ -75,7 +75,11 @@ pub(crate) struct Touched {
 
 impl Touched {
     fn note(&mut self, look: &Look) {
-        self.how = look.how;
+        // What an event told of is no sweep's finding because a listing met it too.
+        let told = matches!(self.how, How::Fanotify | How::Inotify | How::Notify);
+        if !told || look.how != How::Sweep {
+            self.how = look.how;
+        }
         self.at = look.at;
         self.moved |= look.moved;
         // A write after a close begins again; one look may stand for both, and then the close is later.
