@@ -138,7 +138,11 @@ fn an_overflow_is_one_line_to_repairing_and_one_back() {
     let ground = Place::Here.open().unwrap();
     let root = ground.root();
     let daemon = Daemon::start(&ground.state(), &[root], &["--backend", "inotify", "--log-format", "json"]);
-    let before = transitions(&daemon, root).len();
+    // The log may come a moment after the word that it is live.
+    let before = wait_for("the begin in the log", || {
+        let told = transitions(&daemon, root);
+        told.last().is_some_and(|(_, new)| new == "live").then_some(told.len())
+    });
     let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let many: usize = most.trim().parse().unwrap();
     daemon.while_stopped(|| {
