@@ -291,6 +291,12 @@ impl Trees<'_> {
             let due = self.due.get(key(dir))?.map(|turn| turn.value());
             if due != Some(turn) || uses.iter().any(|used| refused.contains(used)) {
                 refused.insert(dir);
+                // What was to go with this is news to it after all.
+                for used in uses.iter().filter(|used| !refused.contains(used)) {
+                    let mut names = self.places(*used)?;
+                    names.retain(|place| place.dir == dir);
+                    self.touch(names)?;
+                }
                 continue;
             }
             self.due.remove(key(dir))?;

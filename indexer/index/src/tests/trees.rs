@@ -290,6 +290,26 @@ fn commit(index: &Index, world: &mut World, steps: &[Step]) {
     index.commit(world.since(&before)).unwrap();
 }
 
+/// Found by [`trees_follow_rows_and_names`]: what was found of the directory above was of the past, and nobody told it of the one
+/// in it.
+#[test]
+fn a_directory_hears_of_one_in_it_whose_digest_it_was_to_use() {
+    let (_folder, index) = made(Reading::Full);
+    let mut world = World::default();
+    let first = world.rows().into_iter().map(|(n, row)| (id(n), Some(row))).collect();
+    index.commit(Edits { plan: Plan { rows: first, ..Plan::default() }, ..Edits::default() }).unwrap();
+    commit(&index, &mut world, &[Step::Place(5, 1, 0), Step::Name(5, 24, 0)]);
+    let look = || index.read().unwrap().grow().unwrap();
+    let take = |grown| index.commit(Edits { grown, ..Edits::default() }).unwrap();
+    let before = look();
+    commit(&index, &mut world, &[Step::Write(24, Held::Empty)]);
+    let after = look();
+    take(before);
+    take(after);
+    grow(&index);
+    assert_eq!(trees(&index).into_keys().collect::<Vec<_>>(), [1, 5]);
+}
+
 #[test]
 fn a_directory_is_looked_through_again_for_what_it_lacked_alone() {
     let (_folder, index) = made(Reading::Full);
