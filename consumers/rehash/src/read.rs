@@ -51,7 +51,8 @@ pub struct How {
     pub direct: bool,
 }
 
-/// Reads `file` and hashes it. `ask` is called before each part of it, and may wait or stop it. The file's offset is moved about, and its advice to the kernel changed.
+/// Reads `file` and hashes it. `ask` is called before each part of it, and may wait or stop it. The file's offset is moved
+/// about, and its advice to the kernel changed.
 ///
 /// # Errors
 ///

@@ -2,6 +2,7 @@
 //! index and no path: a [`Shelf`] has both.
 
 mod group;
+mod hand;
 mod later;
 mod readers;
 mod scrub;
@@ -14,13 +15,13 @@ use std::time::{Duration, Instant};
 use record::{EntryId, Hashing, Reading, VolumeId};
 
 use self::group::{Group, enough};
+use self::hand::Hand;
 use self::later::{Later, Why};
-use self::readers::{Job, Outcome, Read, Readers};
+use self::readers::{Job, Outcome, Readers};
 pub use self::scrub::{Proof, Scrubbed};
 use crate::look::Stamp;
 use crate::meter::Meter;
 use crate::pace::Pace;
-use crate::refine::Need;
 use crate::shelf::{Found, Known, Shelf, ShelfError};
 
 /// Files that changed which are taken on at once, and those that wait which are gone through to choose them.
@@ -30,9 +31,6 @@ const WAITING: usize = 65_536;
 const CHUNK: usize = 16_384;
 /// Bytes of files taken on at once, but for one that is larger by itself.
 const CHUNK_BYTES: u64 = 4 << 30;
-/// Findings that are delivered at once, and for how long they are gathered.
-const BATCH: usize = 2048;
-const GATHER: Duration = Duration::from_millis(200);
 
 /// How files are read, and how that gets on.
 pub struct Work<'a> {
@@ -423,87 +421,6 @@ impl<'a> Work<'a> {
 fn after(id: EntryId) -> Option<EntryId> {
     let next = id.inode.checked_add(1).map(|inode| EntryId { inode, ..id });
     next.or_else(|| Some(EntryId { volume: VolumeId(id.volume.0.checked_add(1)?), inode: 0 }))
-}
-
-/// What was found and is not delivered yet.
-struct Hand<'a> {
-    shelf: &'a dyn Shelf,
-    later: &'a mut Later,
-    /// Files that are tried again.
-    put_off: &'a mut HashSet<EntryId>,
-    found: Vec<Found>,
-    since: Instant,
-}
-
-impl<'a> Hand<'a> {
-    fn new(shelf: &'a dyn Shelf, later: &'a mut Later, put_off: &'a mut HashSet<EntryId>) -> Hand<'a> {
-        Hand { shelf, later, put_off, found: Vec::new(), since: Instant::now() }
-    }
-
-    /// What was found by a job, and is known of the file from now on. `None`: nothing, and the file is to be left out.
-    fn take(&mut self, known: &mut Known, job: &Job, result: Result<Read, Why>) -> Option<Found> {
-        let id = job.id;
-        match result {
-            Ok(Read::Content(content, extents)) => {
-                self.later.done(id);
-                (known.stamp, known.digest) = (content.stamp, Some(content.digest));
-                (known.head, known.tail, known.doubted) = (Some(content.head), content.tail, false);
-                Some(Found::Content { id, birth: known.birth, content, extents })
-            }
-            Ok(Read::Probe(probe)) if known.stamp == probe.stamp => {
-                let end = if job.need == Need::Tail { &mut known.tail } else { &mut known.head };
-                *end = Some(probe.token);
-                let Known { stamp, head, tail, .. } = *known;
-                Some(Found::Ends { id, stamp, head, tail })
-            }
-            // The index is behind; what it knew before is of another moment.
-            Ok(Read::Probe(_)) => self.leave(id, Why::Behind),
-            Err(why) => self.leave(id, why),
-        }
-    }
-
-    fn leave(&mut self, id: EntryId, why: Why) -> Option<Found> {
-        // Once: where the look that this asks for is still to come, a second would only make it wait longer.
-        if matches!(why, Why::Gone | Why::Behind) && !self.later.holds(id) {
-            self.found.push(Found::Astray(id));
-        }
-        self.put_off(id, why);
-        None
-    }
-
-    fn put_off(&mut self, id: EntryId, why: Why) {
-        self.later.put_off(id, why);
-        if self.later.holds(id) {
-            self.put_off.insert(id);
-        }
-    }
-
-    fn deliver_if_due(&mut self) -> Result<(), ShelfError> {
-        if self.found.len() >= BATCH || (self.since.elapsed() >= GATHER && !self.found.is_empty()) {
-            self.deliver()?;
-        }
-        Ok(())
-    }
-
-    /// Hands over what was gathered. What is not taken is tried again.
-    fn deliver(&mut self) -> Result<(), ShelfError> {
-        self.since = Instant::now();
-        if self.found.is_empty() {
-            return Ok(());
-        }
-        let taken = self.shelf.deliver(&self.found)?;
-        let contents = self.found.iter().filter_map(|found| match found {
-            Found::Content { id, .. } | Found::Rotten { id, .. } => Some(*id),
-            _ => None,
-        });
-        let refused: Vec<EntryId> =
-            contents.zip(taken).filter(|(_, taken)| !taken).map(|(id, _)| id).collect();
-        for id in refused {
-            self.put_off(id, Why::Behind);
-        }
-        self.found.clear();
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(super) enum Why {
 struct Wait {
     until: Instant,
     tries: u32,
+    /// The index says something else than the disk, and was told.
+    astray: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +47,11 @@ impl Later {
     /// Whether it is to be tried again.
     pub(super) fn holds(&self, id: EntryId) -> bool {
         self.0.contains_key(&id)
+    }
+
+    /// Whether it was put off because the index says something else than the disk.
+    pub(super) fn is_astray(&self, id: EntryId) -> bool {
+        self.0.get(&id).is_some_and(|wait| wait.astray)
     }
 
     pub(super) fn done(&mut self, id: EntryId) {
@@ -78,7 +85,8 @@ impl Later {
             }
         };
         if self.0.len() < MOST || self.0.contains_key(&id) {
-            self.0.insert(id, Wait { until: Instant::now() + pause, tries });
+            let astray = matches!(why, Why::Gone | Why::Behind);
+            self.0.insert(id, Wait { until: Instant::now() + pause, tries, astray });
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use record::{DigestKind, EntryId, Hashing, Reading};
 
-use super::GATHER;
+use super::hand::GATHER;
 use super::later::Why;
 use crate::algorithm::Algorithm;
 use crate::cache::Ahead;

@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-use super::{BATCH, Hand, START, Told, Work, after};
+use super::hand::{BATCH, Hand};
+use super::{START, Told, Work, after};
 use crate::algorithm::Algorithm;
 use crate::look::{Eye, Refused};
 use crate::read::{Content, Depth, How, read};

@@ -101,3 +101,22 @@ fn all_that_waits_has_its_turn() {
     assert_eq!(due as u64, count / 10);
     assert_eq!(work.due(now).expect("no fault").len(), 0);
 }
+
+/// What was put off for a writer, and is gone when it is tried again, was never looked for.
+#[test]
+fn a_look_is_asked_for_once_whatever_the_file_waited_for_before() {
+    let (queue, mut later, mut put_off) = (Queue(1), Later::default(), HashSet::new());
+    let known = queue.known(&[file(1)]).expect("no fault")[0].expect("a file");
+    let mut hand = Hand::new(&queue, &mut later, &mut put_off);
+    let job = readers::Job { id: file(1), need: crate::refine::Need::Full, place: (0, 0) };
+    let mut asked = |why| {
+        assert!(hand.take(&mut known.clone(), &job, Err(why)).is_none());
+        std::mem::take(&mut hand.found)
+            .iter()
+            .any(|found| matches!(found, Found::Astray(id) if *id == file(1)))
+    };
+    assert_eq!(
+        [Why::Written, Why::Gone, Why::Gone, Why::Behind, Why::Changed, Why::Behind].map(&mut asked),
+        [false, true, false, false, false, true]
+    );
+}
