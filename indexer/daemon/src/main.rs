@@ -10,6 +10,7 @@ mod engine;
 mod failure;
 mod hashing;
 mod logging;
+mod memory;
 mod metrics;
 mod paths;
 mod privileges;
@@ -27,6 +28,7 @@ use clap::Parser as _;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    memory::share_heap();
     // clap itself ends with 2 on usage errors and 0 on help.
     let cli = cli::Cli::parse();
     let json = cli.global.json;
