@@ -73,6 +73,16 @@ impl Delta {
     }
 }
 
+/// Whether a file with one name counts as before: most changes of what is known of contents.
+fn counts_alike(before: Option<&Node>, after: Option<&Node>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    !before.row.stat.is_directory()
+        && !after.row.stat.is_directory()
+        && before.names == after.names
+        && before.names.len() == 1
+        && Delta::of(&before.row.stat) == Delta::of(&after.row.stat)
+}
+
 impl<S: Stored> Batch<'_, S> {
     /// Puts the new totals of every directory that the batch moved into `plan`.
     pub(crate) fn plan_totals(&mut self, plan: &mut Plan) -> Result<(), S::Error> {
@@ -133,7 +143,7 @@ impl<S: Stored> Batch<'_, S> {
     ) -> Result<(), S::Error> {
         let Some(touched) = self.touched.get(&id) else { return Ok(()) };
         let (before, after) = (touched.before.clone(), touched.after.clone());
-        if before == after {
+        if before == after || counts_alike(before.as_ref(), after.as_ref()) {
             return Ok(());
         }
         let was_directory = before.as_ref().filter(|node| node.row.stat.is_directory());
