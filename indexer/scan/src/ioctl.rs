@@ -1,4 +1,5 @@
-//! The ioctls that tell a file system's identity, and where a file lies on it. Nothing else here is unsafe, and nothing else is here.
+//! The ioctls that tell a file system's identity, and where a file lies on it. Nothing else here is unsafe, and nothing
+//! else is here.
 #![expect(unsafe_code, reason = "ioctl is untyped; each call names the kernel's own structure")]
 
 use std::os::fd::BorrowedFd;

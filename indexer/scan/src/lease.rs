@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 /// Whether `file`, open for reading, is open for writing elsewhere; `None` where that cannot be known: the file is another
 /// user's and `CAP_LEASE` is not ours, or the file system has no leases. [`outlive_leases`] must have been called.
-pub fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
+pub(crate) fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
     let held = hold_writers(file)?;
     if held {
         // Closing the descriptor gives it back too.

@@ -26,7 +26,7 @@ pub use crossing::{ANOTHER, Binder, is_of_mounts};
 pub use directory::{Directory, raise_descriptor_limit};
 pub use disk::{Disk, EachName, Kernel};
 pub use extents::lies_at;
-pub use lease::{are_writers_held, has_writer, hold_writers, outlive_leases, read_when_idle};
+pub use lease::{are_writers_held, hold_writers, outlive_leases, read_when_idle};
 pub use listing::{ListBuffer, list};
 pub use look::{Look, Seen, look, look_self, look_through};
 pub use mounts::{Mount, is_below, is_hidden, is_pseudo, is_remote, mounts, parse as parse_mounts};
