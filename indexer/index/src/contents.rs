@@ -3,14 +3,16 @@
 
 use std::sync::PoisonError;
 
-use record::{Digest, DigestKind, EntryId, Hashing, Kind, Reading, Row, Time, VolumeId};
+use record::{DigestKind, EntryId, Hashing, Kind, Reading, Row, Time, VolumeId};
 use redb::{ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
-use crate::error::{Corrupt, IndexError};
+use crate::error::IndexError;
 use crate::file::Index;
+use crate::notes::is_placed;
 use crate::reader::Reader;
 use crate::row_code::row;
-use crate::tables::{DIGESTS, ENTRIES, META, NOTES, PENDING, ROTTEN, SIZES, id, key};
+use crate::sets::{Sets, current};
+use crate::tables::{DIGESTS, ENTRIES, META, NOTES, PENDING, ROTTEN, SETS, SIZES, id, key};
 use crate::trees::{Touched, begin_anew};
 
 /// Whether the tables of this module are what the rows say: [`KEPT`], or [`BEHIND`].
@@ -37,24 +39,18 @@ pub struct Pending {
 }
 
 type SizeKey = (u64, u32, u64);
-type DigestKey = (u8, [u8; 32], u32, u64);
 
-/// Where a row stands in `sizes`, and in `digests` with its size.
+/// Where a row stands in `sizes`.
 fn size_key(id: EntryId, row: &Row) -> Option<SizeKey> {
     let file = row.stat.kind == Kind::File && row.stat.size > 0;
     file.then_some((row.stat.size, id.volume.0, id.inode))
-}
-
-fn digest_key(id: EntryId, row: &Row) -> Option<(DigestKey, u64)> {
-    let digest = row.current_digest().filter(|_| row.stat.size > 0)?;
-    Some(((digest.kind as u8, digest.bytes, id.volume.0, id.inode), row.stat.size))
 }
 
 /// The tables, while rows change.
 pub(crate) struct Contents<'t> {
     hashing: Hashing,
     sizes: Table<'t, SizeKey, ()>,
-    digests: Table<'t, DigestKey, u64>,
+    sets: Sets<'t>,
     pending: Table<'t, (u32, u64), i64>,
     notes: Table<'t, (u32, u64), &'static [u8]>,
     rotten: Table<'t, (u32, u64), &'static [u8]>,
@@ -76,7 +72,7 @@ impl<'t> Contents<'t> {
         Ok(Some(Contents {
             hashing: hashing_of(hashing),
             sizes: transaction.open_table(SIZES)?,
-            digests: transaction.open_table(DIGESTS)?,
+            sets: Sets::open(transaction)?,
             pending: transaction.open_table(PENDING)?,
             notes: transaction.open_table(NOTES)?,
             rotten: transaction.open_table(ROTTEN)?,
@@ -104,18 +100,19 @@ impl<'t> Contents<'t> {
                 self.sizes.insert(is, ())?;
             }
         }
-        let (was, is) =
-            (old.as_ref().and_then(|row| digest_key(id, row)), new.and_then(|row| digest_key(id, row)));
-        if was != is {
+        let same = |new: &Row| old.as_ref().is_some_and(|old| old.stat.created == new.stat.created);
+        let noted = old.is_none() || new.is_some_and(same);
+        let (was, is) = (old.as_ref().and_then(current), new.and_then(current));
+        if was != is || (is.is_some() && !noted) {
+            let placed = is_placed(&self.notes, id)?;
             if let Some((was, _)) = was {
-                self.digests.remove(was)?;
+                self.sets.remove(id, &was, placed)?;
             }
-            if let Some((is, size)) = is {
-                self.digests.insert(is, size)?;
+            if let Some(is) = is {
+                self.sets.put(id, is, placed && noted, |other| is_placed(&self.notes, other))?;
             }
         }
-        let same = |new: &Row| old.as_ref().is_some_and(|old| old.stat.created == new.stat.created);
-        if old.is_some() && !new.is_some_and(same) {
+        if !noted {
             self.notes.remove(key(id))?;
         }
         if let Some(old) = &old
@@ -211,6 +208,7 @@ impl Index {
         if state != Some(KEPT) {
             transaction.delete_table(SIZES)?;
             transaction.delete_table(DIGESTS)?;
+            transaction.delete_table(SETS)?;
             self.gather(&transaction)?;
         }
         {
@@ -226,7 +224,8 @@ impl Index {
     fn gather(&self, transaction: &WriteTransaction) -> Result<(), IndexError> {
         let entries = transaction.open_table(ENTRIES)?;
         let mut sizes = transaction.open_table(SIZES)?;
-        let mut digests = transaction.open_table(DIGESTS)?;
+        let notes = transaction.open_table(NOTES)?;
+        let mut sets = Sets::open(transaction)?;
         let mut directories = Vec::new();
         let mut sorted: Vec<SizeKey> = Vec::new();
         let mut spill = |sorted: &mut Vec<SizeKey>| -> Result<(), IndexError> {
@@ -246,8 +245,8 @@ impl Index {
                 directories.push(id);
             }
             sorted.extend(size_key(id, &row));
-            if let Some((key, size)) = digest_key(id, &row) {
-                digests.insert(key, size)?;
+            if let Some(digest) = current(&row) {
+                sets.put(id, digest, is_placed(&notes, id)?, |other| is_placed(&notes, other))?;
             }
             if sorted.len() >= MOST_SORTED {
                 spill(&mut sorted)?;
@@ -332,42 +331,6 @@ impl Reader {
         Ok(found)
     }
 
-    /// Files whose current digest is this one, by number, at most `most`.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn with_digest(&self, digest: &Digest, most: usize) -> Result<Vec<EntryId>, IndexError> {
-        let (kind, bytes) = (digest.kind as u8, digest.bytes);
-        let mut found = Vec::new();
-        for item in self.digests.range((kind, bytes, 0, 0)..=(kind, bytes, u32::MAX, u64::MAX))?.take(most) {
-            let (_, _, volume, inode) = item?.0.value();
-            found.push(EntryId::new(VolumeId(volume), inode));
-        }
-        Ok(found)
-    }
-
-    /// Calls `each` with every current digest, its size and its file, by digest and number, until it answers false.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is damaged, or what `each` answers.
-    pub fn each_digest<E: From<IndexError>>(
-        &self,
-        mut each: impl FnMut(Digest, u64, EntryId) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        for item in self.digests.iter().map_err(IndexError::from)? {
-            let (at, size) = item.map_err(IndexError::from)?;
-            let (kind, bytes, volume, inode) = at.value();
-            let kind = [DigestKind::Blake3, DigestKind::Blake2b256, DigestKind::Blake3Sampled]
-                .into_iter()
-                .find(|known| *known as u8 == kind)
-                .ok_or_else(|| IndexError::damaged("digests".to_owned(), Corrupt("unknown digest kind")))?;
-            if !each(Digest { kind, bytes }, size.value(), EntryId::new(VolumeId(volume), inode))? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// How many files have a current digest.
     ///
     /// # Errors
@@ -397,9 +360,9 @@ impl Reader {
                     fault(id, "its size is not where it is looked for");
                 }
             }
-            if let Some((key, size)) = digest_key(id, &row) {
+            if let Some((digest, size)) = current(&row) {
                 digests += 1;
-                if self.digests.get(key)?.map(|size| size.value()) != Some(size) {
+                if self.size_at(&digest, id)? != Some(size) {
                     fault(id, "its digest is not where it is looked for");
                 }
             }
@@ -411,6 +374,9 @@ impl Reader {
         }
         if digests != self.count_digests()? {
             fault(nowhere, "there are digests of files that have others");
+        }
+        if !self.sets_follow_digests()? {
+            fault(nowhere, "sets of files with equal contents are not those of the digests");
         }
         for item in self.pending.iter()? {
             let id = id(item?.0.value());

@@ -12,7 +12,7 @@ use crate::meter::{Counted, Meter};
 use crate::reader::Reader;
 use crate::tables::{
     COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS,
-    ROTTEN, SIZES, TOTALS, TREE_DIGESTS, TREES, TREES_DUE, VOLUMES,
+    ROTTEN, SETS, SIZES, TOTALS, TREE_DIGESTS, TREES, TREES_DUE, VOLUMES,
 };
 
 /// The format this version writes, and the newest it reads.
@@ -184,11 +184,11 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether the file was made before there were contents in it, or digests of directories.
+    /// Whether the file was made before there were contents in it, or all that is kept of them.
     fn lacks_content_tables(&self) -> Result<bool, OpenError> {
         let read = || -> Result<bool, IndexError> {
             let read = self.begin_read()?;
-            Ok(matches!(read.open_table(TREES_DUE), Err(redb::TableError::TableDoesNotExist(_))))
+            Ok(matches!(read.open_table(SETS), Err(redb::TableError::TableDoesNotExist(_))))
         };
         guarded(&self.path, read)?.map_err(|error| damaged(&self.path, error))
     }
@@ -308,6 +308,7 @@ impl Index {
 fn open_content_tables(transaction: &redb::WriteTransaction) -> Result<(), IndexError> {
     transaction.open_table(SIZES)?;
     transaction.open_table(DIGESTS)?;
+    transaction.open_table(SETS)?;
     transaction.open_table(PENDING)?;
     transaction.open_table(NOTES)?;
     transaction.open_table(ROTTEN)?;

@@ -14,10 +14,12 @@ mod journal_code;
 mod meter;
 mod notes;
 mod pages;
+mod paths;
 mod reader;
 mod roots;
 mod row_code;
 mod seed;
+mod sets;
 mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -33,11 +35,13 @@ pub use guard::caught;
 pub use journal::{Retention, Since};
 pub use meter::{COMMIT_BUCKETS_MS, Counted, RECORD_WORDS};
 pub use notes::{Note, Rot};
+pub use paths::{Paths, Way, Ways};
 pub use reader::{Child, Reader};
 pub use roots::{Blind, RootRow, VolumeRow};
 pub use seed::{
     Begun, Listing, Loaded, Seed, SeedKey, SeedKeyRoot, SeedRoot, SeedWorker, Unlisted, Waiting, sum_of,
 };
+pub use sets::Set;
 pub use trees::{Grown, Tree};
 
 /// Decoders on bytes from outside, for fuzzing.

@@ -7,8 +7,9 @@ use redb::{ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 use crate::bytes::{Cursor, put, put_signed};
 use crate::error::{Corrupt, IndexError};
 use crate::reader::Reader;
-use crate::row_code::{digest, put_digest};
-use crate::tables::{NOTES, ROTTEN, id, key};
+use crate::row_code::{digest, put_digest, row};
+use crate::sets::{Sets, current};
+use crate::tables::{ENTRIES, NOTES, ROTTEN, id, key};
 use crate::trees::Touched;
 
 /// What is known of a content beside its digest. `head` and `tail` speak of the file while its stat is this one.
@@ -94,6 +95,15 @@ fn damaged_note(id: EntryId) -> impl FnOnce(Corrupt) -> IndexError {
     move |error| IndexError::damaged(format!("content {id}"), error)
 }
 
+/// Whether it is known where on the disk a file lies.
+pub(crate) fn is_placed(
+    notes: &impl ReadableTable<(u32, u64), &'static [u8]>,
+    id: EntryId,
+) -> Result<bool, IndexError> {
+    let flags = notes.get(key(id))?.and_then(|note| note.value().first().copied());
+    Ok(flags.is_some_and(|flags| flags & HAS_EXTENTS != 0))
+}
+
 pub(crate) fn put_notes(
     transaction: &WriteTransaction,
     notes: &[(EntryId, Option<Note>)],
@@ -103,20 +113,28 @@ pub(crate) fn put_notes(
         return Ok(());
     }
     let mut table = transaction.open_table(NOTES)?;
+    let entries = transaction.open_table(ENTRIES)?;
+    let mut sets = Sets::open(transaction)?;
+    let mut bytes = Vec::with_capacity(96);
     for (id, note) in notes {
-        let mut bytes = Vec::with_capacity(96);
-        let old = match note {
-            Some(note) => {
-                put_note(&mut bytes, note);
-                table.insert(key(*id), &bytes[..])?
-            }
-            None => table.remove(key(*id))?,
-        };
+        let was = is_placed(&table, *id)?;
+        let is = note.is_some_and(|note| note.extents.is_some());
+        if let Some(note) = note {
+            bytes.clear();
+            put_note(&mut bytes, note);
+            table.insert(key(*id), &bytes[..])?;
+        } else {
+            table.remove(key(*id))?;
+        }
+        if was == is {
+            continue;
+        }
         if let Some(touched) = touched.as_deref_mut() {
-            let old = old.map(|old| self::note(old.value())).transpose().map_err(damaged_note(*id))?;
-            let shared = |note: Option<&Note>| note.is_some_and(|note| note.extents.is_some());
-            if shared(old.as_ref()) != shared(note.as_ref()) {
-                touched.entry(*id);
+            touched.entry(*id);
+            let row = entries.get(key(*id))?.map(|bytes| row(*id, bytes.value())).transpose();
+            let row = row.map_err(|error| IndexError::damaged(format!("row {id}"), error))?;
+            if let Some((digest, _)) = row.as_ref().and_then(current) {
+                sets.place(&digest, is)?;
             }
         }
     }

@@ -12,8 +12,8 @@ use crate::roots::{Blind, RootRow, VolumeRow, blind, detached, root, volume};
 use crate::row_code::{row, totals};
 use crate::tables::{
     COVERAGE, CURSORS, DETACHED, DIGESTS, ENTRIES, JOURNAL, LINKS, META, NAMES, NOTES, PENDING, ROOTS,
-    ROTTEN, SIZES, TOTALS, TREE_DIGESTS, TREES, TREES_DUE, VOLUMES, dir_prefix, dir_prefix_end, id, key,
-    name_key, split_name_key, target,
+    ROTTEN, SETS, SIZES, TOTALS, TREE_DIGESTS, TREES, TREES_DUE, VOLUMES, dir_prefix, dir_prefix_end, id,
+    key, name_key, split_name_key, target,
 };
 
 /// One name in a directory.
@@ -40,6 +40,7 @@ pub struct Reader {
     pub(crate) meta: ReadOnlyTable<&'static str, u64>,
     pub(crate) sizes: ReadOnlyTable<(u64, u32, u64), ()>,
     pub(crate) digests: ReadOnlyTable<(u8, [u8; 32], u32, u64), u64>,
+    pub(crate) sets: ReadOnlyTable<(u8, [u8; 32]), (u64, u64, u64)>,
     pub(crate) pending: ReadOnlyTable<(u32, u64), i64>,
     pub(crate) notes: ReadOnlyTable<(u32, u64), &'static [u8]>,
     pub(crate) rotten: ReadOnlyTable<(u32, u64), &'static [u8]>,
@@ -64,6 +65,7 @@ impl Reader {
             meta: transaction.open_table(META)?,
             sizes: transaction.open_table(SIZES)?,
             digests: transaction.open_table(DIGESTS)?,
+            sets: transaction.open_table(SETS)?,
             pending: transaction.open_table(PENDING)?,
             notes: transaction.open_table(NOTES)?,
             rotten: transaction.open_table(ROTTEN)?,
@@ -297,71 +299,6 @@ impl Reader {
         Ok(false)
     }
 
-    /// The entry at an absolute path, with the root it lies in. The path must be spelled as the index has
-    /// it: no `.`, `..` or doubled slashes.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn resolve(&self, path: &[u8]) -> Result<Option<(RootRow, EntryId)>, IndexError> {
-        for root in self.roots()? {
-            let Some(below) = below(&root.path, path) else { continue };
-            let mut at = root.top;
-            let mut found = true;
-            for name in below.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-                match self.lookup(at, name)? {
-                    Some(target) => at = target.id,
-                    None => {
-                        found = false;
-                        break;
-                    }
-                }
-            }
-            if found && self.row(at)?.is_some() {
-                return Ok(Some((root, at)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The absolute path of an entry by its first name; `None` when the way up ends at no root.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn path(&self, roots: &[RootRow], of: EntryId) -> Result<Option<Vec<u8>>, IndexError> {
-        let Some((root, names)) = self.way(roots, of)? else { return Ok(None) };
-        let mut path = root.path.to_vec();
-        for name in &names {
-            push_name(&mut path, name);
-        }
-        Ok(Some(path))
-    }
-
-    /// The root an entry lies in by its first name, and the names from there down to it.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn way<'r>(
-        &self,
-        roots: &'r [RootRow],
-        of: EntryId,
-    ) -> Result<Option<(&'r RootRow, Vec<Name>)>, IndexError> {
-        let mut names: Vec<Name> = Vec::new();
-        let mut at = of;
-        let root = loop {
-            if let Some(root) = roots.iter().find(|root| root.top == at) {
-                break root;
-            }
-            let Some(place) = self.row(at)?.and_then(|row| row.place) else { return Ok(None) };
-            if names.len() as u64 > self.entries()? {
-                return Err(IndexError::circle(of));
-            }
-            names.push(place.name);
-            at = place.dir;
-        };
-        names.reverse();
-        Ok(Some((root, names)))
-    }
-
     pub(crate) fn name_range(
         &self,
         dir: EntryId,
@@ -377,20 +314,6 @@ impl Reader {
         let upper = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
         Ok(self.names.range::<&[u8]>((lower, upper))?)
     }
-}
-
-/// Appends `/name`, without doubling the slash of the root of all.
-fn push_name(path: &mut Vec<u8>, name: &[u8]) {
-    if path.last() != Some(&b'/') {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
-}
-
-/// What is left of `path` below `root`; `None` when it lies elsewhere.
-fn below<'a>(root: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
-    let rest = path.strip_prefix(root)?;
-    (rest.is_empty() || rest[0] == b'/' || root.last() == Some(&b'/')).then_some(rest)
 }
 
 impl Stored for Reader {

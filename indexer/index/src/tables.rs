@@ -22,6 +22,8 @@ pub(crate) const CURSORS: TableDefinition<&str, u64> = TableDefinition::new("cur
 pub(crate) const SIZES: TableDefinition<(u64, u32, u64), ()> = TableDefinition::new("sizes");
 /// digest's kind and bytes, volume, inode → size; of current digests.
 pub(crate) const DIGESTS: TableDefinition<(u8, [u8; 32], u32, u64), u64> = TableDefinition::new("digests");
+/// digest's kind and bytes → size, how many files have it, and how many of them are known to lie where; of two or more.
+pub(crate) const SETS: TableDefinition<(u8, [u8; 32]), (u64, u64, u64)> = TableDefinition::new("sets");
 /// (volume, inode) → since when the file waits to be read, in milliseconds since 1970.
 pub(crate) const PENDING: TableDefinition<(u32, u64), i64> = TableDefinition::new("digest_pending");
 /// (volume, inode) → what else is known of the content.

@@ -212,7 +212,7 @@ pub struct Duplicates {
 
 impl Duplicates {
     /// Paths that a record holds at most.
-    pub const SHOWN: usize = 32;
+    pub const SHOWN: usize = 8;
 }
 
 /// The end of a root's first scan.

@@ -56,7 +56,9 @@ pub(crate) use config::{
 pub(crate) use error::EngineError;
 
 use self::arms::Arms;
-pub(crate) use self::contents::{EngineShelf, Hashed, Scrub, ScrubLine, Sum, hash_files, scrub, wasted};
+pub(crate) use self::contents::{
+    EngineShelf, Hashed, Scrub, ScrubLine, Sum, hash_files, scrub, wasted, wasted_by,
+};
 use self::core::Core;
 use self::ground::Ground;
 pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};

@@ -5,13 +5,13 @@ mod cover;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use index::{IndexError, Reader, RootRow};
+use index::{IndexError, Paths, Reader};
 use reconcile::Stored as _;
 use record::wire::v1;
 use record::{Digest, DigestKind, EntryId, Row};
 
 use self::cover::{Class, Cover};
-use crate::engine::wasted;
+use crate::engine::{wasted, wasted_by};
 use crate::paths::is_below;
 use crate::query::{DupsRequest, Emit, QueryError, bytes, resolve};
 
@@ -62,9 +62,9 @@ pub(crate) fn dups(
     if !files_alone {
         directory_sets(reader, least, &mut sets)?;
     }
-    let mut look = Look { reader, roots: reader.roots()?, below, cover: None };
+    let mut look = Look { reader, paths: Paths::new(reader)?, below, cover: None };
     if !files_alone {
-        look.cover = Some(Cover::new(reader, reader.roots()?, look.below.clone(), least));
+        look.cover = Some(Cover::new(reader, look.below.clone(), least)?);
     }
     let mut heap = BinaryHeap::from(sets);
     // Sets that were looked into and are not told yet.
@@ -112,27 +112,15 @@ pub(crate) fn dups(
 /// Sets of files, and the bytes of all copies but one, each.
 fn file_sets(reader: &Reader, least: u64) -> Result<(Vec<Set>, u64), QueryError> {
     let (mut sets, mut all) = (Vec::new(), 0u64);
-    let mut last: Option<(Digest, u64, u64)> = None;
-    let mut take = |set: Option<(Digest, u64, u64)>| {
-        let Some((digest, size, copies)) = set else { return };
-        if copies < 2 || digest.kind == DigestKind::Blake3Sampled {
-            return;
-        }
-        let most = size.saturating_mul(copies - 1);
+    reader.each_set::<QueryError>(|index::Set { digest, size, copies, .. }| {
+        let most = wasted_by(size, copies);
         all = all.saturating_add(most);
         if size >= least {
             sets.push(Set { most, directories: false, digest: Reverse(digest), size, found: None });
             keep_most(&mut sets);
         }
-    };
-    reader.each_digest::<QueryError>(|digest, size, _| {
-        match &mut last {
-            Some((known, _, copies)) if *known == digest => *copies += 1,
-            _ => take(last.replace((digest, size, 1))),
-        }
         Ok(true)
     })?;
-    take(last);
     Ok((sets, all))
 }
 
@@ -145,7 +133,7 @@ fn directory_sets(reader: &Reader, least: u64, sets: &mut Vec<Set>) -> Result<()
             return;
         }
         let digest = Reverse(Digest { kind: DigestKind::Blake3, bytes: digest });
-        let most = size.saturating_mul(copies - 1);
+        let most = wasted_by(size, copies);
         sets.push(Set { most, directories: true, digest, size, found: None });
         keep_most(sets);
     };
@@ -170,7 +158,7 @@ fn keep_most(sets: &mut Vec<Set>) {
 /// Looks into sets, one by one.
 struct Look<'r> {
     reader: &'r Reader,
-    roots: Vec<RootRow>,
+    paths: Paths<'r>,
     below: Option<Vec<u8>>,
     /// `None`: nothing is explained by directories.
     cover: Option<Cover<'r>>,
@@ -209,7 +197,7 @@ impl Look<'_> {
         let explained = set.size.saturating_mul(files.len() as u64 - 1);
         let (mut copies, mut ids) = (Vec::new(), Vec::new());
         for (id, row) in files {
-            let mut paths = paths(self.reader, &self.roots, id, &row)?.into_iter();
+            let mut paths = self.paths(id, &row)?.into_iter();
             // What waits for a name, or is out of sight, has none.
             let Some(first) = paths.next() else { continue };
             copies.push((first, paths.collect::<Vec<_>>()));
@@ -224,23 +212,23 @@ impl Look<'_> {
             return Ok((None, explained));
         }
         copies.sort();
-        let wasted = wasted(set.size, &ids, |id| self.reader.note(id))?;
+        let placed = self.reader.set(&set.digest.0)?.is_some_and(|set| set.placed > 0);
+        let wasted = match placed {
+            true => wasted(set.size, &ids, |id| self.reader.note(id))?,
+            false => wasted_by(set.size, ids.len() as u64),
+        };
         Ok((Some(Found { wasted, files: None, copies }), explained))
     }
-}
 
-/// Paths of all names of an entry, in byte order.
-fn paths(reader: &Reader, roots: &[RootRow], id: EntryId, row: &Row) -> Result<Vec<Vec<u8>>, IndexError> {
-    if !row.many_names {
-        return Ok(reader.path(roots, id)?.into_iter().collect());
-    }
-    let mut paths = Vec::new();
-    for place in reader.links(id)? {
-        if let Some(mut path) = reader.path(roots, place.dir)? {
-            super::push_name(&mut path, &place.name);
-            paths.push(path);
+    /// Paths of all names of a file, in byte order.
+    fn paths(&mut self, id: EntryId, row: &Row) -> Result<Vec<Vec<u8>>, IndexError> {
+        let places =
+            if row.many_names { self.reader.links(id)? } else { row.place.iter().cloned().collect() };
+        let mut paths = Vec::new();
+        for place in places {
+            paths.extend(self.paths.at(&place)?.map(|(_, path)| path));
         }
+        paths.sort();
+        Ok(paths)
     }
-    paths.sort();
-    Ok(paths)
 }

@@ -5,19 +5,19 @@ use reconcile::Plan;
 use record::{Digest, DigestKind, EntryId, Hashing, Kind, Reading, Row, StoredDigest, Time};
 
 use super::make::{id, look, plain, with_root};
-use crate::{Edits, Index, IndexError, Note, Rot, Settings};
+use crate::{Edits, Index, IndexError, Note, Rot, Set, Settings};
 
 fn digest(number: u8) -> Digest {
     Digest { kind: DigestKind::Blake3, bytes: [number; 32] }
 }
 
-/// A row of few sizes and digests: `content` is a digest and whether it speaks of the row.
+/// A row of few sizes and digests: `content` is one of the digests of its size and whether it speaks of the row.
 fn row(size: u64, content: Option<(u8, bool)>, writing: bool, birth: i128) -> Row {
     let mut stat = plain(Kind::File, 1, size, 5);
     stat.created = Some(Time(birth));
     let (modified, changed) = (stat.modified, stat.changed);
     let stored = |(number, current): (u8, bool)| StoredDigest {
-        digest: digest(number),
+        digest: digest(number + 10 * size as u8),
         size,
         modified,
         changed: if current { changed } else { Time(changed.0 - 1) },
@@ -40,7 +40,7 @@ fn commit(index: &Index, inode: u64, row: Option<Row>) {
 }
 
 /// Everything that the tables say, in a form that a test can make from rows.
-type Told = (Vec<(u64, EntryId)>, Vec<(Digest, u64, EntryId)>, Vec<EntryId>);
+type Told = (Vec<(u64, EntryId)>, Vec<(Digest, u64, EntryId)>, Vec<EntryId>, Vec<Set>);
 
 fn told(index: &Index) -> Told {
     let reader = index.read().unwrap();
@@ -51,7 +51,19 @@ fn told(index: &Index) -> Told {
     };
     reader.each_digest(each).unwrap();
     let waiting = reader.pending_contents(id(0), 100).unwrap();
-    (reader.by_size((0, id(0)), 100).unwrap(), digests, waiting.iter().map(|one| one.id).collect())
+    let waiting = waiting.iter().map(|one| one.id).collect();
+    let mut sets = Vec::new();
+    let each = |set| {
+        sets.push(set);
+        Ok::<_, IndexError>(true)
+    };
+    reader.each_set(each).unwrap();
+    (reader.by_size((0, id(0)), 100).unwrap(), digests, waiting, sets)
+}
+
+/// What is known of a content: no more than where it lies, or that it lies somewhere.
+fn placed(extents: Option<u64>) -> Note {
+    Note { extents, ..Note::default() }
 }
 
 proptest! {
@@ -61,8 +73,12 @@ proptest! {
     #[test]
     fn tables_follow_rows(
         steps in prop::collection::vec(
-            (2u64..7, prop::option::weighted(0.8, (0u64..3, prop::option::of((0u8..2, any::<bool>())), any::<bool>()))),
-            1..20,
+            (
+                2u64..7,
+                prop::option::weighted(0.8, (0u64..3, prop::option::of((0u8..2, any::<bool>())), any::<bool>(), 1i128..3)),
+                prop::option::of(prop::option::of(prop::option::of(0u64..2))),
+            ),
+            1..30,
         ),
         reading in prop::sample::select(vec![Reading::None, Reading::Candidates, Reading::Full]),
     ) {
@@ -72,19 +88,28 @@ proptest! {
         let hashing = Hashing { reading, ..Hashing::default() };
         index.keep_contents(Hashing { reading: Reading::Full, ..hashing }).unwrap();
         index.keep_contents(hashing).unwrap();
-        for (inode, step) in &steps {
-            let row = step.map(|(size, content, writing)| row(size, content, writing, 1));
-            commit(&index, *inode, row.clone());
-            commit(&later, *inode, row);
+        for (inode, step, note) in &steps {
+            let row = step.map(|(size, content, writing, birth)| row(size, content, writing, birth));
+            let notes = note.filter(|_| row.is_some()).map(|note| (id(*inode), note.map(placed)));
+            let plan = Plan { rows: vec![(id(*inode), row)], ..Plan::default() };
+            let edits = Edits { plan, notes: notes.into_iter().collect(), ..Edits::default() };
+            index.commit(edits.clone()).unwrap();
+            later.commit(edits).unwrap();
+        }
+        for inode in 2..7 {
+            // Notes end with what they speak of only where contents are kept.
+            let note = index.read().unwrap().note(id(inode)).unwrap();
+            later.commit(Edits { notes: vec![(id(inode), note)], ..Edits::default() }).unwrap();
         }
         let reader = index.read().unwrap();
         let mut faults = Vec::new();
         reader.check_contents(|id, what| faults.push(format!("{id} {what}"))).unwrap();
         prop_assert_eq!(faults, Vec::<String>::new());
         later.keep_contents(Hashing { reading: Reading::Full, ..hashing }).unwrap();
-        let (sizes, digests, waiting) = told(&index);
-        prop_assert_eq!((&sizes, &digests), (&told(&later).0, &told(&later).1));
-        for (id, row) in steps.iter().map(|(inode, _)| id(*inode)).map(|id| (id, reconcile::Stored::row(&reader, id).unwrap())) {
+        let (sizes, digests, waiting, sets) = told(&index);
+        let gathered = told(&later);
+        prop_assert_eq!((&sizes, &digests, &sets), (&gathered.0, &gathered.1, &gathered.3));
+        for (id, row) in steps.iter().map(|(inode, ..)| id(*inode)).map(|id| (id, reconcile::Stored::row(&reader, id).unwrap())) {
             let wanted = row.is_some_and(|row| !row.writing && hashing.wants(&row.stat, row.current_digest()));
             // A candidate waits when it came as the second of its size; the first is found by that.
             if reading == Reading::Candidates {
@@ -148,7 +173,9 @@ fn a_digest_at_another_size_is_found_with_that_size() {
     let index = Index::create(&folder.path().join("index"), Settings::default()).unwrap();
     index.keep_contents(Hashing { reading: Reading::Full, ..Hashing::default() }).unwrap();
     for size in [2, 1] {
-        commit(&index, 3, Some(row(size, Some((1, true)), false, 1)));
+        let mut row = row(size, Some((1, true)), false, 1);
+        row.digest = row.digest.map(|stored| StoredDigest { digest: digest(1), ..stored });
+        commit(&index, 3, Some(row));
         assert_eq!(told(&index).1, [(digest(1), size, id(3))]);
     }
 }
@@ -186,4 +213,34 @@ fn rot_is_known_until_somebody_writes_the_file() {
         commit(&index, 9, end);
         assert_eq!(rotten(), 0);
     }
+}
+
+#[test]
+fn a_set_is_two_or_more_with_one_digest_and_counts_those_that_are_placed() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::create(&folder.path().join("index"), Settings::default()).unwrap();
+    index.keep_contents(Hashing { reading: Reading::Full, ..Hashing::default() }).unwrap();
+    let sets = || told(&index).3.iter().map(|set| (set.size, set.copies, set.placed)).collect::<Vec<_>>();
+    let note = |inode, note| {
+        index.commit(Edits { notes: vec![(id(inode), note)], ..Edits::default() }).unwrap();
+    };
+    commit(&index, 1, Some(row(5, Some((1, true)), false, 1)));
+    note(1, Some(placed(Some(7))));
+    assert_eq!(sets(), []);
+    commit(&index, 2, Some(row(5, Some((1, true)), false, 1)));
+    assert_eq!(sets(), [(5, 2, 1)], "the first was placed before it was in a set");
+    commit(&index, 3, Some(row(5, Some((1, true)), false, 1)));
+    note(3, Some(placed(Some(7))));
+    assert_eq!(sets(), [(5, 3, 2)]);
+    note(1, None);
+    assert_eq!(sets(), [(5, 3, 1)]);
+    // Another file by that number: what was known of the old one went.
+    commit(&index, 3, Some(row(5, Some((1, true)), false, 2)));
+    assert_eq!(sets(), [(5, 3, 0)]);
+    commit(&index, 3, Some(row(5, Some((1, false)), false, 2)));
+    commit(&index, 2, None);
+    assert_eq!(sets(), []);
+    let mut faults = 0;
+    index.read().unwrap().check_contents(|_, _| faults += 1).unwrap();
+    assert_eq!(faults, 0);
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use watch::Flags;
 
 pub(crate) use self::scrub::{Scrub, ScrubLine, Sum, scrub};
-pub(crate) use self::sets::wasted;
+pub(crate) use self::sets::{wasted, wasted_by};
 pub(crate) use self::shelf::EngineShelf;
 use super::core::Core;
 use super::error::EngineError;

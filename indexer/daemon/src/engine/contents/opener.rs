@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use index::{IndexError, Reader, RootRow};
+use index::{IndexError, Reader, Ways};
 use reconcile::{Stored as _, same_entry};
-use record::{EntryId, Kind, Place, Row};
+use record::{EntryId, Kind, Place, RootId, Row};
 use rehash::{Closed, Opened, Opener};
 use scan::Errno;
 
@@ -29,19 +29,21 @@ pub(super) struct EngineOpener<'a> {
     pub(super) view: Option<View>,
     /// The directory that the last file was in: the next is often beside it.
     pub(super) last: Option<(EntryId, OwnedFd)>,
+    /// The directory of the last root.
+    pub(super) top: Option<(RootId, OwnedFd)>,
 }
 
 pub(super) struct View {
     since: Instant,
     reader: Reader,
-    roots: Vec<RootRow>,
+    ways: Ways,
 }
 
 impl View {
     fn new(shared: &Shared) -> Result<View, IndexError> {
         let reader = shared.index.read()?;
-        let roots = reader.roots()?;
-        Ok(View { since: shared.ground.clock.instant(), reader, roots })
+        let ways = Ways::new(&reader)?;
+        Ok(View { since: shared.ground.clock.instant(), reader, ways })
     }
 
     /// The row of a regular file, and all its names.
@@ -60,19 +62,19 @@ impl Opener for EngineOpener<'_> {
         let shared = self.shelf.shared().map_err(|error| Closed::Refused(io::Error::other(error)))?;
         let now = shared.ground.clock.instant();
         if self.view.as_ref().is_none_or(|view| now.saturating_duration_since(view.since) > VIEW) {
-            (self.view, self.last) = (None, None);
+            (self.view, self.last, self.top) = (None, None, None);
         }
         let failed = |error: IndexError| Closed::Refused(io::Error::other(error));
-        let view = match self.view.take() {
+        let mut view = match self.view.take() {
             Some(view) => view,
             None => View::new(&shared).map_err(failed)?,
         };
-        let opened = self.by_names(&shared, &view, id);
+        let opened = self.by_names(&shared, &mut view, id);
         if opened.as_ref().is_ok_and(|(_, size)| *size <= LONG) {
             self.view = Some(view);
         } else {
             // Also where it was not what the index has: the next look is at the index of now.
-            self.last = None;
+            (self.last, self.top) = (None, None);
         }
         opened.map(|(opened, _)| opened)
     }
@@ -80,7 +82,7 @@ impl Opener for EngineOpener<'_> {
 
 impl EngineOpener<'_> {
     /// The open file and its size.
-    fn by_names(&mut self, shared: &Shared, view: &View, id: EntryId) -> Result<(Opened, u64), Closed> {
+    fn by_names(&mut self, shared: &Shared, view: &mut View, id: EntryId) -> Result<(Opened, u64), Closed> {
         let found = view.names(id).map_err(|error| Closed::Refused(io::Error::other(error)))?;
         let (row, places) = found.ok_or(Closed::Gone)?;
         let mut refused = None;
@@ -114,25 +116,25 @@ impl EngineOpener<'_> {
     }
 
     /// Opens what has a name; `None` where no root leads there.
-    fn at(&mut self, shared: &Shared, view: &View, place: &Place) -> Result<Option<OwnedFd>, Errno> {
+    fn at(&mut self, shared: &Shared, view: &mut View, place: &Place) -> Result<Option<OwnedFd>, Errno> {
         let disk = &shared.ground.disk;
         if let Some((dir, fd)) = &self.last
             && *dir == place.dir
         {
             return disk.open_file(fd.as_fd(), &place.name).map(Some);
         }
-        let way = view.reader.way(&view.roots, place.dir).ok().flatten();
-        let Some((root, names)) = way else { return Ok(None) };
+        let way = view.ways.to(&view.reader, place.dir).ok().flatten();
+        let Some((id, path)) = way else { return Ok(None) };
+        let Some(root) = view.ways.roots().iter().find(|root| root.id == id) else { return Ok(None) };
         if StoredRules::parse(&root.rules).follow_symlinks {
-            let mut path = root.path.to_vec();
-            for name in &names {
-                path.push(b'/');
-                path.extend_from_slice(name);
-            }
             return scan::open_file_through(&path, &place.name).map(Some);
         }
-        let top = disk.open_root(&root.path)?;
-        let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
+        if self.top.as_ref().is_none_or(|(of, _)| *of != id) {
+            self.top = Some((id, disk.open_root(&root.path)?));
+        }
+        let Some((_, top)) = &self.top else { return Ok(None) };
+        let below = path.get(root.path.len()..).unwrap_or_default();
+        let names: Vec<&[u8]> = below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
         let dir = disk.open_below(top.as_fd(), &names)?;
         let file = disk.open_file(dir.as_fd(), &place.name);
         self.last = Some((place.dir, dir));

@@ -1,13 +1,13 @@
 //! Sets of files with equal contents: what a transaction makes of them is told in it. Reads what is stored and what is about
 //! to be; writes nothing.
 
-use index::{Edits, IndexError, Message, Note, Reader, RootRow};
+use index::{Edits, IndexError, Message, Note, Paths, Reader};
 use reconcile::Stored as _;
 use record::{Body, Digest, DigestKind, Duplicates, EntryId, How, RootId, Row, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Files of a set of which it is asked whether they share their extents; in larger ones each is taken to waste all of it.
-const MOST_COMPARED: usize = 4096;
+const MOST_COMPARED: u64 = 4096;
 
 /// How a transaction changes one set.
 #[derive(Default)]
@@ -42,46 +42,58 @@ pub(crate) fn tell_duplicates(reader: &Reader, edits: &mut Edits, now: Time) -> 
     }
     let mut sets: Vec<(Digest, Moves)> = sets.into_iter().collect();
     sets.sort_by_key(|(digest, _)| *digest);
-    let roots = reader.roots()?;
-    for (digest, moves) in sets {
-        let before = reader.with_digest(&digest, usize::MAX)?;
-        let went: FxHashSet<EntryId> = moves.went.iter().copied().collect();
-        let kept = before.iter().copied().filter(|id| !went.contains(id));
-        let after: Vec<EntryId> = moves.came.iter().copied().chain(kept).collect();
-        if before.len() < 2 && after.len() < 2 {
+    // The newest word on a file counts.
+    let noted: FxHashMap<EntryId, Option<Note>> = edits.notes.iter().copied().collect();
+    let note = |id: EntryId| noted.get(&id).map_or_else(|| reader.note(id), |note| Ok(*note));
+    let mut paths = Paths::new(reader)?;
+    for (digest, Moves { size, came, went }) in sets {
+        let known = reader.set(&digest)?;
+        let were = match known {
+            Some(set) => set.copies,
+            None => reader.with_digest(&digest, 2)?.len() as u64,
+        };
+        let copies = (were + came.len() as u64).saturating_sub(went.len() as u64);
+        if were < 2 && copies < 2 {
             continue;
         }
-        let noted = |id: EntryId| -> Result<Option<Note>, IndexError> {
-            match edits.notes.iter().rev().find(|(noted, _)| *noted == id) {
-                Some((_, note)) => Ok(*note),
-                None => reader.note(id),
-            }
+        // Those that stayed, at least as many as are asked for.
+        let gone: FxHashSet<EntryId> = went.iter().copied().collect();
+        let kept = |most: usize| -> Result<Vec<EntryId>, IndexError> {
+            let mut kept = reader.with_digest(&digest, most.saturating_add(gone.len()))?;
+            kept.retain(|id| !gone.contains(id));
+            Ok(kept)
         };
-        let mut root = None;
-        let mut paths = Vec::new();
-        for id in after.iter().take(Duplicates::SHOWN) {
-            if let Some(path) = reader.path(&roots, *id)? {
-                root = root.or_else(|| root_of(&roots, &path));
-                paths.push(path.into());
+        let (mut root, mut shown) = (None, Vec::new());
+        for id in came.iter().copied().chain(kept(Duplicates::SHOWN)?).take(Duplicates::SHOWN) {
+            if let Some((lies_in, path)) = paths.of(id)? {
+                root = root.or(Some(lies_in));
+                shown.push(path.into());
             }
         }
         if root.is_none() {
             // All of them went: it is told where one was.
-            let gone = moves.went.first().map_or(Ok(None), |id| reader.path(&roots, *id))?;
-            root = gone.and_then(|path| root_of(&roots, &path));
+            root = went.first().map_or(Ok(None), |id| paths.of(*id))?.map(|(root, _)| root);
         }
-        let set = Duplicates {
-            digest,
-            size: moves.size,
-            copies: after.len() as u64,
-            were: before.len() as u64,
-            wasted: wasted(moves.size, &after, noted)?,
-            paths,
+        let mut placed = known.is_none_or(|set| set.placed > 0);
+        for id in &came {
+            placed |= note(*id)?.is_some_and(|note| note.extents.is_some());
+        }
+        let wasted = if placed && copies <= MOST_COMPARED {
+            let copies: Vec<EntryId> = came.into_iter().chain(kept(usize::MAX)?).collect();
+            wasted(size, &copies, note)?
+        } else {
+            wasted_by(size, copies)
         };
+        let set = Duplicates { digest, size, copies, were, wasted, paths: shown };
         let body = Body::Duplicates(Box::new(set));
         edits.messages.push(Message { seen: now, how: How::Digest, root: root.unwrap_or(RootId(0)), body });
     }
     Ok(())
+}
+
+/// Bytes that would be free if one of so many copies were kept, and none shares its place with another.
+pub(crate) fn wasted_by(size: u64, copies: u64) -> u64 {
+    copies.saturating_sub(1).saturating_mul(size)
 }
 
 /// Bytes that would be free if one copy of each were kept: copies that share their extents take them once.
@@ -91,7 +103,7 @@ pub(crate) fn wasted(
     note: impl Fn(EntryId) -> Result<Option<Note>, IndexError>,
 ) -> Result<u64, IndexError> {
     let mut taken = copies.len() as u64;
-    if copies.len() <= MOST_COMPARED {
+    if taken <= MOST_COMPARED {
         let mut known = FxHashSet::default();
         for id in copies {
             if let Some(extents) = note(*id)?.and_then(|note| note.extents)
@@ -101,15 +113,11 @@ pub(crate) fn wasted(
             }
         }
     }
-    Ok(taken.saturating_sub(1).saturating_mul(size))
+    Ok(wasted_by(size, taken))
 }
 
 /// The digest by which a file is in a set, and its size.
 fn whole(row: &Row) -> Option<(Digest, u64)> {
     let digest = row.current_digest().filter(|digest| digest.kind != DigestKind::Blake3Sampled)?;
     (row.stat.size > 0).then_some((digest, row.stat.size))
-}
-
-fn root_of(roots: &[RootRow], path: &[u8]) -> Option<RootId> {
-    roots.iter().find(|root| crate::paths::is_below(path, &root.path)).map(|root| root.id)
 }

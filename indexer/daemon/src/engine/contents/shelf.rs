@@ -172,7 +172,7 @@ impl Shelf for EngineShelf {
     }
 
     fn opener(&self) -> Box<dyn Opener + '_> {
-        Box::new(EngineOpener { shelf: self, view: None, last: None })
+        Box::new(EngineOpener { shelf: self, view: None, last: None, top: None })
     }
 
     fn deliver(&self, found: &[Found]) -> Result<Vec<bool>, ShelfError> {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use index::{IndexError, Reader, RootRow};
+use index::{IndexError, Paths, Reader};
 use reconcile::{Stored as _, Target};
 use record::{EntryId, Row};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -25,7 +25,7 @@ pub(super) struct Class {
 
 pub(super) struct Cover<'r> {
     reader: &'r Reader,
-    roots: Vec<RootRow>,
+    paths: Paths<'r>,
     below: Option<Vec<u8>>,
     least: u64,
     spare: FxHashMap<EntryId, bool>,
@@ -37,22 +37,24 @@ pub(super) struct Cover<'r> {
 
 impl<'r> Cover<'r> {
     /// Of directories with at least `least` bytes in sets that have one at or below `below`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub(super) fn new(
         reader: &'r Reader,
-        roots: Vec<RootRow>,
         below: Option<Vec<u8>>,
         least: u64,
-    ) -> Cover<'r> {
-        Cover {
+    ) -> Result<Cover<'r>, IndexError> {
+        Ok(Cover {
             reader,
-            roots,
+            paths: Paths::new(reader)?,
             below,
             least,
             spare: FxHashMap::default(),
             classes: FxHashMap::default(),
             nested: 0,
             counted: FxHashSet::default(),
-        }
+        })
     }
 
     /// The directories with this digest, each of which has so many bytes below it.
@@ -74,7 +76,7 @@ impl<'r> Cover<'r> {
             {
                 continue;
             }
-            members.extend(self.reader.path(&self.roots, id)?.map(|path| (path, id)));
+            members.extend(self.paths.of(id)?.map(|(_, path)| (path, id)));
         }
         self.nested -= 1;
         members.sort_unstable();
