@@ -82,6 +82,14 @@ impl Daemon {
         });
     }
 
+    /// Waits until nothing waits, and all others were gone through.
+    ///
+    /// # Panics
+    /// When that takes more than two minutes.
+    pub fn wait_at_rest(&self) {
+        wait_for("all contents to be known", || (self.status()["hashing"]["at_rest"] == true).then_some(()));
+    }
+
     /// The digest that the index has of a file.
     ///
     /// # Panics

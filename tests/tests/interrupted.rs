@@ -55,7 +55,7 @@ fn r7_killed_while_the_rest_is_read_nothing_is_read_twice() {
     assert!(missing >= 10);
     let daemon = Daemon::start(&state, &[root], &["--hash", "full"]);
     assert_eq!(daemon.assert_hashed(root), FILES);
-    wait_for("the rest to be gone through", || (daemon.hashing("files_left") == 0).then_some(()));
+    daemon.wait_at_rest();
     assert_eq!(daemon.hashing("files_read"), missing, "one reading each");
     daemon.assert_exact(root);
 }

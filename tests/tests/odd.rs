@@ -70,7 +70,7 @@ fn files_that_go_before_they_are_read_are_not_missed() {
         fs::remove_file(root.join(format!("{file}"))).unwrap();
     }
     assert_eq!(daemon.assert_hashed(root), 101);
-    wait_for("the end", || (daemon.hashing("files_left") == 0).then_some(()));
+    daemon.wait_at_rest();
     daemon.assert_exact(root);
     assert_eq!(daemon.hashing("refused"), 0);
 }
@@ -372,7 +372,7 @@ fn a_file_that_fails_in_the_middle_has_no_digest_until_it_is_healed() {
     daemon.wait_hashed(20);
     let status = wait_for("the failure to be counted", || {
         let status = daemon.status();
-        (status["hashing"]["refused"] == 1 && status["hashing"]["files_left"] == 0).then_some(status)
+        (status["hashing"]["refused"] == 1 && status["hashing"]["at_rest"] == true).then_some(status)
     });
     let warnings = status["warnings"].to_string();
     assert!(warnings.contains("/bad (cannot read at byte"), "{warnings}");

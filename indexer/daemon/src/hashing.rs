@@ -112,7 +112,7 @@ pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> 
         readers,
         stop: AtomicBool::new(false),
         bell: Bell::default(),
-        going_through: AtomicBool::new(false),
+        going_through: AtomicBool::new(true),
         speed: Mutex::new(Speed { at: Instant::now(), bytes: 0, rate: 0 }),
     });
     let mut threads = Vec::new();
@@ -289,6 +289,8 @@ impl Hasher {
             waiting,
             files_left,
             bytes_left,
+            at_rest: hashing.reading == Reading::None
+                || (waiting == 0 && !self.inner.going_through.load(Ordering::Relaxed)),
             eta_s,
             bytes_per_second: rate,
             files_read: files,

@@ -22,7 +22,7 @@ pub(crate) fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
 }
 
 /// Makes who opens `file` for writing wait, until it is closed here (at most for `/proc/sys/fs/lease-break-time`). `Some(false)`:
-/// it is open for writing already; `None` that cannot be known.
+/// it is open for writing already; `None`: that cannot be known (another user's file, without `CAP_LEASE`; no leases there).
 ///
 /// A lease on a file that is open for writing is refused (fcntl(2), `F_SETLEASE`).
 pub fn hold_writers(file: BorrowedFd<'_>) -> Option<bool> {

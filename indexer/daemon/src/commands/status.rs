@@ -65,6 +65,8 @@ fn contents(hashing: &HashingStatus) -> String {
             bytes(hashing.bytes_per_second)
         ));
         text.push_str(&hashing.eta_s.map_or(")".to_owned(), |eta| format!(", {})", duration(eta))));
+    } else if !hashing.at_rest && hashing.waiting == 0 {
+        text.push_str(", looking for others to read");
     }
     text.push('\n');
     text

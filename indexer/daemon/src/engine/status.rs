@@ -78,6 +78,8 @@ pub(crate) struct HashingStatus {
     pub(crate) files_left: u64,
     /// Their bytes.
     pub(crate) bytes_left: u64,
+    /// Nothing waits, and all others were gone through.
+    pub(crate) at_rest: bool,
     /// Seconds until they are read, at the pace of now; null when there is none.
     pub(crate) eta_s: Option<u64>,
     /// Bytes read a second, of late.
