@@ -36,12 +36,15 @@ fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let plain = arguments.peak_without()?;
     let pipe = arguments.fresh_state()?.join("alerts");
+    let folder = arguments.root.join("dropped");
     rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)?;
     // Open for both: it never ends, and none who writes waits.
     let heard = fs::OpenOptions::new().read(true).write(true).open(&pipe)?;
     let rule = format!(
-        "[[alert]]\nname = \"twins\"\nop = \"duplicate\"\ncommand = [\"/usr/bin/tee\", {:?}]\n\
+        "[[alert]]\nname = \"twins\"\nop = \"duplicate\"\npath = {:?}\ncommand = [\"/usr/bin/tee\", {:?}]\n\
          rate = {{ most = 1000, per = \"1s\" }}\n",
+        // Of what the tree has already nobody is told: that would be folded.
+        folder.join("*").display().to_string(),
         pipe.display().to_string()
     );
     let config = arguments.state.join("config.toml");
@@ -51,7 +54,6 @@ fn main() -> io::Result<()> {
     let reading = peak(daemon.pid())?;
 
     let mut lines = BufReader::new(heard).lines();
-    let folder = arguments.root.join("dropped");
     fs::create_dir(&folder)?;
     let mut waits = Vec::new();
     for number in 0..arguments.files {
