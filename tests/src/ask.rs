@@ -3,14 +3,10 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Output;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::{Daemon, compare, find_json, independent_walk_without};
-
-/// How long a condition may take to come true; waited out by failures alone.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The objects of an answer in JSON lines.
 ///
@@ -31,21 +27,6 @@ pub fn json_lines(said: &Output) -> Vec<Value> {
 #[must_use]
 pub fn stderr(said: &Output) -> String {
     String::from_utf8_lossy(&said.stderr).into_owned()
-}
-
-/// Asks `question` again and again until it has an answer. The question is what takes the time, so this does not spin.
-///
-/// # Panics
-/// After two minutes, with `what` was waited for.
-pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = question() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-        std::thread::yield_now();
-    }
 }
 
 impl Daemon {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::mounts::{Fs, LoopMount, MountPoint, TmpfsMount};
-use crate::tools::{Skipped, need_tool, run};
+use brokers::{Skipped, need_tool, run};
 
 /// An overlay of two folders of a tmpfs, unmounted on drop.
 #[derive(Debug)]

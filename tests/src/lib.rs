@@ -12,9 +12,11 @@ mod mounts;
 mod oracle;
 mod place;
 mod sets;
-mod tools;
 
-pub use ask::{json_lines, stderr, wait_for};
+pub use ask::{json_lines, stderr};
+pub use brokers::{
+    Delivery, Skipped, Subscriber, broker_url, is_root, need_root, need_tool, skipped, wait_for,
+};
 pub use contents::{Contents, Piece, Summary as ContentsSummary, make_folders, sets_made};
 pub use daemon::{Daemon, Follower, indexer, indexer_binary, unprivileged};
 pub use digests::{blake3_of, compare_digests};
@@ -25,4 +27,3 @@ pub use oracle::{Rows, compare, find_json, independent_walk, independent_walk_wi
 pub use place::{Ground, NOBODY, Place};
 pub use prove::{Rng, WalkedStat, Work, Workload};
 pub use sets::{Sets, compare_sets, sets_by_indexer, sets_by_jdupes, sets_by_rmlint};
-pub use tools::{Skipped, is_root, need_root, need_tool, skipped};

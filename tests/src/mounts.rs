@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::tools::{Skipped, need_root, need_tool, run};
+use brokers::{Skipped, need_root, need_tool, run};
 
 /// For so long who looks at a mount may hold it.
 const MOMENT: Duration = Duration::from_secs(5);

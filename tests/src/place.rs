@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::layers::{FuseMount, OverlayMount, SubvolumeMount, make_subvolume};
 use crate::mounts::{Fs, LoopMount, TmpfsMount};
-use crate::tools::{Skipped, is_root};
+use brokers::{Skipped, is_root};
 
 /// Large enough for XFS, and for every workload here.
 const IMAGE_MIB: u64 = 600;

@@ -4,11 +4,11 @@ use std::sync::mpsc::{Receiver, Sender as Guard, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use consumer::Feed;
 use record::Time;
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::{error, info, warn};
 
-use crate::feed::Feed;
 use crate::matcher::ops;
 use crate::message::Message;
 use crate::report::Report;

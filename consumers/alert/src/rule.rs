@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use consumer::Secret;
 use record::Category;
 
 use crate::paths::Paths;
-use crate::secret::Secret;
 
 /// Rules at most. Each has a thread and reads the journal by itself.
 pub const MOST_RULES: usize = 32;

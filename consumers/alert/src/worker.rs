@@ -5,13 +5,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use consumer::SourceError;
+use consumer::{Feed, SourceError};
 use record::{Seq, Time};
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::{error, info, warn};
 
 use crate::desk::Desk;
-use crate::feed::Feed;
 use crate::matcher::Matcher;
 use crate::message::Message;
 use crate::report::Report;

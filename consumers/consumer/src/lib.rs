@@ -1,8 +1,13 @@
-//! What every consumer of records shares: a source of them, a cursor, a replica of the rows they describe.
+//! What every consumer of records shares: a source of them, a cursor, a replica of the rows they describe, secrets for those
+//! whom it talks to.
 //! Knows no index and no broker: whoever has records implements [`Source`].
 
+mod feed;
 mod replica;
+mod secret;
 mod source;
 
+pub use feed::Feed;
 pub use replica::{Known, Replica};
+pub use secret::Secret;
 pub use source::{Consume, Consumed, Source, SourceError, run};

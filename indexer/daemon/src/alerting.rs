@@ -1,12 +1,12 @@
-//! The engine as alert rules see it: its journal, their cursors, how far behind it is. Holds nothing of the engine between two
+//! The engine as alert rules and the relay see it: its journal, their cursors, how far behind it is. Holds nothing of the engine between two
 //! questions, so that a rule that hangs does not keep the index open.
 
 use std::error::Error;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use alert::{AlertError, Alerts, Feed, Report, Rule};
-use consumer::{Source, SourceError};
+use alert::{AlertError, Alerts, Report, Rule};
+use consumer::{Feed, Source, SourceError};
 use index::{IndexError, Reader};
 use record::{Record, RootId, Seq};
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,9 @@ use crate::failure::Failure;
 /// # Errors
 /// [`Failure::Usage`] for a rule that lacks something.
 pub(crate) fn start(engine: &Arc<Engine>, rules: Vec<Rule>) -> Result<Arc<Alerts>, Failure> {
-    let feed = EngineFeed(Arc::downgrade(engine));
-    Alerts::start(Arc::new(feed), rules).map(Arc::new).map_err(|error| Failure::Usage(error.to_string()))
+    Alerts::start(Arc::new(EngineFeed::new(engine)), rules)
+        .map(Arc::new)
+        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Whether each rule has what it needs, before anything is begun.
@@ -68,9 +69,14 @@ impl Tried {
     }
 }
 
-struct EngineFeed(Weak<Engine>);
+/// See [`Feed`].
+pub(crate) struct EngineFeed(Weak<Engine>);
 
 impl EngineFeed {
+    pub(crate) fn new(engine: &Arc<Engine>) -> EngineFeed {
+        EngineFeed(Arc::downgrade(engine))
+    }
+
     fn engine(&self) -> Result<Arc<Engine>, SourceError> {
         self.0.upgrade().ok_or_else(|| failed(EngineError::Stopped))
     }
@@ -134,6 +140,10 @@ impl Feed for EngineFeed {
     fn root(&self, root: RootId) -> Result<Vec<u8>, SourceError> {
         let roots = self.read(Reader::roots)?;
         Ok(roots.into_iter().find(|row| row.id == root).map_or_else(Vec::new, |row| row.path.to_vec()))
+    }
+
+    fn roots(&self) -> Result<Vec<RootId>, SourceError> {
+        Ok(self.read(Reader::roots)?.into_iter().map(|row| row.id).collect())
     }
 
     fn lag(&self) -> Duration {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use alert::{Alerts, Rule};
+use publish::Relay;
 
-use crate::alerting;
 use crate::engine::Engine;
 use crate::engine::status::Status;
 use crate::failure::Failure;
 use crate::hashing::{self, Hasher};
+use crate::{alerting, relaying};
 
 /// All of them.
 #[derive(Clone)]
@@ -17,26 +18,30 @@ pub(crate) struct Consumers {
     pub(crate) alerts: Arc<Alerts>,
     /// Readers of contents.
     pub(crate) hasher: Arc<Hasher>,
+    /// The relay to a broker, where one is configured.
+    pub(crate) relay: Option<Arc<Relay>>,
 }
 
 impl Consumers {
-    /// Begins to follow `rules`, and to read contents: at `rate` bytes a second by so many threads.
+    /// Begins to follow `rules`, to publish, and to read contents: at `rate` bytes a second by so many threads.
     ///
     /// # Errors
     /// What one of them lacks.
     pub(crate) fn start(
         engine: &Arc<Engine>,
-        rules: Vec<Rule>,
+        (rules, relay): (Vec<Rule>, Option<publish::Settings>),
         (rate, threads): (Option<u64>, usize),
     ) -> Result<Consumers, Failure> {
         let alerts = alerting::start(engine, rules)?;
         let hasher = hashing::start(engine, rate, threads)?;
-        Ok(Consumers { alerts, hasher })
+        let relay = relaying::start(engine, relay)?;
+        Ok(Consumers { alerts, hasher, relay })
     }
 
     /// There are new records.
     pub(crate) fn tell(&self) {
         self.alerts.tell();
+        self.relay.iter().for_each(|relay| relay.tell());
         self.hasher.tell();
     }
 
@@ -44,12 +49,16 @@ impl Consumers {
     pub(crate) fn show(&self, status: &mut Status) {
         alerting::show(self.alerts.reports(), status);
         self.hasher.show(status);
+        relaying::show(self.relay.as_ref().map(|relay| relay.report()), status);
     }
 
     /// Has them end. Before the engine does, so that cursors of what arrived can still be moved.
     pub(crate) fn stop(&self) {
+        self.relay.iter().for_each(|relay| relay.stop());
         self.alerts.stop();
         self.hasher.stop();
+        // It moves its cursor over what arrived, which the engine has to write.
+        self.relay.iter().for_each(|relay| relay.join());
     }
 
     /// Waits until they have ended. After the engine did, or they may wait for it.

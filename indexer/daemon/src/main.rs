@@ -15,6 +15,7 @@ mod metrics;
 mod paths;
 mod privileges;
 mod query;
+mod relaying;
 mod render;
 mod service;
 mod state;

@@ -70,6 +70,7 @@ impl Collector for Shot {
         self.of_roots(&mut out)?;
         self.of_consumers(&mut out)?;
         self.of_hashing(&mut out)?;
+        self.of_relay(&mut out)?;
         self.of_alerts(&mut out)
     }
 }
@@ -296,6 +297,26 @@ impl Shot {
             signed(hashing.rotten),
         )?;
         out.counter("hash_refused", "Times that a file could not be read", hashing.refused)
+    }
+
+    /// Nothing without a broker.
+    fn of_relay(&self, out: &mut Families<'_>) -> fmt::Result {
+        let Some(amqp) = &self.status.amqp else { return Ok(()) };
+        out.gauge(
+            "amqp_publishing",
+            "1 while records go to the broker",
+            i64::from(amqp.state == "publishing"),
+        )?;
+        out.gauge("amqp_lag_records", "Records that the broker has not confirmed", signed(amqp.lag))?;
+        out.gauge("amqp_lag_seconds", "Age of the oldest of them", signed(amqp.lag_seconds))?;
+        out.counter("amqp_confirmed", "Messages that the broker confirmed", amqp.confirmed)?;
+        out.counter("amqp_refused", "Times that the broker took a message back or refused it", amqp.refused)?;
+        out.counter("amqp_connections", "Connections to the broker", amqp.connections)?;
+        out.counter(
+            "amqp_lost_records",
+            "Records that left the journal before the broker took them",
+            amqp.lost,
+        )
     }
 
     fn of_alerts(&self, out: &mut Families<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use alert::{AlertError, Alerts, Conditions, Rate, Report, Rule, To, When, op};
 use record::{Body, Change, EntryId, Kind, Op, Stat, State, Time, VolumeId};
 
 fn start(journal: &Arc<Journal>, rules: &[Rule]) -> Alerts {
-    Alerts::start(Arc::clone(journal) as Arc<dyn alert::Feed>, rules.to_vec()).unwrap()
+    Alerts::start(Arc::clone(journal) as Arc<dyn consumer::Feed>, rules.to_vec()).unwrap()
 }
 
 /// Followed, each with a cursor.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use alert::{Command, Conditions, Feed, Rate, Rule, Secret, To, Webhook, When, op};
-use consumer::{Source, SourceError};
+use alert::{Command, Conditions, Rate, Rule, To, Webhook, When, op};
+use consumer::{Feed, Secret, Source, SourceError};
 use record::{Body, How, Record, RootId, Seq, Time};
 use serde_json::Value;
 
@@ -116,6 +116,9 @@ impl Feed for Journal {
     }
     fn root(&self, _: RootId) -> Result<Vec<u8>, SourceError> {
         Ok(b"/".to_vec())
+    }
+    fn roots(&self) -> Result<Vec<RootId>, SourceError> {
+        Ok(vec![RootId(1)])
     }
     fn lag(&self) -> Duration {
         self.state.lock().unwrap().lag

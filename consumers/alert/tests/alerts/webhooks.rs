@@ -10,7 +10,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::support::{PATIENCE, Server, attempt, read_request, status, webhook};
-use alert::{Secret, To, Webhook};
+use alert::{To, Webhook};
+use consumer::Secret;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 

@@ -111,6 +111,16 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
     if let Some(hashing) = &status.hashing {
         text.push_str(&contents(hashing));
     }
+    if let Some(amqp) = &status.amqp {
+        text.push_str(&format!(
+            "amqp: {}, {} confirmed, {} behind; {} at {}\n",
+            amqp.state,
+            count(amqp.confirmed),
+            count(amqp.lag),
+            amqp.exchange,
+            amqp.broker
+        ));
+    }
     if status.audit.entries > 0 {
         text.push_str(&audit(&status.audit));
     }

@@ -22,6 +22,7 @@ use crate::consumers::Consumers;
 use crate::engine::status::{Problem, Status};
 use crate::engine::{self, Engine, EngineError, RootConfig};
 use crate::failure::{Failure, Outcome};
+use crate::relaying;
 use crate::render::{Out, count};
 use crate::service::{Service, text_of};
 
@@ -38,6 +39,7 @@ const THREADS: usize = 64;
 pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Failure> {
     let shown = Shown::new(context.global.quiet);
     alerting::check(&context.file.rules)?;
+    relaying::check(context.file.relay.as_ref())?;
     let (state, lock, mut config) = context.prepare(flags, "watch", shown.hook())?;
     config.hashing = Some(reading(config.hashing));
     let hashing = (config.hash_rate, config.threads);
@@ -57,7 +59,7 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
         None => None,
     };
     let ended = match engine::start(&state, lock, config) {
-        Ok(engine) => Consumers::start(&engine, context.file.rules.clone(), hashing).and_then(|consumers| {
+        Ok(engine) => start(context, &engine, hashing).and_then(|consumers| {
             runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
         }),
         Err(error) => Err(error.into()),
@@ -70,6 +72,14 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     // A listener that stalls must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+fn start(
+    context: &Context,
+    engine: &Arc<Engine>,
+    hashing: (Option<u64>, usize),
+) -> Result<Consumers, Failure> {
+    Consumers::start(engine, (context.file.rules.clone(), context.file.relay.clone()), hashing)
 }
 
 /// A daemon reads what may have a duplicate, unless something else was said.

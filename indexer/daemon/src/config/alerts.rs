@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alert::{Command, Conditions, MOST_RATE, Paths, Rate, Rule, Secret, To, Webhook, When};
+use alert::{Command, Conditions, MOST_RATE, Paths, Rate, Rule, To, Webhook, When};
+use consumer::Secret;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
@@ -217,14 +218,18 @@ impl<'de> Deserialize<'de> for OneOrMore {
 
 /// A text, or where it is to be found.
 #[derive(Clone, PartialEq, Eq)]
-enum Text {
+pub(crate) enum Text {
+    /// As it stands.
     Plain(String),
+    /// In a variable.
     Env(String),
+    /// In a file.
     File(PathBuf),
 }
 
 impl Text {
-    fn secret(&self, place: &dyn Fn(&mut PathBuf)) -> Secret {
+    /// The same as a secret; `place` gives a path in the file its folder.
+    pub(crate) fn secret(&self, place: &dyn Fn(&mut PathBuf)) -> Secret {
         match self {
             Text::Plain(text) => Secret::Plain(text.clone()),
             Text::Env(name) => Secret::Env(name.clone()),

@@ -15,6 +15,7 @@ use toml::Spanned;
 use crate::cli::{AlgorithmArg, BackendArg, HashArg, LogFormat, ProfileArg, RequireArg};
 use crate::config::Env;
 use crate::config::alerts::Table as AlertTable;
+use crate::config::amqp::Table as AmqpTable;
 use crate::engine::RootConfig;
 use crate::failure::Failure;
 use crate::paths;
@@ -75,9 +76,14 @@ pub(crate) struct File {
     pub(crate) log: Option<LogFormat>,
     /// What is told to whom, as it is written.
     alert: Vec<Spanned<AlertTable>>,
+    /// The broker that records are published to, as it is written.
+    amqp: Option<Spanned<AmqpTable>>,
     /// The same as rules.
     #[serde(skip)]
     pub(crate) rules: Vec<Rule>,
+    /// The same as settings, with what the environment says.
+    #[serde(skip)]
+    pub(crate) relay: Option<publish::Settings>,
 }
 
 /// `retention = { age = "30d", bytes = "1GiB" }`.
@@ -135,7 +141,8 @@ impl File {
                 if given.is_none()
                     && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                return Ok(File::default());
+                let relay = AmqpTable::default().settings(&|_| {}, env).map_err(Failure::Usage)?;
+                return Ok(File { relay, ..File::default() });
             }
             Err(error) => {
                 return Err(Failure::Usage(format!(
@@ -144,12 +151,13 @@ impl File {
                 )));
             }
         };
-        let home = env("HOME").map(PathBuf::from);
-        File::parse(&text, path, home.as_deref())
+        File::parse(&text, path, env)
     }
 
-    /// Reads `text` of the file at `path`: relative paths in it are relative to its folder, `~/` is `home`.
-    pub(crate) fn parse(text: &str, path: &Path, home: Option<&Path>) -> Result<File, Failure> {
+    /// Reads `text` of the file at `path`: relative paths in it are relative to its folder, `~/` is the variable `HOME`.
+    pub(crate) fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<File, Failure> {
+        let home = env("HOME").map(PathBuf::from);
+        let home = home.as_deref();
         let wrong = |at: Option<usize>, why: &str| {
             let line = at.map_or(1, |at| text[..at].matches('\n').count() + 1);
             Failure::Usage(format!("{}, line {line}: {why}", paths::shown(path)))
@@ -176,6 +184,12 @@ impl File {
             }
             file.rules.push(rule);
         }
+        let (table, at) = match &file.amqp {
+            Some(table) => (table.get_ref().clone(), Some(table.span().start)),
+            None => (AmqpTable::default(), None),
+        };
+        let relay = table.settings(&place, env);
+        file.relay = relay.map_err(|why| wrong(at, &format!("amqp: {why}")))?;
         Ok(file)
     }
 

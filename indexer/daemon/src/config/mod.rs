@@ -1,6 +1,7 @@
 //! Settings: flags over environment over file over profile. Knows no command but what it needs to run.
 
 mod alerts;
+mod amqp;
 mod file;
 
 use std::ffi::OsString;

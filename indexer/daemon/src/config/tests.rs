@@ -19,7 +19,7 @@ log = "json"
 "#;
 
 fn parse(text: &str) -> Result<File, String> {
-    File::parse(text, Path::new("/etc/indexer.toml"), Some(Path::new("/home/u")))
+    File::parse(text, Path::new("/etc/indexer.toml"), &|name| (name == "HOME").then(|| "/home/u".into()))
         .map_err(|error| error.to_string())
 }
 

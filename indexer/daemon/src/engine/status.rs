@@ -61,6 +61,9 @@ pub(crate) struct Status {
     /// The alert rules and how they fare; empty without any, and without a daemon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) alerts: Vec<alert::Report>,
+    /// The relay to a broker and how it fares; null without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) amqp: Option<publish::Report>,
 }
 
 /// How the reading of contents fares.

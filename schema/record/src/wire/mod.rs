@@ -1,3 +1,4 @@
 //! The JSON forms of the nouns. A version is written once and copied to the next, never edited.
 
+pub mod message;
 pub mod v1;

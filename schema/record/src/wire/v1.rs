@@ -52,7 +52,7 @@ fn category_text(category: Category) -> String {
 
 /// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so up to
 /// 64 bits of either sign, which end in the years 1677 and 2554.
-mod ns {
+pub(crate) mod ns {
     use serde::de::{Error, Visitor};
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -81,30 +81,25 @@ mod ns {
         }
     }
 
-    pub(super) fn serialize<S: Serializer>(value: &i128, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &i128, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_i128(*value)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i128, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i128, D::Error> {
         Ns::deserialize(from).map(|ns| ns.0)
     }
 
-    pub(super) mod option {
+    pub(crate) mod option {
         use super::{Deserialize, Deserializer, Ns, Serializer};
 
-        pub(in super::super) fn serialize<S: Serializer>(
-            value: &Option<i128>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(value: &Option<i128>, to: S) -> Result<S::Ok, S::Error> {
             match value {
                 Some(value) => to.serialize_some(value),
                 None => to.serialize_none(),
             }
         }
 
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<i128>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i128>, D::Error> {
             Ok(Option::<Ns>::deserialize(from)?.map(|ns| ns.0))
         }
     }

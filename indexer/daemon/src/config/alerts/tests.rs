@@ -4,7 +4,8 @@ use super::*;
 use crate::config::File;
 
 fn parse(text: &str) -> Result<Vec<Rule>, String> {
-    let file = File::parse(text, Path::new("/etc/indexer.toml"), Some(Path::new("/home/u")));
+    let file =
+        File::parse(text, Path::new("/etc/indexer.toml"), &|name| (name == "HOME").then(|| "/home/u".into()));
     file.map(|file| file.rules).map_err(|error| error.to_string())
 }
 

@@ -46,7 +46,8 @@ impl Secret {
     }
 
     /// Where it comes from, or of an address the scheme and the host: what follows may be a secret.
-    pub(crate) fn shown_as_url(&self) -> String {
+    #[must_use]
+    pub fn shown_as_url(&self) -> String {
         match self {
             Secret::Plain(url) => match url.split_once("://") {
                 Some((scheme, rest)) => {

@@ -1,9 +1,10 @@
-//! What alerts need beside a source of records. The daemon fills it in.
+//! What a consumer in the process of the index needs beside a source of records. The daemon fills it in.
 
 use std::time::Duration;
 
-use consumer::{Source, SourceError};
 use record::{RootId, Seq};
+
+use crate::source::{Source, SourceError};
 
 /// A source of records that also says where they end, whose they are, and how far behind it is.
 pub trait Feed: Source + Send + Sync {
@@ -42,6 +43,12 @@ pub trait Feed: Source + Send + Sync {
     /// # Errors
     /// When the source cannot be read.
     fn root(&self, root: RootId) -> Result<Vec<u8>, SourceError>;
+
+    /// The roots there are.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn roots(&self) -> Result<Vec<RootId>, SourceError>;
 
     /// How long the oldest change that is not in the journal yet has been known of. Zero while nothing is followed.
     fn lag(&self) -> Duration;

@@ -72,6 +72,8 @@ fn apt_get(arguments: &[&str]) -> Result<(), String> {
         .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // Services that a package brings are not started.
+        .env("RUNLEVEL", "1")
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("apt-get does not start: {error}"))?;
@@ -91,8 +93,11 @@ pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Runs a program to its end; what it said if it failed.
-pub(crate) fn run(program: &Path, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Result<(), String> {
+/// Runs a program to its end.
+///
+/// # Errors
+/// What it said, if it failed.
+pub fn run(program: &Path, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Result<(), String> {
     let mut command = Command::new(program);
     for argument in arguments {
         command.arg(argument);

@@ -1,0 +1,69 @@
+//! The relay as part of the daemon: what it is told, and how it shows. Knows no broker's protocol.
+
+use std::sync::Arc;
+
+use consumer::Feed;
+use publish::{Relay, Report, Settings};
+use record::wire::message::Origin;
+
+use crate::alerting::EngineFeed;
+use crate::engine::Engine;
+use crate::engine::status::Status;
+use crate::failure::Failure;
+
+/// Publishes to the broker of `settings`; nothing without.
+///
+/// # Errors
+/// [`Failure::Usage`] for settings that cannot be used, whatever the broker.
+pub(crate) fn start(engine: &Arc<Engine>, settings: Option<Settings>) -> Result<Option<Arc<Relay>>, Failure> {
+    let Some(settings) = settings else { return Ok(None) };
+    let feed = EngineFeed::new(engine);
+    let epoch = feed.epoch().map_err(|error| Failure::doing("read the epoch", error))?;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let source = format!("/indexer/{}", host.replace(char::is_whitespace, "_"));
+    let origin = Origin { source, host, epoch, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let relay = Relay::start(Arc::new(feed), settings, origin);
+    relay.map(|relay| Some(Arc::new(relay))).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Whether the settings can be used, before anything is begun.
+///
+/// # Errors
+/// [`Failure::Usage`] for those that cannot.
+pub(crate) fn check(settings: Option<&Settings>) -> Result<(), Failure> {
+    let Some(settings) = settings else { return Ok(()) };
+    settings.check().map(drop).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Adds how it fares to a status.
+pub(crate) fn show(report: Option<Report>, status: &mut Status) {
+    if let Some(report) = &report {
+        if let Some(why) = &report.trouble {
+            status.warnings.push(format!("amqp: records are not published: {why}"));
+        }
+        if report.lost > 0 {
+            status.warnings.push(format!(
+                "amqp: {} records left the journal before the broker took them; subscribers were told by a gap",
+                report.lost
+            ));
+        }
+    }
+    status.amqp = report;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_a_warning() {
+        let mut status = Status::default();
+        show(None, &mut status);
+        assert_eq!((status.amqp.is_none(), status.warnings.len()), (true, 0));
+        let report = Report { trouble: Some("refused".into()), lost: 3, ..Report::default() };
+        show(Some(report), &mut status);
+        assert_eq!(status.warnings.len(), 2, "{:?}", status.warnings);
+        assert!(status.warnings[0].ends_with("not published: refused"), "{:?}", status.warnings);
+        assert!(status.warnings[1].contains("3 records"), "{:?}", status.warnings);
+    }
+}

@@ -1,0 +1,49 @@
+//! What stands beside the body: AMQP's own properties, and CloudEvents 1.0 in binary mode, whose attributes are headers with
+//! the prefix `cloudEvents_`.
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use record::wire::message::{Origin, key, verb};
+use record::{Body, Record};
+
+/// AMQP's word for a message that is written to the disk.
+const PERSISTENT: u8 = 2;
+
+/// The properties of a record whose body is JSON, told apart by `id`.
+pub(crate) fn properties(record: &Record, origin: &Origin, id: &str) -> BasicProperties {
+    let mut table = FieldTable::default();
+    let mut put = |name: &str, value: String| {
+        let value = AMQPValue::LongString(LongString::from(value));
+        table.insert(format!("cloudEvents_{name}").as_str().into(), value);
+    };
+    put("specversion", "1.0".to_owned());
+    put("id", id.to_owned());
+    put("source", origin.source.clone());
+    put("type", format!("indexer.fs.v1.{}", verb(record)));
+    put("dataschema", "urn:indexer:fs:v1".to_owned());
+    put("partitionkey", key(record).rsplit('.').next().unwrap_or_default().to_owned());
+    if let Body::Change(change) = &record.body {
+        put("subject", change.entry.to_string());
+    }
+    let nanoseconds = record.seen.0;
+    if let Ok(time) = Timestamp::from_nanosecond(nanoseconds) {
+        put("time", time.to_string());
+    }
+    let seconds = u64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(0);
+    BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_content_encoding("utf-8".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(short(id))
+        .with_app_id("indexer".into())
+        .with_type(short(&format!("indexer.fs.v1.{}", verb(record))))
+        .with_timestamp(seconds)
+        .with_headers(table)
+}
+
+/// AMQP's short texts are of 255 bytes; what is longer stands in the headers as a whole.
+fn short(text: &str) -> lapin::types::ShortString {
+    let end = (0..=text.len().min(255)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text[..end].into()
+}

@@ -1,0 +1,168 @@
+//! What a relay is told: which broker, which exchange, how much at once. Shows no password to anybody.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use consumer::Secret;
+use lapin::uri::{AMQPScheme, AMQPUri};
+
+/// The exchange that records go to.
+pub const DEFAULT_EXCHANGE: &str = "indexer";
+
+/// Where the broker is, without the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(pub String);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is wrong with the settings. Never says what a secret holds.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The address of the broker cannot be had, or is none.
+    #[error("amqp: the address of the broker {0}")]
+    Address(String),
+    /// A file of certificates cannot be read.
+    #[error("amqp: {what} {}: {why}", path.display())]
+    File {
+        /// What it is for.
+        what: &'static str,
+        /// Where it is said to be.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// A name that AMQP has no room for.
+    #[error("amqp: the exchange {0:?} has no name of 1 to 200 letters, digits, dots, dashes and underscores")]
+    Exchange(String),
+}
+
+/// Certificates in PEM, beside those that the system trusts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Of the authority that signed the broker's.
+    pub ca: Option<PathBuf>,
+    /// Our own, and its key, for brokers that ask who we are.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// How records are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `amqp://user:password@host:5672/%2f`, or `amqps://`.
+    pub url: Secret,
+    /// Certificates.
+    pub tls: Tls,
+    /// The topic exchange; what no binding of it wants goes to `<exchange>.unrouted`.
+    pub exchange: String,
+    /// Whether exchanges and the catch-all queue are made at the start; if not, they have to be there.
+    pub declare: bool,
+    /// Messages on their way that are not confirmed, at most.
+    pub window: usize,
+    /// Between two attempts, at first and at most.
+    pub pause: (Duration, Duration),
+}
+
+impl Settings {
+    /// Those for a broker, as they are without a word about them.
+    #[must_use]
+    pub fn new(url: Secret) -> Settings {
+        Settings {
+            url,
+            tls: Tls::default(),
+            exchange: DEFAULT_EXCHANGE.to_owned(),
+            declare: true,
+            window: 2_000,
+            pause: (Duration::from_millis(200), Duration::from_secs(30)),
+        }
+    }
+
+    /// Whether they can be used, as far as can be seen without the broker.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn check(&self) -> Result<Address, SettingsError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if self.exchange.is_empty() || self.exchange.len() > 200 || !self.exchange.bytes().all(allowed) {
+            return Err(SettingsError::Exchange(self.exchange.clone()));
+        }
+        self.certificates()?;
+        self.uri().map(|uri| shown(&uri))
+    }
+
+    /// The address with all that is secret. A frame of silence twice as long as the heartbeat is a broken connection.
+    pub(crate) fn uri(&self) -> Result<AMQPUri, SettingsError> {
+        let text = self.url.read().map_err(|why| SettingsError::Address(format!("cannot be read: {why}")))?;
+        // What is wrong is said without the text, which holds a password.
+        let mut uri: AMQPUri = text.parse().map_err(|_| {
+            SettingsError::Address(
+                "is not as it should be; write it as \"amqp://user:password@host:5672/%2f\", with what is special in a \
+                 password percent-encoded"
+                    .to_owned(),
+            )
+        })?;
+        uri.query.heartbeat.get_or_insert(20);
+        Ok(uri)
+    }
+
+    /// The texts of the certificates: authority, then our own with its key.
+    pub(crate) fn certificates(&self) -> Result<Certificates, SettingsError> {
+        let read = |what, path: &PathBuf| {
+            std::fs::read(path).map_err(|why| SettingsError::File { what, path: path.clone(), why })
+        };
+        let ca = self.tls.ca.as_ref().map(|path| read("the authority's certificate", path)).transpose()?;
+        let client = match &self.tls.client {
+            Some((certificate, key)) => {
+                Some((read("the client's certificate", certificate)?, read("the client's key", key)?))
+            }
+            None => None,
+        };
+        Ok(Certificates { ca, client })
+    }
+}
+
+/// See [`Tls`].
+pub(crate) struct Certificates {
+    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+fn shown(uri: &AMQPUri) -> Address {
+    let scheme = if uri.scheme == AMQPScheme::AMQPS { "amqps" } else { "amqp" };
+    let vhost = uri.vhost.replace('/', "%2f");
+    Address(format!("{scheme}://{}:{}/{vhost}", uri.authority.host, uri.authority.port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let settings = Settings::new(Secret::Plain("amqps://u:hunter2@mq.example/%2f".into()));
+        assert_eq!(settings.check().expect("an address").to_string(), "amqps://mq.example:5671/%2f");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn bad_settings_are_refused_without_a_word_of_the_secret() {
+        for url in ["", "hunter2", "http://u:hunter2@h/", "amqp://u:hunter2@:x/"] {
+            let error = Settings::new(Secret::Plain(url.into())).check().expect_err(url).to_string();
+            assert!(error.contains("amqp://user:password@host") && !error.contains("hunter2"), "{error}");
+        }
+        let unset = Settings::new(Secret::Env("INDEXER_NO_SUCH_URL".into())).check().expect_err("unset");
+        assert!(unset.to_string().contains("INDEXER_NO_SUCH_URL is not set"), "{unset}");
+        let good = Settings::new(Secret::Plain("amqp://localhost".into()));
+        for exchange in ["", "a b", &"x".repeat(201)] {
+            let settings = Settings { exchange: exchange.to_owned(), ..good.clone() };
+            assert!(matches!(settings.check(), Err(SettingsError::Exchange(_))), "{exchange}");
+        }
+        let tls = Tls { ca: Some("/nowhere/ca.pem".into()), client: None };
+        let error = Settings { tls, ..good }.check().expect_err("no file").to_string();
+        assert!(error.contains("/nowhere/ca.pem"), "{error}");
+    }
+}

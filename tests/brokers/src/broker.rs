@@ -1,0 +1,173 @@
+//! A broker of one's own: RabbitMQ on ports and in folders that nobody else uses, gone when the test's process is.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use crate::tools::{Skipped, need_tool};
+use crate::wait::wait_for;
+
+/// Where Debian has the programs themselves; those in the path first become another user.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+/// Runs the server and Erlang's register of ports, which would go on without it, and ends both when nobody holds the other end
+/// of the input any more.
+const GUARD: &str = r#"epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 > "$HOME/epmd" 2>&1 &
+"$0" > "$HOME/out" 2>&1 &
+cat > /dev/null
+kill -9 -$$"#;
+
+/// Where a broker may be used that somebody else started.
+const VARIABLE: &str = "AMQP_URL";
+
+/// The address of a broker for tests that leave it as it is: that of `AMQP_URL`, or one of this process's own, which is started
+/// once.
+///
+/// # Panics
+/// As [`Broker::start`].
+#[must_use]
+pub fn broker_url() -> String {
+    static OURS: OnceLock<Broker> = OnceLock::new();
+    match std::env::var(VARIABLE) {
+        Ok(url) if !url.is_empty() => url,
+        _ => OURS.get_or_init(Broker::start).url(),
+    }
+}
+
+/// A broker that runs.
+pub struct Broker {
+    folder: TempDir,
+    port: u16,
+    guard: Option<Child>,
+}
+
+impl Broker {
+    /// Starts one, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not start, or there is none and none can be installed: what a broker has to do with is never left out.
+    #[must_use]
+    pub fn start() -> Broker {
+        if let Err(Skipped(why)) = need_tool("rabbitmq-server", "rabbitmq-server") {
+            panic!(
+                "{why}; install rabbitmq-server (apt-get install rabbitmq-server), then run the tests again"
+            );
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut broker = Broker { folder, port: free_ports(), guard: None };
+        broker.run();
+        broker
+    }
+
+    /// Starts it again, with all that it kept.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn run(&mut self) {
+        let command = self.command(&Path::new(PROGRAMS).join("rabbitmq-server"));
+        let program = command.get_program().to_owned();
+        let mut guarded = Command::new("setsid");
+        guarded.args(["sh", "-c", GUARD]).arg(program).stdin(Stdio::piped());
+        for (name, value) in command.get_envs() {
+            guarded.env(name, value.unwrap_or_default());
+        }
+        self.guard = Some(guarded.spawn().expect("setsid starts"));
+        let pid = self.folder.path().join("pid");
+        let _ = self.control(&["wait", &pid.to_string_lossy(), "--timeout", "120"]);
+    }
+
+    /// As [`Broker::run`], where it does not run.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn run_if_killed(&mut self) {
+        if self.guard.is_none() {
+            self.run();
+        }
+    }
+
+    /// Kills it; what it had promised to keep is on the disk.
+    pub fn kill(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            drop(guard.stdin.take());
+            let _ = guard.wait();
+        }
+        wait_for("the end of the broker", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_err().then_some(())
+        });
+        let _ = std::fs::remove_file(self.folder.path().join("pid"));
+    }
+
+    /// Runs `rabbitmqctl` and gives what it says.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn control(&self, arguments: &[&str]) -> String {
+        let done = self.command(&Path::new(PROGRAMS).join("rabbitmqctl")).args(arguments).output();
+        let done = done.expect("rabbitmqctl starts");
+        assert!(
+            done.status.success(),
+            "rabbitmqctl {arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let (port, folder) = (self.port, self.folder.path());
+        let mut command = Command::new(program);
+        let below = |name: &str| -> PathBuf { folder.join(name) };
+        command
+            .env("HOME", folder)
+            .env("ERL_CRASH_DUMP", below("crash"))
+            .env("RABBITMQ_NODENAME", format!("indexer{port}@localhost"))
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", port.to_string())
+            .env("RABBITMQ_DIST_PORT", (port + 1).to_string())
+            .env("ERL_EPMD_PORT", (port + 2).to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_MNESIA_BASE", below("db"))
+            .env("RABBITMQ_LOG_BASE", below("log"))
+            .env("RABBITMQ_PID_FILE", below("pid"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", below("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", below("none"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", below("none"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
+        command
+    }
+
+    /// Its address, as its only user.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.guard.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// Three ports in a row that nobody uses, below those that the system gives out by itself; others for each call.
+fn free_ports() -> u16 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id() % 3_000;
+    (0..3_000)
+        .map(|_| 20_000 + 4 * ((first + CALLS.fetch_add(1, Ordering::Relaxed)) % 3_000) as u16)
+        .find(|port| (0..3).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()))
+        .expect("three free ports")
+}

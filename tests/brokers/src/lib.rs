@@ -1,0 +1,16 @@
+//! What tests at a message broker need: one of their own, broken ways to it, subscribers; and programs that are installed where
+//! they are missing. Knows nothing of the index. Panics as tests do.
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+mod broker;
+mod faulty;
+mod subscriber;
+mod tools;
+mod wait;
+
+pub use broker::{Broker, broker_url};
+pub use faulty::FaultyWay;
+pub use lapin::message::Delivery;
+pub use subscriber::{Subscriber, at_broker};
+pub use tools::{Skipped, is_root, need_root, need_tool, run, skipped};
+pub use wait::wait_for;

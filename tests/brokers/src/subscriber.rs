@@ -1,0 +1,95 @@
+//! Who reads from a broker in tests: durable queues, messages taken and acknowledged one by one.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::runtime::Runtime;
+use tokio_stream::StreamExt as _;
+
+/// For the next message to come.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Runs what a test does at a broker.
+///
+/// # Panics
+/// When there is no thread for it.
+pub fn at_broker<T>(what: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    RUNTIME.get_or_init(|| make().expect("a thread")).block_on(what)
+}
+
+/// A subscriber's connection.
+pub struct Subscriber {
+    _connection: Connection,
+    /// For what else is to be said to the broker.
+    pub channel: Channel,
+}
+
+impl Subscriber {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When the broker does not let it.
+    #[must_use]
+    pub fn new(url: &str) -> Subscriber {
+        at_broker(async {
+            let connection =
+                Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
+            let channel = connection.create_channel().await.expect("a channel");
+            Subscriber { _connection: connection, channel }
+        })
+    }
+
+    /// Binds a durable queue to an exchange that is there.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn bind(&self, queue: &str, exchange: &str, key: &str, limits: &[(&str, AMQPValue)]) {
+        at_broker(async {
+            let mut table = FieldTable::default();
+            for (name, value) in limits {
+                table.insert((*name).into(), value.clone());
+            }
+            let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            self.channel.queue_declare(queue.into(), durable, table).await.expect("a queue");
+            let plain = QueueBindOptions::default();
+            self.channel
+                .queue_bind(queue.into(), exchange.into(), key.into(), plain, FieldTable::default())
+                .await
+                .expect("a binding");
+        });
+    }
+
+    /// Takes messages from the queue until `done` says so of one.
+    ///
+    /// # Panics
+    /// When none comes for long, or the queue is gone.
+    pub fn take_until(&self, queue: &str, mut done: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
+        at_broker(async {
+            let (consume, table) = (BasicConsumeOptions::default(), FieldTable::default());
+            let messages = self.channel.basic_consume(queue.into(), queue.into(), consume, table).await;
+            let mut messages = messages.expect("a queue");
+            let mut taken = Vec::new();
+            loop {
+                let next = tokio::time::timeout(PATIENCE, messages.next()).await;
+                let delivery =
+                    next.expect("it comes in time").expect("the queue is there").expect("a message");
+                delivery.ack(BasicAckOptions::default()).await.expect("a connection");
+                let last = done(&delivery);
+                taken.push(delivery);
+                if last {
+                    let cancel = self.channel.basic_cancel(queue.into(), BasicCancelOptions::default()).await;
+                    cancel.expect("a connection");
+                    return taken;
+                }
+            }
+        })
+    }
+}
