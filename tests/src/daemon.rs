@@ -22,36 +22,40 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[must_use]
 pub fn indexer_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        // A test runs as TARGET/PROFILE/deps/NAME-HASH, a program of this crate's dependents as TARGET/PROFILE/NAME.
-        let this = std::env::current_exe().expect("a process has a program");
-        let folder = this.parent().expect("a program lies in a folder");
-        let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-        let profile = match folder.file_name().and_then(OsStr::to_str) {
-            // Both `dev` and `test` are built into `debug`; `test` is the one that is optimised a little.
-            Some("debug") | None => "test",
-            Some(other) => other,
-        };
-        let workspace =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
-        let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .current_dir(workspace)
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--package",
-                "indexer",
-                "--profile",
-                profile,
-                "--target-dir",
-            ])
-            .arg(folder.parent().expect("a profile's folder lies in the target folder"))
-            .status()
-            .expect("cargo starts");
-        assert!(built.success(), "the indexer binary does not build");
-        folder.join("indexer")
-    })
+    BINARY.get_or_init(|| build(&["--package", "indexer"]).join("indexer"))
+}
+
+/// An example of a package of the workspace, built as the test was.
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn example(package: &str, name: &str) -> PathBuf {
+    build(&["--package", package, "--example", name]).join("examples").join(name)
+}
+
+/// Builds something of the workspace; the folder that it lies in.
+fn build(what: &[&str]) -> PathBuf {
+    // A test runs as TARGET/PROFILE/deps/NAME-HASH, a program of this crate's dependents as TARGET/PROFILE/NAME.
+    let this = std::env::current_exe().expect("a process has a program");
+    let folder = this.parent().expect("a program lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let profile = match folder.file_name().and_then(OsStr::to_str) {
+        // Both `dev` and `test` are built into `debug`; `test` is the one that is optimised a little.
+        Some("debug") | None => "test",
+        Some(other) => other,
+    };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--locked"])
+        .args(what)
+        .args(["--profile", profile, "--target-dir"])
+        .arg(folder.parent().expect("a profile's folder lies in the target folder"))
+        .status()
+        .expect("cargo starts");
+    assert!(built.success(), "{what:?} does not build");
+    folder.to_owned()
 }
 
 /// Runs `indexer --state STATE ARGUMENTS…` to its end.
@@ -256,13 +260,7 @@ impl Daemon {
     /// When it does not start.
     #[must_use]
     pub fn follow(&self, arguments: &[&dyn AsRef<OsStr>]) -> Follower {
-        let mut command = command(&self.binary, &self.state, arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let (sender, lines) = mpsc::channel();
-        // The time is taken before anything else is done with the line.
-        read_lines(stdout, move |line| drop(sender.send((Instant::now(), line.to_owned()))));
-        Follower { child, lines }
+        Follower::of(command(&self.binary, &self.state, arguments))
     }
 
     /// Returns when every change made before the call is in the index.
@@ -362,6 +360,20 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// Starts a program that prints lines as things happen.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn of(mut command: Command) -> Follower {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, lines) = mpsc::channel();
+        // The time is taken before anything else is done with the line.
+        read_lines(stdout, move |line| drop(sender.send((Instant::now(), line.to_owned()))));
+        Follower { child, lines }
+    }
+
     /// The next line and when it came; `None` when there is none within `patience`, or never will be.
     #[must_use]
     pub fn next_line(&self, patience: Duration) -> Option<(Instant, String)> {

@@ -18,7 +18,7 @@ pub use brokers::{
     Delivery, Skipped, Subscriber, broker_url, is_root, need_root, need_tool, skipped, wait_for,
 };
 pub use contents::{Contents, Piece, Summary as ContentsSummary, make_folders, sets_made};
-pub use daemon::{Daemon, Follower, indexer, indexer_binary, unprivileged};
+pub use daemon::{Daemon, Follower, example, indexer, indexer_binary, unprivileged};
 pub use digests::{blake3_of, compare_digests};
 pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvolume};
 pub use licence::licence_allows;

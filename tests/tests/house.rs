@@ -34,7 +34,7 @@ const OWNED: [(&str, &[&str]); 11] = [
     ("axum", &["indexer"]),
     ("hyper", &["indexer"]),
     ("hyper-util", &["indexer"]),
-    ("lapin", &["publish", "brokers"]),
+    ("lapin", &["publish", "brokers", "indexer-benches"]),
     ("tokio", &["indexer", "publish", "brokers"]),
     ("tokio-stream", &["indexer", "publish", "brokers"]),
     ("prometheus-client", &["indexer"]),
