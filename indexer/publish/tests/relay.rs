@@ -338,14 +338,16 @@ fn a_way_that_breaks_all_the_time_loses_nothing() {
     let through = format!("amqp://guest:guest@127.0.0.1:{}/%2f", way.port());
     let journal = Journal::of(1);
     let running = relay(&journal, &through, "ways");
-    // There is always something to publish.
-    wait_for("the faults", || {
-        let mut inside = journal.0.lock().unwrap();
-        inside.last = inside.cursors.get("amqp").map_or(0, |seq| seq.0) + 5_000;
-        drop(inside);
-        running.tell();
-        (way.faults() >= faults).then_some(())
-    });
+    for some in 1..=faults {
+        wait_for("one more fault", || {
+            // There is always something to publish.
+            let mut inside = journal.0.lock().unwrap();
+            inside.last = inside.cursors.get("amqp").map_or(0, |seq| seq.0) + 5_000;
+            drop(inside);
+            running.tell();
+            (way.faults() >= some).then_some(())
+        });
+    }
     way.heal();
     let last = journal.0.lock().unwrap().last;
     let taken = subscriber.take_until("ways", |one| seq(one) == last);
