@@ -127,6 +127,9 @@ impl<'t> Contents<'t> {
                     self.pending.insert(key(id), milliseconds(new.looked_at))?;
                 }
             }
+            // In doubt already, and carried on under another name: still in doubt.
+            Some(new)
+                if new.current_digest().is_some() && new.digest.is_some_and(|digest| digest.carried) => {}
             _ => drop(self.pending.remove(key(id))?),
         }
         Ok(())

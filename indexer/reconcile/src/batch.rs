@@ -432,7 +432,8 @@ impl<'a, S: Stored> Batch<'a, S> {
         touched.fresh = true;
         let Some(node) = &mut touched.after else { return };
         if !node.row.stat.same(&found.stat) {
-            crate::content::carry(&mut node.row, &found.stat, look);
+            let told = look.told && !touched.doubted;
+            crate::content::carry(&mut node.row, &found.stat, &Look { told, ..*look });
             node.row.stat = found.stat;
             node.row.looked_at = look.at;
         } else if look.written || look.closed {
@@ -441,11 +442,13 @@ impl<'a, S: Stored> Batch<'a, S> {
     }
 
     /// A writer was at a file. If a look of this batch carried its digest on before that was known, it is not carried; if an
-    /// earlier one did, it has to be read again.
+    /// earlier one did, or the file is on its way to another name, it has to be read again.
     fn doubt(&mut self, id: EntryId) {
         let Some(touched) = self.touched.get_mut(&id) else { return };
         let Some(node) = &mut touched.after else { return };
-        if node.row.digest.is_some_and(|digest| digest.carried) {
+        if node.names.is_empty() {
+            touched.doubted |= node.row.current_digest().is_some();
+        } else if node.row.digest.is_some_and(|digest| digest.carried) {
             let was = touched.before.as_ref().and_then(|node| node.row.digest);
             if was == node.row.digest {
                 touched.doubted = true;

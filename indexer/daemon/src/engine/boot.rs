@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use record::{How, Time};
+use record::{How, Seq, Time};
 use watch::Active;
 
 use super::config::{Backend, Level};
@@ -71,6 +71,8 @@ impl Core {
             self.work_off(None)?;
         }
         self.keep_contents()?;
+        // Whatever ended the last daemon may have swallowed a word.
+        self.doubt_carried()?;
         let unverified = std::mem::take(&mut self.unverified);
         let verified = |tree: &Tree| {
             tree.present
@@ -82,6 +84,7 @@ impl Core {
         self.verify_watched(now);
         self.store_roots()?;
         self.drained = now;
+        self.heard = Some(Seq(*self.shared.durable.borrow()));
         self.noted = *self.shared.durable.borrow();
         self.show_roots("live");
         for resumed in &self.unverified {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use index::{Edits, RootRow};
 use reconcile::{Held, Root};
-use record::{EntryId, RootId, Time, VolumeId};
+use record::{EntryId, RootId, Seq, Time, VolumeId};
 use rustc_hash::FxHashMap;
 use tracing::warn;
 
@@ -92,6 +92,8 @@ pub(crate) struct Core {
     pub(crate) last_round: Instant,
     /// Until when everything was known, by the wall clock: where a gap begins.
     pub(crate) drained: Time,
+    /// The last record at that time; none before the first.
+    pub(crate) heard: Option<Seq>,
     /// Sweeps of whole trees so far.
     pub(crate) epoch: u64,
     /// The seq when that was last stored.
@@ -146,6 +148,7 @@ impl Core {
             repaired: FxHashMap::default(),
             last_round,
             drained: Time::now(),
+            heard: None,
             noted: 0,
             epoch: 0,
             followed: Vec::new(),
@@ -215,6 +218,7 @@ impl Core {
                     }
                 }
                 self.drained = Time::now().minus_ns(READING_NS);
+                self.heard = Some(Seq(*self.shared.durable.borrow()));
             }
             self.shared.note_busy(unknown, self.drained);
             let next = self.until_next();

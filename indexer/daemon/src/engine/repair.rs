@@ -27,6 +27,7 @@ impl Core {
             view.repairs += 1;
             view.why_repair.clone_from(&why);
         });
+        self.doubt_carried()?;
         self.order_repair(volume, from, &why)
     }
 

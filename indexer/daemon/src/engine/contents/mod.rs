@@ -1,5 +1,6 @@
 //! Contents, as far as the engine's thread has to do with them: what was read goes through the one writer.
 
+mod doubt;
 mod once;
 mod opener;
 mod scrub;

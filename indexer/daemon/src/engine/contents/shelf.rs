@@ -160,7 +160,10 @@ impl Shelf for EngineShelf {
     }
 
     fn known(&self, ids: &[EntryId]) -> Result<Vec<Option<Known>>, ShelfError> {
-        self.read(|reader| ids.iter().map(|id| known(reader, *id)).collect())
+        self.read(|reader| {
+            let hashing = reader.hashing()?;
+            ids.iter().map(|id| known(reader, hashing, *id)).collect()
+        })
     }
 
     fn unproved(&self, time: Time, from: EntryId, most: usize) -> Result<Vec<EntryId>, ShelfError> {
@@ -236,7 +239,7 @@ fn note_of(content: &Content, now: Time) -> Note {
     Note { size, modified, changed, head, tail, proved: Some(now), extents: None }
 }
 
-fn known(reader: &Reader, id: EntryId) -> Result<Option<Known>, IndexError> {
+fn known(reader: &Reader, hashing: Hashing, id: EntryId) -> Result<Option<Known>, IndexError> {
     let Some(row) = reader.row(id)?.filter(|row| row.stat.kind == Kind::File) else { return Ok(None) };
     let stamp = Stamp::of(&row.stat);
     let note = reader
@@ -251,6 +254,6 @@ fn known(reader: &Reader, id: EntryId) -> Result<Option<Known>, IndexError> {
         head: note.and_then(|note| note.head).map(Token),
         tail: note.and_then(|note| note.tail).map(Token),
         waiting,
-        doubted: waiting && row.digest.is_some_and(|digest| digest.carried),
+        doubted: waiting && row.current_digest().is_some_and(|digest| hashing.is_enough(digest)),
     }))
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use index::{Blind, Edits, Grown, Message, Note, Reader, Rot};
-use reconcile::{Batch, Held, Holds, Root};
+use reconcile::{Batch, Held, Holds, Look, Root};
 use record::{Body, EntryId, How, Op, Place, Record, Time, VolumeId};
 use rustc_hash::FxHashMap;
 use scan::Errno;
@@ -243,7 +243,19 @@ impl<'r> Round<'r> {
                 return Ok(Fate::Done);
             }
         }
+        if fate != Fate::Astray && self.batch.row_of(id)?.is_some() {
+            // Where its next name is met, the name's own hint does not say that it was written.
+            self.heard(id, &self.look_of(flags, how, true))?;
+        }
         Ok(fate)
+    }
+
+    /// A writer was at an entry that has lost its name.
+    pub(super) fn heard(&mut self, id: EntryId, look: &Look) -> Result<(), EngineError> {
+        if look.written || look.closed {
+            self.batch.witness(id, look)?;
+        }
+        Ok(())
     }
 
     /// Looks at one stored name.

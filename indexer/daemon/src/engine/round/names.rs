@@ -118,10 +118,11 @@ impl Round<'_> {
             Decision::Lose => {
                 self.moved_names.insert(dir.id, look.how);
                 self.path_bytes += dir.spot.length + name.len();
-                if let Some(owner) = owner
-                    && self.batch.row_of(owner)?.is_some_and(|row| row.stat.is_directory())
-                {
-                    self.opener.moved(owner);
+                if let Some(owner) = owner {
+                    self.heard(owner, look)?;
+                    if self.batch.row_of(owner)?.is_some_and(|row| row.stat.is_directory()) {
+                        self.opener.moved(owner);
+                    }
                 }
             }
             Decision::Nothing if look.how == How::Inotify => self.left.unseen += 1,

@@ -9,6 +9,7 @@
 //! never with 0), the disk fails now and then, or not (`SIM_FAULTS`, likewise), and with `SIM_CONTENTS=1` files
 //! have contents that are read. One seed alone does none of that unless told.
 
+mod carried;
 mod contents;
 mod faults;
 mod model;

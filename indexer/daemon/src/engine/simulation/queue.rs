@@ -132,6 +132,14 @@ impl Queue {
             }
     }
 
+    /// Whether the word of a write to this inode has not been read.
+    pub(super) fn mentions(&self, number: u64) -> bool {
+        self.items.iter().any(|item| match item {
+            Item::Event(Event::Name { object: (_, inode), .. }) => *inode == number,
+            _ => false,
+        })
+    }
+
     /// What is queued is lost, and that is told.
     pub(super) fn overflow(&mut self) {
         self.overflowed = true;

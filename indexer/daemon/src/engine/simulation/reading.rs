@@ -284,7 +284,8 @@ impl Simulation {
 
     /// A digest in the index is that of what the file had in it while its stat was the stored one.
     pub(super) fn check_digests(&mut self) {
-        let reader = self.daemon.as_ref().unwrap().1.index.read().unwrap();
+        let shared = &self.daemon.as_ref().unwrap().1;
+        let (reader, pending) = (shared.index.read().unwrap(), &shared.pending);
         let mut digests = std::mem::take(&mut self.digests);
         let state = self.world.lock();
         let model = &state.model;
@@ -292,8 +293,9 @@ impl Simulation {
         each_digest(&reader, |id, stat, digest, carried| {
             let held = model.held(id.inode, stat);
             let right = held.iter().any(|content| digests.of(digest.kind, *content, stat.size) == digest);
-            // What was carried before a word came that was late is read again: it waits.
-            let doubted = carried && (reader.is_pending(id).unwrap() || model.is_sly(id.inode, stat));
+            // What was carried before a word came that was late is read again: the word is on its way, or the file waits.
+            let late = pending.mentions(id) || model.queue.mentions(id.inode);
+            let doubted = carried && (late || reader.is_pending(id).unwrap() || model.is_sly(id.inode, stat));
             if !right && !doubted && !model.is_unknowable(id.inode, stat) {
                 found.push(format!(
                     "{id} {stat:?} had {held:?}, and that is not {digest:?} (carried: {carried})"

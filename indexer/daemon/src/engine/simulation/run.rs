@@ -60,7 +60,7 @@ pub(super) struct Simulation {
     pub(super) journal: Vec<Record>,
     /// What it knows, since it began.
     replica: Option<Replica>,
-    busy: u64,
+    pub(super) busy: u64,
     way: Way,
     /// What goes wrong follows from numbers of its own, so that a seed lives the same life without faults.
     faults: Rng,
@@ -227,6 +227,16 @@ impl Simulation {
                 Err(PowerLoss) => self.power_back(),
             }
         }
+    }
+
+    /// The power is back, and nothing happens any more.
+    fn come_back(&mut self) {
+        self.power_back();
+        self.restart();
+        let mut state = self.world.lock();
+        state.left = 0;
+        // By maps that were made while that start looked around.
+        state.model.close_mapped();
     }
 
     pub(super) fn start(&mut self) -> Done<()> {
@@ -453,9 +463,7 @@ impl Simulation {
             state.model.remember();
         }
         while self.quieten().is_err() {
-            self.power_back();
-            self.restart();
-            self.world.lock().left = 0;
+            self.come_back();
         }
         {
             let mut state = self.world.lock();
@@ -485,22 +493,16 @@ impl Simulation {
     /// Everything is quiet, and is read.
     fn check_contents(&mut self) {
         if self.read_all(self.way.faults).is_err() {
-            self.power_back();
-            self.restart();
-            self.world.lock().left = 0;
+            self.come_back();
             while self.quieten().is_err() || self.read_all(self.way.faults).is_err() {
-                self.power_back();
-                self.restart();
-                self.world.lock().left = 0;
+                self.come_back();
             }
         }
         self.check_read();
         self.report.digests += self.reader().count_digests().unwrap();
         let scrubs = self.world.lock().contents(|contents| contents.rng.chance(15));
         if scrubs && self.scrub().is_err() {
-            self.power_back();
-            self.restart();
-            self.world.lock().left = 0;
+            self.come_back();
             return self.check_contents();
         }
         let reader = self.reader();
@@ -530,9 +532,7 @@ impl Simulation {
     fn check_faulty(&mut self) {
         self.world.lock().model.flaky = 0;
         while self.settle().is_err() || self.sweep().is_err() {
-            self.power_back();
-            self.restart();
-            self.world.lock().left = 0;
+            self.come_back();
         }
         let (core, _) = self.daemon.as_ref().unwrap();
         let there = |tree: &&super::super::roots::Tree| tree.present;
@@ -585,9 +585,7 @@ impl Simulation {
         self.world.rest(Duration::from_secs(10));
         for _ in 0..2 {
             if self.sweep().is_err() || self.settle().is_err() {
-                self.power_back();
-                self.restart();
-                self.world.lock().left = 0;
+                self.come_back();
             }
         }
         let before = oracle::whole(&self.reader());
