@@ -1,14 +1,19 @@
 //! The relay: publishes the journal to an AMQP broker, and moves its cursor over what the broker confirmed. Knows no index:
-//! whoever has records implements [`consumer::Feed`]. Without a broker nothing of it runs.
+//! whoever has records implements [`consumer::Feed`]. Without a broker nothing of it runs. Beside it a publisher of whatever else
+//! somebody has to send, over the same kind of connection.
 
 mod headers;
+mod letter;
 mod link;
+mod publisher;
 mod relay;
 mod report;
 mod settings;
 mod topology;
 mod window;
 
+pub use letter::Letter;
+pub use publisher::{PublishError, Published, Publisher, Stopper};
 pub use relay::Relay;
 pub use report::Report;
 pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError, Tls};

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Event, PublisherConfirm,
-};
+use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Event, PublisherConfirm};
 use tokio_stream::{Stream, StreamExt as _};
 
+use crate::headers::properties;
+use crate::letter::Letter;
 use crate::settings::{Settings, SettingsError};
 use crate::topology;
 
@@ -59,17 +59,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) async fn open(settings: &Settings) -> Result<Link, LinkError> {
-        tokio::time::timeout(PATIENCE, Link::connect(settings)).await.map_err(|_| LinkError::Silent)?
+    /// Connects, as `name` to those who look at the broker.
+    pub(crate) async fn open(settings: &Settings, name: &str) -> Result<Link, LinkError> {
+        tokio::time::timeout(PATIENCE, Link::connect(settings, name)).await.map_err(|_| LinkError::Silent)?
     }
 
-    async fn connect(settings: &Settings) -> Result<Link, LinkError> {
+    async fn connect(settings: &Settings, name: &str) -> Result<Link, LinkError> {
         let certificates = settings.certificates()?;
         let tls = OwnedTLSConfig {
             identity: certificates.client.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
             cert_chain: certificates.ca.map(|ca| String::from_utf8_lossy(&ca).into_owned()),
         };
-        let named = ConnectionProperties::default().with_connection_name("indexer relay".into());
+        let named = ConnectionProperties::default().with_connection_name(name.into());
         let runtime =
             lapin::runtime::default_runtime().map_err(|error| LinkError::Broker(error.to_string()))?;
         let connection = Connection::connect_uri_with_config(settings.uri()?, named, tls, runtime).await?;
@@ -83,15 +84,10 @@ impl Link {
     }
 
     /// Sends a message; that it arrived is told by the answer.
-    pub(crate) async fn publish(
-        &self,
-        key: &str,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> Result<PublisherConfirm, LinkError> {
+    pub(crate) async fn publish(&self, letter: &Letter) -> Result<PublisherConfirm, LinkError> {
         let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let exchange = self.exchange.as_str().into();
-        Ok(self.channel.basic_publish(exchange, key.into(), mandatory, body, properties).await?)
+        let (exchange, key) = (self.exchange.as_str().into(), letter.key.as_str().into());
+        Ok(self.channel.basic_publish(exchange, key, mandatory, &letter.body, properties(letter)).await?)
     }
 
     /// Whether the broker takes messages, when that changes. Pending for ever otherwise.

@@ -1,8 +1,11 @@
 //! A record as a message of a broker, version 1: routing key, identity and a JSON body in the shape of Debezium's change
 //! events, so that readers of those find `before`, `after`, `op`, `ts_ms` and `source` where they look. Knows no broker.
 
+mod reads;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::reads::{Read, Replay};
 use super::v1::{self, DuplicateSet, Entry, Parent, Place, text_and_raw};
 use crate::{Body, EntryId, Op, Record, State};
 
@@ -66,7 +69,7 @@ pub struct Source {
     pub ts_ns: i128,
     /// Epoch of the journal: seqs compare only within one.
     pub epoch: String,
-    /// Number of the record, gapless within the epoch.
+    /// Number of the record, gapless within the epoch; for what a replay sends the last record before it was read.
     pub seq: u64,
     /// Path of the root it belongs to.
     pub root: String,
@@ -79,7 +82,8 @@ pub struct Source {
 /// What a record says beside the entry before and after.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// `created modified attrib renamed linked unlinked deleted hashed corrupt gap root_lost root_found seeded duplicate`.
+    /// `created modified attrib renamed linked unlinked deleted hashed corrupt gap root_lost root_found seeded duplicate read
+    /// replay_begun replay_ended`.
     pub verb: String,
     /// False while a writer is still at the entry.
     pub complete: bool,
@@ -89,6 +93,9 @@ pub struct Detail {
     /// For renamed: the name it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Place>,
+    /// For read: all its names, where it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Place>,
     /// Directories whose own times it moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Parent>,
@@ -110,7 +117,7 @@ pub struct Detail {
     /// For gap and `root_lost`: what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// For seeded: entries in the root.
+    /// For seeded: entries in the root. For `replay_ended`: entries read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
     /// For duplicate: the set as it is now.
