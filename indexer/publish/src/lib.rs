@@ -1,6 +1,7 @@
 //! The relay: publishes the journal to an AMQP broker, and moves its cursor over what the broker confirmed. Knows no index:
 //! whoever has records implements [`consumer::Feed`]. Without a broker nothing of it runs. Beside it a publisher of whatever else
-//! somebody has to send, over the same kind of connection.
+//! somebody has to send, over the same kind of connection; and the other end, a subscription, which hands messages to a
+//! [`Handler`] and acknowledges them after it.
 
 mod headers;
 mod letter;
@@ -9,6 +10,7 @@ mod publisher;
 mod relay;
 mod report;
 mod settings;
+mod subscribe;
 mod topology;
 mod window;
 
@@ -17,3 +19,6 @@ pub use publisher::{PublishError, Published, Publisher, Stopper};
 pub use relay::Relay;
 pub use report::Report;
 pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError, Tls};
+pub use subscribe::{
+    Arrived, Fatal, Handler, MOST_BYTES, Stop, SubscribeError, Subscription, Verdict, subscribe,
+};

@@ -17,7 +17,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::topology;
 
 /// To connect, to log in and to declare.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +65,7 @@ impl Link {
     }
 
     async fn connect(settings: &Settings, name: &str) -> Result<Link, LinkError> {
-        let certificates = settings.certificates()?;
-        let tls = OwnedTLSConfig {
-            identity: certificates.client.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
-            cert_chain: certificates.ca.map(|ca| String::from_utf8_lossy(&ca).into_owned()),
-        };
-        let named = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime =
-            lapin::runtime::default_runtime().map_err(|error| LinkError::Broker(error.to_string()))?;
-        let connection = Connection::connect_uri_with_config(settings.uri()?, named, tls, runtime).await?;
+        let connection = connection(settings, name).await?;
         let events = Box::pin(connection.events_listener());
         let channel = connection.create_channel().await?;
         if settings.declare {
@@ -105,6 +97,18 @@ impl Link {
         }
         Err(LinkError::Broker("the connection ended".to_owned()))
     }
+}
+
+/// A connection as the settings say, under a name for those who look at the broker.
+pub(crate) async fn connection(settings: &Settings, name: &str) -> Result<Connection, LinkError> {
+    let certificates = settings.certificates()?;
+    let tls = OwnedTLSConfig {
+        identity: certificates.client.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
+        cert_chain: certificates.ca.map(|ca| String::from_utf8_lossy(&ca).into_owned()),
+    };
+    let named = ConnectionProperties::default().with_connection_name(name.into());
+    let runtime = lapin::runtime::default_runtime().map_err(|error| LinkError::Broker(error.to_string()))?;
+    Ok(Connection::connect_uri_with_config(settings.uri()?, named, tls, runtime).await?)
 }
 
 /// What the broker said of a message.

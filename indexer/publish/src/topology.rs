@@ -1,9 +1,11 @@
-//! The exchanges and the queue that a relay needs. Declaring is idempotent; what is there in another form is an error that
+//! The exchanges and the queue that a relay needs, and the queues of a subscriber. Declaring is idempotent; what is there in another form is an error that
 //! says so.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, ExchangeKind};
+
+use crate::subscribe::Subscription;
 
 /// Messages that the catch-all keeps, and their bytes; the oldest go. It is there to show what nobody is bound to.
 const MOST_UNROUTED: i64 = 100_000;
@@ -40,6 +42,50 @@ pub(crate) async fn declare(channel: &Channel, exchange: &str) -> lapin::Result<
     let mut alternate = FieldTable::default();
     alternate.insert("alternate-exchange".into(), text(&unrouted));
     channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, alternate).await
+}
+
+/// Messages that nobody could use, or that came back too often, are kept for somebody to look at: so many; the oldest go.
+const MOST_DEAD: i64 = 10_000;
+const MOST_DEAD_BYTES: i64 = 64 << 20;
+/// Deliveries of one message before it is put aside.
+const DELIVERIES: i64 = 20;
+
+/// Where messages of `queue` go that cannot be handled.
+pub(crate) fn dead(queue: &str) -> String {
+    format!("{queue}.dead")
+}
+
+/// Declares a subscriber's queue, which a message leaves only handled or put aside, and the bounded one that it is put into.
+pub(crate) async fn subscriber(
+    channel: &Channel,
+    exchange: &str,
+    subscription: &Subscription,
+) -> lapin::Result<()> {
+    let (queue, dead) = (subscription.queue.as_str(), dead(&subscription.queue));
+    let kept = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let mut limits = FieldTable::default();
+    limits.insert("x-max-length".into(), AMQPValue::LongLongInt(MOST_DEAD));
+    limits.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_DEAD_BYTES));
+    limits.insert("x-overflow".into(), text("drop-head"));
+    channel.queue_declare(dead.as_str().into(), kept, limits).await?;
+    let mut wants = FieldTable::default();
+    wants.insert("x-queue-type".into(), text("quorum"));
+    wants.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES));
+    wants.insert("x-dead-letter-exchange".into(), text(""));
+    wants.insert("x-dead-letter-routing-key".into(), text(&dead));
+    // Put aside at least once, which takes a queue that refuses what it has no room for.
+    wants.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    wants.insert("x-overflow".into(), text("reject-publish"));
+    if subscription.one_reader {
+        wants.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    }
+    channel.queue_declare(queue.into(), kept, wants).await?;
+    for key in &subscription.keys {
+        let bound = QueueBindOptions::default();
+        let none = FieldTable::default();
+        channel.queue_bind(queue.into(), exchange.into(), key.as_str().into(), bound, none).await?;
+    }
+    Ok(())
 }
 
 fn text(text: &str) -> AMQPValue {

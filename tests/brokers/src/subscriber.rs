@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt as _;
 
@@ -27,7 +28,7 @@ pub fn at_broker<T>(what: impl Future<Output = T>) -> T {
 
 /// A subscriber's connection.
 pub struct Subscriber {
-    _connection: Connection,
+    connection: Connection,
     /// For what else is to be said to the broker.
     pub channel: Channel,
 }
@@ -43,7 +44,7 @@ impl Subscriber {
             let connection =
                 Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
             let channel = connection.create_channel().await.expect("a channel");
-            Subscriber { _connection: connection, channel }
+            Subscriber { connection, channel }
         })
     }
 
@@ -64,6 +65,46 @@ impl Subscriber {
                 .queue_bind(queue.into(), exchange.into(), key.into(), plain, FieldTable::default())
                 .await
                 .expect("a binding");
+        });
+    }
+
+    /// Declares a durable queue that nothing is bound to.
+    ///
+    /// # Panics
+    /// When it is there with other arguments.
+    pub fn declare(&self, queue: &str) {
+        at_broker(async {
+            let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            let declared = self.channel.queue_declare(queue.into(), durable, FieldTable::default()).await;
+            declared.expect("a queue");
+        });
+    }
+
+    /// How many messages wait in a queue that no reader has, and how many readers there are; `None` where there is no such queue.
+    ///
+    /// # Panics
+    /// When there is no connection.
+    #[must_use]
+    pub fn waiting(&self, queue: &str) -> Option<(u32, u32)> {
+        at_broker(async {
+            // A question about what is not there ends the channel.
+            let channel = self.connection.create_channel().await.expect("a connection");
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let told = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()?;
+            let _ = channel.close(200, "".into()).await;
+            Some((told.message_count(), told.consumer_count()))
+        })
+    }
+
+    /// Publishes whatever it is.
+    ///
+    /// # Panics
+    /// When there is no connection.
+    pub fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
+        at_broker(async {
+            let (plain, none) = (BasicPublishOptions::default(), BasicProperties::default());
+            let sent = self.channel.basic_publish(exchange.into(), key.into(), plain, body, none).await;
+            sent.expect("a connection").await.expect("a connection");
         });
     }
 
