@@ -1,11 +1,13 @@
 //! The command line: names, flags and help. Decides nothing.
 
+mod consume;
 mod flags;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use consume::{Broker, Consume};
 pub(crate) use flags::{
     AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg, LogFormat,
     ProfileArg, Prove, RequireArg, Scan, Scrub, Watch,
@@ -232,6 +234,9 @@ Examples:
         #[command(subcommand)]
         action: Option<Alerts>,
     },
+    /// Read what indexers publish from a message broker, on any host
+    #[command(subcommand, arg_required_else_help = true)]
+    Consume(Consume),
     /// Send what the index holds to the message broker, for subscribers that begin or begin anew
     #[command(after_help = "\
 Sends one message an entry, as of one record of the journal, between two that say where it begins and ends; see docs/amqp.md.

@@ -9,7 +9,7 @@ use crate::cli::{Command, Global, LogFormat};
 use crate::failure::Failure;
 use crate::render::Talk;
 
-/// Starts the log: information for `watch`, warnings for all others, more with `-v`, errors alone with `-q`.
+/// Starts the log: information for `watch` and `consume`, warnings for all others, more with `-v`, errors alone with `-q`.
 /// `INDEXER_LOG` (as `warn,indexer=debug`) overrides the level; `NO_COLOR` is honoured.
 ///
 /// # Errors
@@ -18,7 +18,7 @@ pub(crate) fn init(global: &Global, command: &Command, format: LogFormat) -> Res
     let level = match command {
         _ if global.verbose => "debug",
         _ if global.quiet => "error",
-        Command::Watch(_) => "info",
+        Command::Watch(_) | Command::Consume(_) => "info",
         _ => "warn",
     };
     let filter = match std::env::var("INDEXER_LOG") {

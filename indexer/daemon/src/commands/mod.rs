@@ -4,6 +4,7 @@ mod admin;
 mod alerts;
 mod changes;
 mod compact;
+mod consume;
 mod coverage;
 mod doctor;
 mod du;
@@ -78,6 +79,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Verify { root } => verify::run(&context, root.as_deref()),
         Command::Sweep { path, level } => scan::sweep(&context, path.as_deref(), level),
         Command::Alerts { action } => alerts::run(&context, action.as_ref()),
+        Command::Consume(what) => consume::run(&context, &what),
         Command::Replay { root, as_reads, patience } => {
             replay::run(&context, root.as_deref(), as_reads, patience)
         }
