@@ -179,6 +179,9 @@ impl<'t> Work<'t> {
             }
         };
         let Some(source) = self.sources.get_mut(&number) else { return Ok(number) };
+        if fact.root_path.is_empty() {
+            return Ok(number);
+        }
         let root = source.roots.entry(fact.root).or_insert_with(Root::default);
         if root.path != fact.root_path {
             root.path.clone_from(&fact.root_path);

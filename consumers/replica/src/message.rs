@@ -95,7 +95,10 @@ pub(crate) fn read(id: &str, key: &str, body: &[u8]) -> Result<Fact, Unusable> {
     if source.seq == u64::MAX {
         return bad("its seq has no next");
     }
-    absolute("the path of its root", source.root.as_bytes())?;
+    // An entry that lost its last name is in no root any more.
+    if !source.root.is_empty() {
+        absolute("the path of its root", source.root.as_bytes())?;
+    }
     let relays = id.rsplit_once('/').is_some_and(|(_, last)| last == format!("r{}", source.root_id));
     let says = match op.as_str() {
         "m" => match change.verb.as_str() {
@@ -154,7 +157,7 @@ pub(crate) fn read(id: &str, key: &str, body: &[u8]) -> Result<Fact, Unusable> {
 
 /// The directory whose path the entry's tells.
 fn top(id: EntryId, at: Option<&Name>, path: Vec<u8>) -> Option<(EntryId, Vec<u8>)> {
-    let Some(at) = at else { return Some((id, path)) };
+    let Some(at) = at else { return (!path.is_empty()).then_some((id, path)) };
     let slash = path.iter().rposition(|byte| *byte == b'/')?;
     (path[slash + 1..] == *at.name).then(|| (at.dir, path[..slash.max(1)].to_vec()))
 }
@@ -178,6 +181,9 @@ fn path(entry: &Entry, root: &str) -> Result<Vec<u8>, Unusable> {
     let Ok(path) = bytes_of(&entry.path, entry.path_raw.as_deref()) else {
         return bad("path_raw is not base64");
     };
+    if path.is_empty() && root.is_empty() {
+        return Ok(path);
+    }
     absolute("its path", &path)?;
     let text = String::from_utf8_lossy(&path);
     let below = text.strip_prefix(root.trim_end_matches('/'));

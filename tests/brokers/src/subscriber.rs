@@ -28,7 +28,8 @@ pub fn at_broker<T>(what: impl Future<Output = T>) -> T {
 
 /// A subscriber's connection.
 pub struct Subscriber {
-    connection: Connection,
+    _connection: Connection,
+    url: String,
     /// For what else is to be said to the broker.
     pub channel: Channel,
 }
@@ -44,7 +45,7 @@ impl Subscriber {
             let connection =
                 Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
             let channel = connection.create_channel().await.expect("a channel");
-            Subscriber { connection, channel }
+            Subscriber { _connection: connection, url: url.to_owned(), channel }
         })
     }
 
@@ -81,17 +82,15 @@ impl Subscriber {
     }
 
     /// How many messages wait in a queue that no reader has, and how many readers there are; `None` where there is no such queue.
-    ///
-    /// # Panics
-    /// When there is no connection.
     #[must_use]
     pub fn waiting(&self, queue: &str) -> Option<(u32, u32)> {
         at_broker(async {
-            // A question about what is not there ends the channel.
-            let channel = self.connection.create_channel().await.expect("a connection");
+            // A question about what is not there ends the channel, and may be told to the next one.
+            let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.ok()?;
+            let channel = connection.create_channel().await.ok()?;
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let told = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.ok()?;
-            let _ = channel.close(200, "".into()).await;
+            let _ = connection.close(200, "".into()).await;
             Some((told.message_count(), told.consumer_count()))
         })
     }
