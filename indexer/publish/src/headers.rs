@@ -4,11 +4,18 @@
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use record::wire::message::{Origin, key, verb};
+use record::wire::message::{DATA_SCHEMA, Origin, key, verb};
 use record::{Body, Record};
 
 /// AMQP's word for a message that is written to the disk.
-const PERSISTENT: u8 = 2;
+pub(crate) const PERSISTENT: u8 = 2;
+
+/// What bodies are.
+pub(crate) const CONTENT_TYPE: &str = "application/json";
+/// How they are written.
+pub(crate) const CONTENT_ENCODING: &str = "utf-8";
+/// Before a verb, the type of an event.
+pub(crate) const EVENT: &str = "indexer.fs.v1.";
 
 /// The properties of a record whose body is JSON, told apart by `id`.
 pub(crate) fn properties(record: &Record, origin: &Origin, id: &str) -> BasicProperties {
@@ -20,8 +27,8 @@ pub(crate) fn properties(record: &Record, origin: &Origin, id: &str) -> BasicPro
     put("specversion", "1.0".to_owned());
     put("id", id.to_owned());
     put("source", origin.source.clone());
-    put("type", format!("indexer.fs.v1.{}", verb(record)));
-    put("dataschema", "urn:indexer:fs:v1".to_owned());
+    put("type", format!("{EVENT}{}", verb(record)));
+    put("dataschema", DATA_SCHEMA.to_owned());
     put("partitionkey", key(record).rsplit('.').next().unwrap_or_default().to_owned());
     if let Body::Change(change) = &record.body {
         put("subject", change.entry.to_string());
@@ -32,12 +39,12 @@ pub(crate) fn properties(record: &Record, origin: &Origin, id: &str) -> BasicPro
     }
     let seconds = u64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(0);
     BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_content_encoding("utf-8".into())
+        .with_content_type(CONTENT_TYPE.into())
+        .with_content_encoding(CONTENT_ENCODING.into())
         .with_delivery_mode(PERSISTENT)
         .with_message_id(short(id))
         .with_app_id("indexer".into())
-        .with_type(short(&format!("indexer.fs.v1.{}", verb(record))))
+        .with_type(short(&format!("{EVENT}{}", verb(record))))
         .with_timestamp(seconds)
         .with_headers(table)
 }

@@ -1,6 +1,7 @@
 //! The relay: publishes the journal to an AMQP broker, and moves its cursor over what the broker confirmed. Knows no index:
 //! whoever has records implements [`consumer::Feed`]. Without a broker nothing of it runs.
 
+mod asyncapi;
 mod headers;
 mod link;
 mod relay;
@@ -9,6 +10,7 @@ mod settings;
 mod topology;
 mod window;
 
+pub use asyncapi::asyncapi;
 pub use relay::Relay;
 pub use report::Report;
 pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError, Tls};

@@ -6,8 +6,8 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, ExchangeKind};
 
 /// Messages that the catch-all keeps, and their bytes; the oldest go. It is there to show what nobody is bound to.
-const MOST_UNROUTED: i64 = 100_000;
-const MOST_UNROUTED_BYTES: i64 = 128 << 20;
+pub(crate) const MOST_UNROUTED: i64 = 100_000;
+pub(crate) const MOST_UNROUTED_BYTES: i64 = 128 << 20;
 
 /// The catch-all exchange, and its queue, of `exchange`.
 pub(crate) fn unrouted(exchange: &str) -> String {
