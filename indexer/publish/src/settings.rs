@@ -7,6 +7,8 @@ use std::time::Duration;
 use consumer::Secret;
 use lapin::uri::{AMQPScheme, AMQPUri};
 
+use crate::tls::Tls;
+
 /// The exchange that records go to.
 pub const DEFAULT_EXCHANGE: &str = "indexer";
 
@@ -26,28 +28,24 @@ pub enum SettingsError {
     /// The address of the broker cannot be had, or is none.
     #[error("amqp: the address of the broker {0}")]
     Address(String),
-    /// A file of certificates cannot be read.
+    /// A file of certificates cannot be read, or holds none.
     #[error("amqp: {what} {}: {why}", path.display())]
     File {
         /// What it is for.
         what: &'static str,
         /// Where it is said to be.
         path: PathBuf,
-        /// What the system said.
+        /// What the system said, or what is wrong with what it holds.
         why: std::io::Error,
     },
+    /// Whoever names certificates wants them to be used.
+    #[error(
+        "amqp: certificates are named, but the address of the broker begins with amqp://, which is without TLS; write amqps://"
+    )]
+    Plain,
     /// A name that AMQP has no room for.
     #[error("amqp: the exchange {0:?} has no name of 1 to 200 letters, digits, dots, dashes and underscores")]
     Exchange(String),
-}
-
-/// Certificates in PEM, beside those that the system trusts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Of the authority that signed the broker's.
-    pub ca: Option<PathBuf>,
-    /// Our own, and its key, for brokers that ask who we are.
-    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// How records are published.
@@ -90,8 +88,12 @@ impl Settings {
         if self.exchange.is_empty() || self.exchange.len() > 200 || !self.exchange.bytes().all(allowed) {
             return Err(SettingsError::Exchange(self.exchange.clone()));
         }
-        self.certificates()?;
-        self.uri().map(|uri| shown(&uri))
+        self.tls.read()?;
+        let uri = self.uri()?;
+        if uri.scheme == AMQPScheme::AMQP && self.tls != Tls::default() {
+            return Err(SettingsError::Plain);
+        }
+        Ok(shown(&uri))
     }
 
     /// The address with all that is secret. A frame of silence twice as long as the heartbeat is a broken connection.
@@ -108,27 +110,6 @@ impl Settings {
         uri.query.heartbeat.get_or_insert(20);
         Ok(uri)
     }
-
-    /// The texts of the certificates: authority, then our own with its key.
-    pub(crate) fn certificates(&self) -> Result<Certificates, SettingsError> {
-        let read = |what, path: &PathBuf| {
-            std::fs::read(path).map_err(|why| SettingsError::File { what, path: path.clone(), why })
-        };
-        let ca = self.tls.ca.as_ref().map(|path| read("the authority's certificate", path)).transpose()?;
-        let client = match &self.tls.client {
-            Some((certificate, key)) => {
-                Some((read("the client's certificate", certificate)?, read("the client's key", key)?))
-            }
-            None => None,
-        };
-        Ok(Certificates { ca, client })
-    }
-}
-
-/// See [`Tls`].
-pub(crate) struct Certificates {
-    pub(crate) ca: Option<Vec<u8>>,
-    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 fn shown(uri: &AMQPUri) -> Address {
@@ -162,7 +143,7 @@ mod tests {
             assert!(matches!(settings.check(), Err(SettingsError::Exchange(_))), "{exchange}");
         }
         let tls = Tls { ca: Some("/nowhere/ca.pem".into()), client: None };
-        let error = Settings { tls, ..good }.check().expect_err("no file").to_string();
+        let error = Settings { tls, ..good.clone() }.check().expect_err("no file").to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");
     }
 }

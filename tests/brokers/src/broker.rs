@@ -1,7 +1,7 @@
 //! A broker of one's own: RabbitMQ on ports and in folders that nobody else uses, gone when the test's process is.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +13,9 @@ use crate::wait::wait_for;
 
 /// Where Debian has the programs themselves; those in the path first become another user.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+/// Names a folder with other programs: `rabbitmq-server`, `rabbitmqctl` and, where the system has none, `epmd`.
+const OTHERS: &str = "RABBITMQ_PROGRAMS";
 
 /// Runs the server and Erlang's register of ports, which would go on without it, and ends both when nobody holds the other end
 /// of the input any more.
@@ -52,15 +55,43 @@ impl Broker {
     /// When it does not start, or there is none and none can be installed: what a broker has to do with is never left out.
     #[must_use]
     pub fn start() -> Broker {
-        if let Err(Skipped(why)) = need_tool("rabbitmq-server", "rabbitmq-server") {
+        let mut broker = Broker::new();
+        broker.run();
+        broker
+    }
+
+    /// One that does not run yet.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    #[must_use]
+    pub fn new() -> Broker {
+        if others().is_none()
+            && let Err(Skipped(why)) = need_tool("rabbitmq-server", "rabbitmq-server")
+        {
             panic!(
                 "{why}; install rabbitmq-server (apt-get install rabbitmq-server), then run the tests again"
             );
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let mut broker = Broker { folder, port: free_ports(), guard: None };
-        broker.run();
-        broker
+        Broker { folder, port: free_ports(), guard: None }
+    }
+
+    /// Gives it a configuration, in the form of `rabbitmq.conf`, from its next start on.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.folder.path().join("rabbitmq.conf"), text).expect("a configuration");
+    }
+
+    /// Gives it these plugins, from its next start on.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    pub fn enable(&self, plugins: &[&str]) {
+        let list = format!("[{}].", plugins.join(","));
+        std::fs::write(self.folder.path().join("plugins"), list).expect("a list of plugins");
     }
 
     /// Starts it again, with all that it kept.
@@ -68,7 +99,7 @@ impl Broker {
     /// # Panics
     /// When it does not start.
     pub fn run(&mut self) {
-        let command = self.command(&Path::new(PROGRAMS).join("rabbitmq-server"));
+        let command = self.command("rabbitmq-server");
         let program = command.get_program().to_owned();
         let mut guarded = Command::new("setsid");
         guarded.args(["sh", "-c", GUARD]).arg(program).stdin(Stdio::piped());
@@ -108,7 +139,7 @@ impl Broker {
     /// When it fails.
     #[must_use]
     pub fn control(&self, arguments: &[&str]) -> String {
-        let done = self.command(&Path::new(PROGRAMS).join("rabbitmqctl")).args(arguments).output();
+        let done = self.command("rabbitmqctl").args(arguments).output();
         let done = done.expect("rabbitmqctl starts");
         assert!(
             done.status.success(),
@@ -118,11 +149,15 @@ impl Broker {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    fn command(&self, program: &Path) -> Command {
+    fn command(&self, program: &str) -> Command {
         let (port, folder) = (self.port, self.folder.path());
-        let mut command = Command::new(program);
+        let programs = others().unwrap_or_else(|| PathBuf::from(PROGRAMS));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
+        let mut command = Command::new(programs.join(program));
         let below = |name: &str| -> PathBuf { folder.join(name) };
         command
+            .env("PATH", std::env::join_paths(path).expect("a path"))
             .env("HOME", folder)
             .env("ERL_CRASH_DUMP", below("crash"))
             .env("RABBITMQ_NODENAME", format!("indexer{port}@localhost"))
@@ -135,7 +170,7 @@ impl Broker {
             .env("RABBITMQ_LOG_BASE", below("log"))
             .env("RABBITMQ_PID_FILE", below("pid"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", below("plugins"))
-            .env("RABBITMQ_CONFIG_FILE", below("none"))
+            .env("RABBITMQ_CONFIG_FILE", below("rabbitmq.conf"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", below("none"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
         command
@@ -152,6 +187,18 @@ impl Broker {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// A port beside it that nobody uses, for what a configuration has it listen for.
+    #[must_use]
+    pub fn spare_port(&self) -> u16 {
+        self.port + 3
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Broker {
+        Broker::new()
+    }
 }
 
 impl Drop for Broker {
@@ -162,12 +209,17 @@ impl Drop for Broker {
     }
 }
 
-/// Three ports in a row that nobody uses, below those that the system gives out by itself; others for each call.
+/// The folder of programs that were asked for.
+fn others() -> Option<PathBuf> {
+    std::env::var_os(OTHERS).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// Four ports in a row that nobody uses, below those that the system gives out by itself; others for each call.
 fn free_ports() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id() % 3_000;
     (0..3_000)
         .map(|_| 20_000 + 4 * ((first + CALLS.fetch_add(1, Ordering::Relaxed)) % 3_000) as u16)
-        .find(|port| (0..3).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()))
-        .expect("three free ports")
+        .find(|port| (0..4).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()))
+        .expect("four free ports")
 }

@@ -160,6 +160,16 @@ pub(crate) fn declared(url: &str, exchange: &str) {
     relay.join();
 }
 
+/// What a relay with these settings says is wrong. It never says the password, `hunter2`.
+pub(crate) fn trouble(settings: &Settings) -> String {
+    let relay = Relay::start(Journal::of(1) as Arc<dyn Feed>, settings.clone(), origin()).unwrap();
+    let trouble = wait_for("the trouble", || relay.report().trouble);
+    relay.stop();
+    relay.join();
+    assert!(!trouble.contains("hunter2"), "{trouble}");
+    trouble
+}
+
 /// A broker that tests do things to, one after another.
 pub(crate) fn ours() -> MutexGuard<'static, Broker> {
     static OURS: OnceLock<Mutex<Broker>> = OnceLock::new();

@@ -4,5 +4,6 @@
 
 mod journal;
 mod order;
+mod tls;
 mod ways;
 mod wrong;
