@@ -1,5 +1,6 @@
 //! A broker of one's own: RabbitMQ on ports and in folders that nobody else uses, gone when the test's process is.
 
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+use crate::namespace::Namespace;
 use crate::tools::{Skipped, need_tool};
 use crate::wait::wait_for;
 
@@ -46,6 +48,7 @@ pub struct Broker {
     folder: TempDir,
     port: u16,
     guard: Option<Child>,
+    namespace: Option<Namespace>,
 }
 
 impl Broker {
@@ -74,7 +77,23 @@ impl Broker {
             );
         }
         let folder = tempfile::tempdir().expect("a folder");
-        Broker { folder, port: free_ports(), guard: None }
+        Broker { folder, port: free_ports(), guard: None, namespace: None }
+    }
+
+    /// Starts one in a network of its own.
+    ///
+    /// # Errors
+    /// Where that cannot be made.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    pub fn start_apart() -> Result<Broker, Skipped> {
+        let mut broker = Broker::new();
+        broker.namespace = Some(Namespace::new()?);
+        // From there we are not at the same machine.
+        broker.configure("loopback_users = none\n");
+        broker.run();
+        Ok(broker)
     }
 
     /// Gives it a configuration, in the form of `rabbitmq.conf`, from its next start on.
@@ -99,9 +118,8 @@ impl Broker {
     /// # Panics
     /// When it does not start.
     pub fn run(&mut self) {
-        let command = self.command("rabbitmq-server");
-        let program = command.get_program().to_owned();
-        let mut guarded = Command::new("setsid");
+        let (command, program) = (self.command("rabbitmq-server"), programs().join("rabbitmq-server"));
+        let mut guarded = self.enter("setsid");
         guarded.args(["sh", "-c", GUARD]).arg(program).stdin(Stdio::piped());
         for (name, value) in command.get_envs() {
             guarded.env(name, value.unwrap_or_default());
@@ -151,17 +169,17 @@ impl Broker {
 
     fn command(&self, program: &str) -> Command {
         let (port, folder) = (self.port, self.folder.path());
-        let programs = others().unwrap_or_else(|| PathBuf::from(PROGRAMS));
+        let programs = programs();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
-        let mut command = Command::new(programs.join(program));
+        let mut command = self.enter(programs.join(program));
         let below = |name: &str| -> PathBuf { folder.join(name) };
         command
             .env("PATH", std::env::join_paths(path).expect("a path"))
             .env("HOME", folder)
             .env("ERL_CRASH_DUMP", below("crash"))
             .env("RABBITMQ_NODENAME", format!("indexer{port}@localhost"))
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_IP_ADDRESS", self.namespace.as_ref().map_or("127.0.0.1", |_| "0.0.0.0"))
             .env("RABBITMQ_NODE_PORT", port.to_string())
             .env("RABBITMQ_DIST_PORT", (port + 1).to_string())
             .env("ERL_EPMD_PORT", (port + 2).to_string())
@@ -176,10 +194,39 @@ impl Broker {
         command
     }
 
+    /// A program in the network that the broker is in.
+    fn enter(&self, program: impl AsRef<OsStr>) -> Command {
+        match &self.namespace {
+            Some(space) => {
+                let mut command = space.enter();
+                command.arg(program);
+                command
+            }
+            None => Command::new(program),
+        }
+    }
+
+    /// Cuts the way to one that was started apart: nothing goes through, and nobody is told.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn cut(&self) {
+        self.namespace.iter().for_each(Namespace::cut);
+    }
+
+    /// Undoes [`Broker::cut`].
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn heal(&self) {
+        self.namespace.iter().for_each(Namespace::heal);
+    }
+
     /// Its address, as its only user.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        let host = self.namespace.as_ref().map_or("127.0.0.1", |space| &space.address);
+        format!("amqp://guest:guest@{host}:{}/%2f", self.port)
     }
 
     /// Its port.
@@ -207,6 +254,10 @@ impl Drop for Broker {
             self.kill();
         }
     }
+}
+
+fn programs() -> PathBuf {
+    others().unwrap_or_else(|| PathBuf::from(PROGRAMS))
 }
 
 /// The folder of programs that were asked for.

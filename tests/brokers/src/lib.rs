@@ -5,6 +5,7 @@
 mod broker;
 mod certificates;
 mod faulty;
+mod namespace;
 mod subscriber;
 mod tools;
 mod wait;
