@@ -101,7 +101,7 @@ impl Link {
         let events = Box::pin(connection.events_listener());
         let channel = connection.create_channel().await?;
         if settings.declare {
-            topology::declare(&channel, &settings.exchange).await?;
+            topology::declare(&channel, settings).await?;
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Link { _connection: connection, channel, events, exchange: settings.exchange.clone() })

@@ -46,6 +46,9 @@ pub enum SettingsError {
     /// A name that AMQP has no room for.
     #[error("amqp: the exchange {0:?} has no name of 1 to 200 letters, digits, dots, dashes and underscores")]
     Exchange(String),
+    /// An age that the broker does not understand.
+    #[error("amqp: {0:?} is no age for a stream; write a number and one of Y, M, D, h, m and s, as \"7D\"")]
+    Age(String),
 }
 
 /// How records are published.
@@ -55,9 +58,13 @@ pub struct Settings {
     pub url: Secret,
     /// Certificates.
     pub tls: Tls,
-    /// The topic exchange; what no binding of it wants goes to `<exchange>.unrouted`.
+    /// The topic exchange.
     pub exchange: String,
-    /// Whether exchanges and the catch-all queue are made at the start; if not, they have to be there.
+    /// The exchange for what no binding wants, and its queue; `<exchange>.unrouted` unless named.
+    pub unrouted: Option<String>,
+    /// How long a stream queue of the name `<exchange>.stream` keeps all records, as the broker writes ages; none without.
+    pub stream: Option<String>,
+    /// Whether exchanges and these queues are made at the start; if not, they have to be there.
     pub declare: bool,
     /// Messages on their way that are not confirmed, at most.
     pub window: usize,
@@ -73,6 +80,8 @@ impl Settings {
             url,
             tls: Tls::default(),
             exchange: DEFAULT_EXCHANGE.to_owned(),
+            unrouted: None,
+            stream: None,
             declare: true,
             window: 2_000,
             pause: (Duration::from_millis(200), Duration::from_secs(30)),
@@ -85,8 +94,16 @@ impl Settings {
     /// [`SettingsError`].
     pub fn check(&self) -> Result<Address, SettingsError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        if self.exchange.is_empty() || self.exchange.len() > 200 || !self.exchange.bytes().all(allowed) {
-            return Err(SettingsError::Exchange(self.exchange.clone()));
+        for name in [Some(&self.exchange), self.unrouted.as_ref()].into_iter().flatten() {
+            if name.is_empty() || name.len() > 200 || !name.bytes().all(allowed) {
+                return Err(SettingsError::Exchange(name.clone()));
+            }
+        }
+        if let Some(age) = &self.stream {
+            let number = age.strip_suffix(['Y', 'M', 'D', 'h', 'm', 's']).unwrap_or_default();
+            if number.is_empty() || number.len() > 9 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(SettingsError::Age(age.clone()));
+            }
         }
         self.tls.read()?;
         let uri = self.uri()?;
@@ -94,6 +111,11 @@ impl Settings {
             return Err(SettingsError::Plain);
         }
         Ok(shown(&uri))
+    }
+
+    /// The name of the catch-all exchange and of its queue.
+    pub(crate) fn unrouted(&self) -> String {
+        self.unrouted.clone().unwrap_or_else(|| format!("{}.unrouted", self.exchange))
     }
 
     /// The address with all that is secret. A frame of silence twice as long as the heartbeat is a broken connection.
@@ -142,6 +164,12 @@ mod tests {
             let settings = Settings { exchange: exchange.to_owned(), ..good.clone() };
             assert!(matches!(settings.check(), Err(SettingsError::Exchange(_))), "{exchange}");
         }
+        for age in ["", "7", "D", "7 D", "-7D", "7d", "7DD", "9999999999s"] {
+            let settings = Settings { stream: Some(age.to_owned()), ..good.clone() };
+            assert!(matches!(settings.check(), Err(SettingsError::Age(_))), "{age}");
+        }
+        let named = Settings { unrouted: Some("a b".into()), ..good.clone() };
+        assert!(matches!(named.check(), Err(SettingsError::Exchange(_))));
         let tls = Tls { ca: Some("/nowhere/ca.pem".into()), client: None };
         let error = Settings { tls, ..good.clone() }.check().expect_err("no file").to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");

@@ -167,6 +167,27 @@ impl Broker {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
+    /// Takes over definitions, and has them.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn import(&self, definitions: &str) {
+        let file = self.folder.path().join("import.json");
+        std::fs::write(&file, definitions).expect("a file");
+        let _ = self.control(&["import_definitions", &file.to_string_lossy()]);
+    }
+
+    /// All its definitions.
+    ///
+    /// # Panics
+    /// When it does not give them.
+    #[must_use]
+    pub fn export(&self) -> String {
+        let file = self.folder.path().join("export.json");
+        let _ = self.control(&["export_definitions", &file.to_string_lossy()]);
+        std::fs::read_to_string(file).expect("definitions")
+    }
+
     fn command(&self, program: &str) -> Command {
         let (port, folder) = (self.port, self.folder.path());
         let programs = programs();

@@ -5,5 +5,6 @@
 mod journal;
 mod order;
 mod tls;
+mod topology;
 mod ways;
 mod wrong;
