@@ -7,10 +7,12 @@ mod link;
 mod relay;
 mod report;
 mod settings;
+mod tls;
 mod topology;
 mod window;
 
 pub use asyncapi::asyncapi;
 pub use relay::Relay;
 pub use report::Report;
-pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError, Tls};
+pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError};
+pub use tls::Tls;
