@@ -15,7 +15,7 @@ mod sets;
 
 pub use ask::{json_lines, stderr};
 pub use brokers::{
-    Delivery, Skipped, Subscriber, broker_url, is_root, need_root, need_tool, skipped, wait_for,
+    AMQPValue, Delivery, Skipped, Subscriber, broker_url, is_root, need_root, need_tool, skipped, wait_for,
 };
 pub use contents::{Contents, Piece, Summary as ContentsSummary, make_folders, sets_made};
 pub use daemon::{Daemon, Follower, example, indexer, indexer_binary, unprivileged};

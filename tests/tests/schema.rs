@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 use indexer_tests::{
     Daemon, Delivery, Ground, Place, Skipped, Subscriber, broker_url, indexer, need_tool, skipped, wait_for,
 };
-use record::wire::message::{Message, Origin};
+use record::wire::message::{Message, Origin, Replay, Shape};
+use record::wire::v1::{Entry, Place as WirePlace};
 use record::{
     Body, Category, Change, Digest, DigestKind, Duplicates, EntryId, Gap, How, Kind, Op, Record, RootId,
     Seeded, Seq, Stat, State, Time, VolumeId,
@@ -174,6 +175,15 @@ fn every_sort() -> Vec<String> {
         let record = Record { seq: Seq(u64::MAX), seen: Time(1 << 62), how, root: RootId(1), body };
         texts.push(serde_json::to_string(&Message::new(&record, b"/r", &origin)).unwrap());
     }
+    let replay = Replay { origin: &origin, as_of: 9, at: Time(1), root: RootId(1), path: b"/r/\xff" };
+    let name = |name: &[u8]| WirePlace::from(&record::Place::new(EntryId::new(VolumeId(1), 2), name));
+    let names = vec![name(b"a"), name(b"\xff")];
+    let row = record::Row::new(stat(Kind::File), Time(2));
+    let id = EntryId::new(VolumeId(1), 7);
+    let read = replay.read(Entry::new(b"/r/\xff/a", id, &row), id, Some(name(b"a")), names);
+    for said in [replay.begun(), read, replay.ended(1)] {
+        texts.push(serde_json::to_string(&said.message).unwrap());
+    }
     texts
 }
 
@@ -271,7 +281,7 @@ fn messages_of_every_sort_are_valid_and_bad_ones_are_not() {
         .map(ToString::to_string)
         .collect();
     let verdicts = validator.judge(&of_one_message(&document, &["headers", "payload"]), &examples);
-    assert_eq!(verdicts, vec![None; 4], "{examples:?}");
+    assert_eq!(verdicts, vec![None; Shape::ALL.len()], "{examples:?}");
 }
 
 /// Headers, key and body as the document has them.

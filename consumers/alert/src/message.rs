@@ -88,6 +88,14 @@ impl Message {
         }
     }
 
+    /// The last one.
+    pub(crate) fn last(&self) -> Option<Seq> {
+        match self {
+            Message::Summary(fold) => Some(fold.last),
+            other => other.first(),
+        }
+    }
+
     /// How many records it tells of, those that nobody looked at among them.
     pub(crate) fn records(&self) -> u64 {
         match self {

@@ -224,6 +224,8 @@ impl Worker {
                     Message::Record(record, _) => self.feed.root(record.root)?,
                     _ => Vec::new(),
                 };
+                // Its key is never that of another.
+                message.last().map(|last| self.feed.cover(last)).transpose()?;
                 let letter = message.letter(&self.rule.name, &self.feed.epoch()?, &root);
                 let sent = self.sender.send(&letter, self.bell.stop.as_fd());
                 self.sent(desk, sent);

@@ -20,6 +20,16 @@ pub trait Feed: Source + Send + Sync {
     /// When the source cannot be read.
     fn last(&self) -> Result<Seq, SourceError>;
 
+    /// Makes sure, durably, that the ids of records up to `seq` are never given to others, and answers up to which seq that is
+    /// so. To be asked before anything of them goes out: a journal that is put back from a backup then has another epoch. A
+    /// source that cannot be put back has nothing to do.
+    ///
+    /// # Errors
+    /// When that cannot be noted; nothing may go out then.
+    fn cover(&self, seq: Seq) -> Result<Seq, SourceError> {
+        Ok(seq)
+    }
+
     /// The oldest record that is kept.
     ///
     /// # Errors

@@ -125,6 +125,10 @@ impl Feed for EngineFeed {
         self.read(Reader::seq)
     }
 
+    fn cover(&self, seq: Seq) -> Result<Seq, SourceError> {
+        self.engine()?.cover(seq).map_err(failed)
+    }
+
     fn oldest(&self) -> Result<Seq, SourceError> {
         self.read(Reader::oldest)
     }

@@ -232,6 +232,26 @@ Examples:
         #[command(subcommand)]
         action: Option<Alerts>,
     },
+    /// Send what the index holds to the message broker, for subscribers that begin or begin anew
+    #[command(after_help = "\
+Sends one message an entry, as of one record of the journal, between two that say where it begins and ends; see docs/amqp.md.
+The broker is that of the configuration. With a daemon or without one; what the daemon publishes meanwhile goes out as ever.
+Exit code 0: all of it arrived, the end among it; 3: not all of it did, and no end was sent.
+
+Examples:
+  indexer replay --as-reads
+  indexer replay --root ~/Media --as-reads --json")]
+    Replay {
+        /// Only this root [default: all]
+        #[arg(long, value_name = "ROOT")]
+        root: Option<PathBuf>,
+        /// Send entries as they are now: the only form there is
+        #[arg(long)]
+        as_reads: bool,
+        /// Give up when the broker takes nothing for so long
+        #[arg(long, value_name = "AGE", default_value = "1m", value_parser = crate::values::age)]
+        patience: std::time::Duration,
+    },
     /// Give unused space inside the index file back
     #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
     Compact,

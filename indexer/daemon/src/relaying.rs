@@ -19,11 +19,15 @@ pub(crate) fn start(engine: &Arc<Engine>, settings: Option<Settings>) -> Result<
     let Some(settings) = settings else { return Ok(None) };
     let feed = EngineFeed::new(engine);
     let epoch = feed.epoch().map_err(|error| Failure::doing("read the epoch", error))?;
+    let relay = Relay::start(Arc::new(feed), settings, origin(epoch));
+    relay.map(|relay| Some(Arc::new(relay))).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Where messages of this index come from.
+pub(crate) fn origin(epoch: String) -> Origin {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let source = format!("/indexer/{}", host.replace(char::is_whitespace, "_"));
-    let origin = Origin { source, host, epoch, version: env!("CARGO_PKG_VERSION").to_owned() };
-    let relay = Relay::start(Arc::new(feed), settings, origin);
-    relay.map(|relay| Some(Arc::new(relay))).map_err(|error| Failure::Usage(error.to_string()))
+    Origin { source, host, epoch, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// Whether the settings can be used, before anything is begun.

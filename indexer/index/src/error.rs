@@ -70,7 +70,7 @@ pub enum IndexError {
         /// The oldest seq still there.
         oldest: Seq,
     },
-    /// A run file of the seed failed.
+    /// A file beside the index failed: a run of the seed, or the note of what was published.
     #[error("failed to {doing} {path}: {source}")]
     Run {
         /// What was being done.

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase};
 
@@ -232,6 +232,23 @@ impl Index {
             Ok(meta.get(key)?.map_or(0, |value| u128::from(value.value())))
         };
         Ok((word(META_EPOCH_HIGH)? << 64) | word(META_EPOCH_LOW)?)
+    }
+
+    /// Mints another epoch, durably, and answers it: the same numbers may be given to other records from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing has changed then.
+    pub fn renew_epoch(&self) -> Result<u128, IndexError> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = self.begin_write()?;
+        let (high, low) = random_epoch();
+        {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(META_EPOCH_HIGH, high)?;
+            meta.insert(META_EPOCH_LOW, low)?;
+        }
+        transaction.commit()?;
+        Ok((u128::from(high) << 64) | u128::from(low))
     }
 
     /// Gives space inside the file back to the file system. Answers whether anything was gained.

@@ -197,6 +197,22 @@ impl Index {
         transaction.commit()?;
         Ok(())
     }
+
+    /// Sets cursors that stand behind the last record to it: their consumers would skip what comes next. Answers which those
+    /// were, and where they stood.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing has changed then.
+    pub fn recall_cursors(&self) -> Result<Vec<(String, Seq)>, IndexError> {
+        let reader = self.read()?;
+        let last = reader.seq()?;
+        let ahead: Vec<(String, Seq)> =
+            reader.cursors()?.into_iter().filter(|(_, seq)| *seq > last).collect();
+        for (consumer, _) in &ahead {
+            self.set_cursor(consumer, last)?;
+        }
+        Ok(ahead)
+    }
 }
 
 impl Reader {

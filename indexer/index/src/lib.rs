@@ -15,6 +15,7 @@ mod meter;
 mod notes;
 mod pages;
 mod paths;
+mod published;
 mod reader;
 mod roots;
 mod row_code;
@@ -36,6 +37,7 @@ pub use journal::{Retention, Since};
 pub use meter::{COMMIT_BUCKETS_MS, Counted, RECORD_WORDS};
 pub use notes::{Note, Rot};
 pub use paths::{Paths, Way, Ways};
+pub use published::Published;
 pub use reader::{Child, Reader};
 pub use roots::{Blind, RootRow, VolumeRow};
 pub use seed::{

@@ -10,6 +10,7 @@ mod journal;
 mod make;
 mod moving;
 mod opening;
+mod published;
 mod resume;
 mod seed;
 mod trees;

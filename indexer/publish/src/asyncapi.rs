@@ -4,12 +4,13 @@
 mod samples;
 
 use lapin::types::AMQPValue;
-use record::wire::message::{ALL_PARTITIONS, DATA_SCHEMA, Message, NO_KIND, PARTITIONS, Shape, key, token};
+use record::Kind;
+use record::wire::message::{ALL_PARTITIONS, DATA_SCHEMA, NO_KIND, PARTITIONS, Shape, token};
 use record::wire::schema;
-use record::{Kind, Record};
 use serde_json::{Map, Value, json};
 
 use crate::headers::{CONTENT_ENCODING, CONTENT_TYPE, EVENT, PERSISTENT, properties};
+use crate::letter::Letter;
 use crate::settings::DEFAULT_EXCHANGE;
 use crate::topology::{MOST_UNROUTED, MOST_UNROUTED_BYTES, unrouted};
 
@@ -173,7 +174,7 @@ fn headers_schema() -> Value {
         "cloudEvents_specversion": {"type": "string", "const": "1.0"},
         "cloudEvents_id": text(
             "`source/epoch/seq`, the same each time that it is sent; as `message_id`. A gap that tells what the journal lost \
-             has `/r<root>` behind it.",
+             has `/r<root>` behind it; what a replay sends has `/<entry>`, `/begun/r<root>` or `/ended/r<root>`.",
         ),
         "cloudEvents_source": text("Of which indexer; as `source.name`."),
         "cloudEvents_type": {"type": "string", "enum": types(&schema::verbs())},
@@ -206,6 +207,7 @@ fn message(shape: Shape, body: &str) -> Value {
             Shape::Created => "An entry is new",
             Shape::Updated => "An entry is another than before: by content, metadata, name or digest",
             Shape::Deleted => "An entry is gone",
+            Shape::Read => "An entry as a replay found it",
             Shape::Notice => "A word about the stream or a set, and about no one entry",
         },
         "contentType": CONTENT_TYPE,
@@ -215,14 +217,13 @@ fn message(shape: Shape, body: &str) -> Value {
         },
         "payload": {"allOf": [{"$ref": format!("#{SCHEMAS}/{body}")}, schema::shape(shape)]},
         "bindings": {"amqp": {"contentEncoding": CONTENT_ENCODING, "bindingVersion": BINDINGS}},
-        "examples": [example(&samples::record(shape))],
+        "examples": [example(&samples::letter(shape))],
     })
 }
 
-/// A record as it is published.
-fn example(record: &Record) -> Value {
-    let origin = samples::origin();
-    let properties = properties(record, &origin, &origin.id(record.seq.0));
+/// A message as it is published.
+fn example(letter: &Letter) -> Value {
+    let properties = properties(letter);
     let table = properties.headers().as_ref().map(|table| table.inner().iter()).into_iter().flatten();
     let headers: Map<String, Value> = table
         .filter_map(|(name, value)| match value {
@@ -231,9 +232,9 @@ fn example(record: &Record) -> Value {
         })
         .collect();
     json!({
-        "name": record.body.word(),
-        "summary": format!("By the key {}", key(record)),
+        "name": letter.verb,
+        "summary": format!("By the key {}", letter.key),
         "headers": headers,
-        "payload": json!(Message::new(record, samples::ROOT, &origin)),
+        "payload": serde_json::from_slice::<Value>(&letter.body).unwrap_or_default(),
     })
 }

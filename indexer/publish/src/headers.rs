@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use record::wire::message::{DATA_SCHEMA, Origin, key, verb};
-use record::{Body, Record};
+use record::wire::message::DATA_SCHEMA;
+
+use crate::letter::Letter;
 
 /// AMQP's word for a message that is written to the disk.
 pub(crate) const PERSISTENT: u8 = 2;
@@ -17,23 +18,24 @@ pub(crate) const CONTENT_ENCODING: &str = "utf-8";
 /// Before a verb, the type of an event.
 pub(crate) const EVENT: &str = "indexer.fs.v1.";
 
-/// The properties of a record whose body is JSON, told apart by `id`.
-pub(crate) fn properties(record: &Record, origin: &Origin, id: &str) -> BasicProperties {
+/// The properties of a message whose body is JSON.
+pub(crate) fn properties(letter: &Letter) -> BasicProperties {
     let mut table = FieldTable::default();
     let mut put = |name: &str, value: String| {
         let value = AMQPValue::LongString(LongString::from(value));
         table.insert(format!("cloudEvents_{name}").as_str().into(), value);
     };
+    let kind = format!("{EVENT}{}", letter.verb);
     put("specversion", "1.0".to_owned());
-    put("id", id.to_owned());
-    put("source", origin.source.clone());
-    put("type", format!("{EVENT}{}", verb(record)));
+    put("id", letter.id.clone());
+    put("source", letter.source.clone());
+    put("type", kind.clone());
     put("dataschema", DATA_SCHEMA.to_owned());
-    put("partitionkey", key(record).rsplit('.').next().unwrap_or_default().to_owned());
-    if let Body::Change(change) = &record.body {
-        put("subject", change.entry.to_string());
+    put("partitionkey", letter.key.rsplit('.').next().unwrap_or_default().to_owned());
+    if let Some(subject) = &letter.subject {
+        put("subject", subject.clone());
     }
-    let nanoseconds = record.seen.0;
+    let nanoseconds = letter.seen.0;
     if let Ok(time) = Timestamp::from_nanosecond(nanoseconds) {
         put("time", time.to_string());
     }
@@ -42,9 +44,9 @@ pub(crate) fn properties(record: &Record, origin: &Origin, id: &str) -> BasicPro
         .with_content_type(CONTENT_TYPE.into())
         .with_content_encoding(CONTENT_ENCODING.into())
         .with_delivery_mode(PERSISTENT)
-        .with_message_id(short(id))
+        .with_message_id(short(&letter.id))
         .with_app_id("indexer".into())
-        .with_type(short(&format!("{EVENT}{}", verb(record))))
+        .with_type(short(&kind))
         .with_timestamp(seconds)
         .with_headers(table)
 }

@@ -1,9 +1,12 @@
 //! The relay: publishes the journal to an AMQP broker, and moves its cursor over what the broker confirmed. Knows no index:
-//! whoever has records implements [`consumer::Feed`]. Without a broker nothing of it runs.
+//! whoever has records implements [`consumer::Feed`]. Without a broker nothing of it runs. Beside it a publisher of whatever else
+//! somebody has to send, over the same kind of connection.
 
 mod asyncapi;
 mod headers;
+mod letter;
 mod link;
+mod publisher;
 mod relay;
 mod report;
 mod settings;
@@ -12,6 +15,8 @@ mod topology;
 mod window;
 
 pub use asyncapi::asyncapi;
+pub use letter::Letter;
+pub use publisher::{PublishError, Published, Publisher, Stopper};
 pub use relay::Relay;
 pub use report::Report;
 pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError};

@@ -9,11 +9,13 @@ use std::time::Duration;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::uri::AMQPScheme;
 use lapin::{
-    AsyncTcpStream, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind,
-    Event, PublisherConfirm,
+    AsyncTcpStream, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, Event,
+    PublisherConfirm,
 };
 use tokio_stream::{Stream, StreamExt as _};
 
+use crate::headers::properties;
+use crate::letter::Letter;
 use crate::settings::{Settings, SettingsError};
 use crate::{tls, topology};
 
@@ -69,17 +71,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) async fn open(settings: &Settings) -> Result<Link, LinkError> {
-        tokio::time::timeout(PATIENCE, Link::connect(settings)).await.map_err(|_| LinkError::Silent)?
+    /// Connects, as `name` to those who look at the broker.
+    pub(crate) async fn open(settings: &Settings, name: &str) -> Result<Link, LinkError> {
+        tokio::time::timeout(PATIENCE, Link::connect(settings, name)).await.map_err(|_| LinkError::Silent)?
     }
 
-    async fn connect(settings: &Settings) -> Result<Link, LinkError> {
+    async fn connect(settings: &Settings, name: &str) -> Result<Link, LinkError> {
         let uri = settings.uri()?;
         let connector = match uri.scheme {
             AMQPScheme::AMQPS => Some(settings.tls.read()?.connector().map_err(lapin::Error::from)?),
             AMQPScheme::AMQP => None,
         };
-        let named = ConnectionProperties::default().with_connection_name("indexer relay".into());
+        let named = ConnectionProperties::default().with_connection_name(name.into());
         let runtime =
             lapin::runtime::default_runtime().map_err(|error| LinkError::Broker(error.to_string()))?;
         // As the library would, but that it takes no system without trusted authorities.
@@ -108,15 +111,10 @@ impl Link {
     }
 
     /// Sends a message; that it arrived is told by the answer.
-    pub(crate) async fn publish(
-        &self,
-        key: &str,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> Result<PublisherConfirm, LinkError> {
+    pub(crate) async fn publish(&self, letter: &Letter) -> Result<PublisherConfirm, LinkError> {
         let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let exchange = self.exchange.as_str().into();
-        Ok(self.channel.basic_publish(exchange, key.into(), mandatory, body, properties).await?)
+        let (exchange, key) = (self.exchange.as_str().into(), letter.key.as_str().into());
+        Ok(self.channel.basic_publish(exchange, key, mandatory, &letter.body, properties(letter)).await?)
     }
 
     /// Whether the broker takes messages, when that changes. Pending for ever otherwise.

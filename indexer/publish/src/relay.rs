@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use consumer::{Feed, SourceError};
 use lapin::PublisherConfirm;
-use record::wire::message::{Message, Origin, key};
+use record::wire::message::{Message, Origin};
 use record::{Body, Gap, How, Record, RootId, Seq, Time};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use crate::headers::properties;
+use crate::letter::Letter;
 use crate::link::{Link, LinkError, arrived, try_arrived};
 use crate::report::Report;
 use crate::settings::{Settings, SettingsError};
@@ -26,6 +26,8 @@ const CONSUMER: &str = "amqp";
 const RECORDS: usize = 512;
 /// Between two moves of the cursor, each of which is a commit.
 const COMMIT: Duration = Duration::from_millis(250);
+/// Between two notes of what goes out: each is brought to disk before its records go.
+const NOTE: Duration = Duration::from_millis(20);
 /// For what is on its way when all ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -76,6 +78,8 @@ impl Relay {
             shared: Arc::clone(&shared),
             cursor: Seq(0),
             seen: None,
+            covered: Seq(0),
+            noted: None,
         };
         let run = move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -164,6 +168,10 @@ struct Worker {
     cursor: Seq,
     /// When the last confirmed record was seen.
     seen: Option<Time>,
+    /// No other record ever has the id of one up to this.
+    covered: Seq,
+    /// When that was last asked for.
+    noted: Option<Instant>,
 }
 
 impl Worker {
@@ -201,7 +209,7 @@ impl Worker {
         self.shared.report().cursor = self.cursor.0;
         let shared = Arc::clone(&self.shared);
         let mut link = tokio::select! {
-            link = Link::open(&self.settings) => link?,
+            link = Link::open(&self.settings, "indexer relay") => link?,
             () = shared.ended.notified() => return Ok(()),
         };
         {
@@ -223,6 +231,22 @@ impl Worker {
         ended.and(moved)
     }
 
+    /// Whether records up to `seq` may go out; if not now, `wait` says when to ask again. Where records come one by one, it is not
+    /// the disk that sets the pace.
+    fn may_go(&mut self, seq: Seq, wait: &mut Option<Instant>) -> Result<bool, SourceError> {
+        *wait = None;
+        if seq > self.covered {
+            let due = self.noted.map(|noted| noted + NOTE).filter(|due| *due > Instant::now());
+            if due.is_some() {
+                *wait = due;
+                return Ok(false);
+            }
+            self.covered = self.feed.cover(seq)?;
+            self.noted = Some(Instant::now());
+        }
+        Ok(true)
+    }
+
     /// Publishes what there is room for, then waits for something to happen. False at the end.
     async fn turn(&mut self, link: &mut Link, stretch: &mut Stretch) -> Result<bool, Trouble> {
         let stopping = self.shared.stopping();
@@ -236,7 +260,7 @@ impl Worker {
             stretch.end.get_or_insert_with(|| Instant::now() + GRACE);
         }
         let due = (stretch.done > self.cursor).then_some(stretch.moved + COMMIT);
-        let wake = [due, stretch.end].into_iter().flatten().min();
+        let wake = [due, stretch.end, stretch.wait.take()].into_iter().flatten().min();
         let first = stretch.window.first().map(|sent| &mut sent.confirm);
         tokio::select! {
             biased;
@@ -286,7 +310,7 @@ impl Worker {
 
     async fn fill(&mut self, link: &Link, stretch: &mut Stretch) -> Result<(), Trouble> {
         while !stretch.window.is_full() && !self.shared.stopping() {
-            let Some(record) = stretch.batch.pop_front() else {
+            let Some(next) = stretch.batch.front().map(|record| record.seq) else {
                 match self.feed.records(stretch.position, RECORDS) {
                     Ok(records) if records.is_empty() => return Ok(()),
                     Ok(records) => stretch.batch = records.into(),
@@ -297,6 +321,10 @@ impl Worker {
                 }
                 continue;
             };
+            if !self.may_go(next, &mut stretch.wait)? {
+                return Ok(());
+            }
+            let Some(record) = stretch.batch.pop_front() else { return Ok(()) };
             let id = self.origin.id(record.seq.0);
             self.publish(link, stretch, &record, &id).await?;
             stretch.position = record.seq;
@@ -311,6 +339,7 @@ impl Worker {
             first,
             last, "the journal let go of records before the broker took them; subscribers are told by a gap"
         );
+        self.covered = self.covered.max(self.feed.cover(Seq(last))?);
         let seen = Time::now();
         let why = format!(
             "the journal let go of records {first} to {last} before the broker took them: take a snapshot"
@@ -339,9 +368,9 @@ impl Worker {
             stretch.root = (record.root, self.feed.root(record.root)?);
         }
         let body = serde_json::to_vec(&Message::new(record, &stretch.root.1, &self.origin))?;
-        let properties = properties(record, &self.origin, id);
-        let confirm = link.publish(&key(record), &body, properties).await?;
-        stretch.window.push(Sent { seq: record.seq, seen: record.seen, bytes: body.len(), confirm });
+        let letter = Letter::of(record, &self.origin, id, body);
+        let confirm = link.publish(&letter).await?;
+        stretch.window.push(Sent { seq: record.seq, seen: record.seen, bytes: letter.body.len(), confirm });
         Ok(())
     }
 }
@@ -349,7 +378,10 @@ impl Worker {
 /// Where the journal says that the broker has everything.
 fn begin(feed: &dyn Feed) -> Result<Seq, SourceError> {
     let known = feed.cursors()?.into_iter().find(|(name, _)| name == CONSUMER);
-    known.map_or_else(|| Ok(Seq(feed.oldest()?.0.saturating_sub(1))), |(_, seq)| Ok(seq))
+    match known {
+        Some((_, seq)) => Ok(seq.min(feed.last()?)),
+        None => Ok(Seq(feed.oldest()?.0.saturating_sub(1))),
+    }
 }
 
 /// What one connection has in hand.
@@ -367,6 +399,8 @@ struct Stretch {
     blocked: bool,
     /// Until when the last confirmations are waited for.
     end: Option<Instant>,
+    /// Until when what was read may not go out.
+    wait: Option<Instant>,
     /// The path of the last root.
     root: (RootId, Vec<u8>),
 }
@@ -381,6 +415,7 @@ impl Stretch {
             moved: Instant::now(),
             blocked: false,
             end: None,
+            wait: None,
             root: (RootId(0), Vec::new()),
         }
     }

@@ -45,6 +45,11 @@ impl<C> Window<C> {
         self.sent.front_mut()
     }
 
+    /// All, oldest first.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut Sent<C>> {
+        self.sent.iter_mut()
+    }
+
     /// The oldest has arrived.
     pub(crate) fn pop(&mut self) -> Option<Seq> {
         let sent = self.sent.pop_front()?;

@@ -14,6 +14,7 @@ pub use broker::{Broker, broker_url};
 pub use certificates::Authority;
 pub use faulty::FaultyWay;
 pub use lapin::message::Delivery;
+pub use lapin::types::AMQPValue;
 pub use subscriber::{Subscriber, at_broker};
 pub use tools::{Skipped, is_root, need_root, need_tool, run, skipped};
 pub use wait::wait_for;

@@ -55,6 +55,23 @@ fn what_failed_is_sent_again_by_the_same_key_and_the_cursor_waits() {
 }
 
 #[test]
+fn no_message_has_a_key_that_might_be_given_again() {
+    let journal = journal();
+    let server = Server::of(&[&status(200)]);
+    let alerts = begun(&journal, &[rule("r", webhook(&server.url()))]);
+    journal.set_full(true);
+    assert_eq!(journal.lose(), 1);
+    alerts.tell();
+    wait_for("the trouble", || report(&alerts, "r").trouble.filter(|why| why.contains("no space")));
+    let held = report(&alerts, "r");
+    assert_eq!((held.delivered, held.failures, journal.cursor_of("r")), (0, 0, Some(0)));
+    journal.set_full(false);
+    alerts.tell();
+    assert_eq!(keys(&server, 1), ["e0/1/r"]);
+    journal.wait_cursor("r", 1);
+}
+
+#[test]
 fn a_rule_that_hangs_holds_up_neither_others_nor_the_end() {
     let journal = journal();
     let (done, wait) = channel::<()>();

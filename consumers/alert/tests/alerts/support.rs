@@ -31,6 +31,8 @@ struct State {
     /// Records up to here are no longer kept.
     trimmed: u64,
     lag: Duration,
+    /// What was shown cannot be noted.
+    full: bool,
 }
 
 impl Journal {
@@ -52,6 +54,10 @@ impl Journal {
 
     pub(crate) fn trim(&self, up_to: u64) {
         self.state.lock().unwrap().trimmed = up_to;
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.state.lock().unwrap().full = full;
     }
 
     pub(crate) fn set_lag(&self, lag: Duration) {
@@ -102,6 +108,10 @@ impl Feed for Journal {
     }
     fn last(&self) -> Result<Seq, SourceError> {
         Ok(Seq(self.state.lock().unwrap().records.len() as u64))
+    }
+    fn cover(&self, seq: Seq) -> Result<Seq, SourceError> {
+        let full = self.state.lock().unwrap().full;
+        if full { Err(SourceError::Failed("no space".into())) } else { Ok(seq) }
     }
     fn oldest(&self) -> Result<Seq, SourceError> {
         Ok(Seq(self.state.lock().unwrap().trimmed + 1))

@@ -119,6 +119,7 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> ApiError {
         match &error {
             EngineError::TimedOut(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", error),
+            EngineError::Ahead { .. } => ApiError::bad(error),
             EngineError::Stopped => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error),
             _ => ApiError::failed(error),
         }

@@ -25,6 +25,7 @@ use crate::query::{
     self, AlertRequest, ConsumerRequest, DuRequest, HashRequest, LookupRequest, PathRequest, QueryError,
     ScrubRequest, SettleRequest, SweepRequest,
 };
+use crate::relaying;
 
 /// Questions answered at once; one more is refused as `busy`.
 const QUESTIONS: usize = 32;
@@ -100,6 +101,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/version", get(version))
         .route("/v1/status", get(status))
         .route("/v1/find", get(find))
+        .route("/v1/replay", get(replay))
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
         .route("/v1/dups", get(dups))
@@ -167,6 +169,20 @@ async fn find(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
     let request = from_query(text)?;
     Ok(stream::lines(api.questions, move |lines| {
         query::find(&query::whole(api.engine.index())?, &request, &mut |entry| lines.push(&entry))
+    })
+    .await)
+}
+
+async fn replay(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::lines(api.questions, move |lines| {
+        let index = api.engine.index();
+        let origin = relaying::origin(format!("{:032x}", index.epoch()?));
+        let reader = query::whole(index)?;
+        // Its ids carry the number of the last record, and go out.
+        let covered = reader.seq().map_err(EngineError::from).and_then(|seq| api.engine.cover(seq));
+        covered.map_err(|error| QueryError::Failed(error.to_string()))?;
+        query::replay(&reader, &origin, &request, &mut |line| lines.push(&line))
     })
     .await)
 }

@@ -15,6 +15,7 @@ mod ls;
 mod pages;
 mod progress;
 mod prove;
+mod replay;
 mod scan;
 mod schema;
 mod scrub;
@@ -79,6 +80,9 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Verify { root } => verify::run(&context, root.as_deref()),
         Command::Sweep { path, level } => scan::sweep(&context, path.as_deref(), level),
         Command::Alerts { action } => alerts::run(&context, action.as_ref()),
+        Command::Replay { root, as_reads, patience } => {
+            replay::run(&context, root.as_deref(), as_reads, patience)
+        }
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),

@@ -1,4 +1,4 @@
-//! Progress of a seed or sweep on stderr: a bar on a terminal, a line every few seconds elsewhere, nothing with -q.
+//! Progress of a seed, sweep or replay on stderr: a bar on a terminal, a line every few seconds elsewhere, nothing with -q.
 
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,7 +77,11 @@ impl State {
         }
         let seconds = now.duration_since(self.began).as_secs_f64().max(0.05);
         let rate = (progress.files_found.saturating_sub(self.base) as f64 / seconds) as u64;
-        let text = if phase == "hashing" { hashing_line(progress, seconds) } else { line(progress, rate) };
+        let text = match phase {
+            "hashing" => hashing_line(progress, seconds),
+            "replaying" => format!("{} entries, {}/s", count(progress.files_found), count(rate)),
+            _ => line(progress, rate),
+        };
         if std::io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| {
                 let bar = bar();

@@ -15,7 +15,7 @@ use crate::engine::NobodyWatches;
 use crate::failure::Failure;
 use crate::query::{
     self, ChangesRequest, Coverage, CoverageRequest, DuRequest, DupsRequest, Emit, FindRequest,
-    LookupRequest, PathRequest, QueryError, RootLine, RootView, RottenLine,
+    LookupRequest, PathRequest, QueryError, ReplayLine, ReplayRequest, RootLine, RootView, RottenLine,
 };
 use crate::render::Out;
 use crate::state::StateDir;
@@ -140,6 +140,21 @@ impl Source {
         match self {
             Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/find", request, lines)),
             Source::Local(index) => local(index, each, |reader, emit| query::find(reader, request, emit)),
+        }
+    }
+
+    /// See [`query::replay`].
+    pub(crate) fn replay(
+        &mut self,
+        request: &ReplayRequest,
+        each: Each<'_, ReplayLine>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::Daemon(client) => from_lines(each, |lines| client.lines("/v1/replay", request, lines)),
+            Source::Local(index) => {
+                let origin = crate::relaying::origin(format!("{:032x}", index.epoch()?));
+                local(index, each, |reader, emit| query::replay(reader, &origin, request, emit))
+            }
         }
     }
 

@@ -333,6 +333,12 @@ impl Core {
                     answer(&reply, result)?;
                 }
                 Request::Confirm(consumer, seq, reply) => {
+                    let last = self.shared.index.read()?.seq()?;
+                    if seq > last {
+                        // It would skip what comes between.
+                        let _ = reply.send(Err(EngineError::Ahead { consumer, seq, last }));
+                        continue;
+                    }
                     let edits = Edits { cursors: vec![(consumer, seq)], ..Edits::default() };
                     answer(&reply, self.shared.index.commit(edits).map(drop).map_err(EngineError::from))?;
                 }

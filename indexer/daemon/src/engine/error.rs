@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use index::{IndexError, OpenError};
+use record::Seq;
 
 /// An error of the engine, with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,19 @@ pub(crate) enum EngineError {
         path: String,
         /// What the kernel said.
         why: String,
+    },
+    /// A consumer says that it is done with records that are still to come.
+    #[error(
+        "{consumer} cannot be done with seq {seq}: the journal ends at {last}; is it of another epoch? Compare with \
+         `indexer status --json`"
+    )]
+    Ahead {
+        /// Its name.
+        consumer: String,
+        /// Where its cursor was to stand.
+        seq: Seq,
+        /// The last record there is.
+        last: Seq,
     },
     /// Not done in time.
     #[error("not settled within {0:?}; the daemon goes on, ask again or give it longer by --timeout")]

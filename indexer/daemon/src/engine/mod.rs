@@ -47,7 +47,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use index::{Counted, Index, Settings};
+use index::{Counted, Index, Published, Settings};
 use record::Seq;
 
 pub(crate) use config::{
@@ -153,7 +153,7 @@ pub(crate) fn scan(
         took_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..core.swept.clone()
     };
-    drop(lock);
+    end(&shared, lock);
     Ok(ScanReport { hashed, roots, report })
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn hash_once(
     }
     core.keep_contents()?;
     let hashed = core.hash_whole(paths, patience)?;
-    drop(lock);
+    end(&core.shared, lock);
     Ok(hashed)
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn scrub_once(
     core.keep_contents()?;
     let meter = rehash::Meter::default();
     core.serve(&meter, |shelf, stop| scrub(shelf, (stop, &meter), what, emit))?;
-    drop(lock);
+    end(&core.shared, lock);
     Ok(())
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn sweep_once(
     let mut core = Core::new(shared, config);
     core.take_up()?;
     let report = core.sweep_once(path, level)?;
-    drop(lock);
+    end(&core.shared, lock);
     Ok(report)
 }
 
@@ -229,9 +229,17 @@ fn open(state: &StateDir, config: &EngineConfig, one_pass: bool) -> Result<Arc<S
     let pending = Arc::new(watch::Pending::default());
     let mut shared = share(Ground::real(), index, pending, config, state.path.clone(), state.inodes())?;
     shared.one_pass = one_pass;
+    // Before anybody reads a record or the epoch.
+    shared.published = Some(Published::open(&shared.index)?);
     let shared = Arc::new(shared);
     shared.arms.set_shared(&shared);
     Ok(shared)
+}
+
+/// Leaves the folder to others.
+fn end(shared: &Shared, lock: StateLock) {
+    shared.note_published();
+    drop(lock);
 }
 
 /// What an engine on `index` shares, before anything is watched or looked at.
@@ -258,6 +266,7 @@ fn share(
         state_dir,
         left_out,
         one_pass: false,
+        published: None,
         started: Instant::now(),
         vitals: Vitals::new(Instant::now()),
         durable,
@@ -345,6 +354,12 @@ impl Engine {
         self.ask(|reply| Request::Forget(consumer.to_owned(), reply)).map(drop)
     }
 
+    /// Makes sure that no journal ever gives the numbers up to `seq` to other records under this epoch, and answers up to which
+    /// that is so: to be asked before they are shown to others.
+    pub(crate) fn cover(&self, seq: Seq) -> Result<Seq, EngineError> {
+        self.shared.cover(seq)
+    }
+
     /// How long the oldest hint that nobody has looked at has waited; zero while nothing is followed yet.
     pub(crate) fn lag(&self) -> Duration {
         let live = self.shared.view().state == "live";
@@ -368,6 +383,7 @@ impl Engine {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
+            self.shared.note_published();
         }
     }
 

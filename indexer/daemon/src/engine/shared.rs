@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use index::Index;
+use index::{Index, Published};
 use record::{EntryId, Seq, Time, VolumeId};
 use rustc_hash::FxHashSet;
 use watch::Pending;
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) left_out: Vec<(u64, u64)>,
     /// One scan and then exit: nothing is watched.
     pub(crate) one_pass: bool,
+    /// What was shown outside; none over a store that is no file.
+    pub(crate) published: Option<Published>,
     pub(crate) started: Instant,
     pub(crate) vitals: Vitals,
     /// The last durable seq.
@@ -212,6 +214,24 @@ impl Shared {
         requests.push_back((Instant::now(), request));
         drop(requests);
         self.pending.wake();
+    }
+
+    /// Notes durably that records up to `seq`, or beyond, may be shown outside; answers up to which. All that the journal has is
+    /// noted at once, so that who is behind pays once and not for each batch.
+    pub(crate) fn cover(&self, seq: Seq) -> Result<Seq, EngineError> {
+        let Some(published) = self.published.as_ref().filter(|published| published.seq() < seq) else {
+            return Ok(self.published.as_ref().map_or(seq, Published::seq));
+        };
+        published.raise(self.index.read()?.seq()?)?;
+        Ok(published.seq())
+    }
+
+    /// Notes all that the journal has, at an end: who read it by other ways than the relay's is vouched for too.
+    pub(crate) fn note_published(&self) {
+        let noted = self.index.read().and_then(|reader| reader.seq()).map_err(EngineError::from);
+        if let Err(error) = noted.and_then(|last| self.cover(last)) {
+            tracing::warn!(%error, "what was shown outside could not be noted; that is tried again at the next start");
+        }
     }
 
     /// The engine's thread has ended: whoever waits for an answer hears that none comes.

@@ -29,6 +29,14 @@ pub(crate) fn start(reader: &Reader, request: &ChangesRequest) -> Result<Seq, Qu
         }
         None => None,
     };
+    let last = reader.seq()?;
+    if let Some(seq) = cursor.map(|cursor| cursor.0).or(request.since).filter(|seq| *seq > last.0) {
+        // Whoever waits for what comes after it would miss all that comes before.
+        return Err(QueryError::Bad(format!(
+            "there is no seq {seq} yet: the journal ends at {last}. If it was read before, that was another epoch (see `epoch` in \
+             `indexer status --json`); begin anew from `indexer find` and go on with `--since {last}`"
+        )));
+    }
     let since = match (cursor, request.since, request.since_ns) {
         (Some(cursor), ..) => Since::Seq(cursor),
         (None, Some(seq), _) => Since::Seq(Seq(seq)),

@@ -11,11 +11,13 @@ mod filter;
 mod find;
 mod glob;
 mod ls;
+mod replay;
 mod request;
 mod roots;
 mod rotten;
 #[cfg(test)]
 pub(crate) mod testing;
+mod walk;
 mod whole;
 
 use index::{IndexError, Reader, RootRow};
@@ -31,9 +33,11 @@ pub(crate) use dups::dups;
 pub(crate) use filter::Filter;
 pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
+pub(crate) use replay::{ReplayEnded, ReplayHead, ReplayLetter, ReplayLine, replay};
 pub(crate) use request::{
     AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, DupsRequest, FindRequest,
-    HashRequest, LookupRequest, PathPair, PathRequest, ScrubRequest, SettleRequest, SweepRequest,
+    HashRequest, LookupRequest, PathPair, PathRequest, ReplayRequest, ScrubRequest, SettleRequest,
+    SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use rotten::{RottenLine, rotten};

@@ -198,6 +198,18 @@ pub(crate) struct LookupRequest {
     pub(crate) paths: Vec<PathRequest>,
 }
 
+/// `replay`. No root means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReplayRequest {
+    /// The path of the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<String>,
+    /// Its bytes in base64, where `root` cannot hold them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root_raw: Option<String>,
+}
+
 /// A path as the pair of fields that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathPair {

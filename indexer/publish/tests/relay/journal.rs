@@ -24,6 +24,10 @@ pub(crate) struct Inside {
     pub(crate) age: Duration,
     /// Records asked for, of each question.
     pub(crate) asked: Vec<usize>,
+    /// No id up to this is ever another record's.
+    pub(crate) covered: u64,
+    /// That cannot be noted for now.
+    pub(crate) full: bool,
 }
 
 pub(crate) fn made(seq: u64, age: Duration) -> Record {
@@ -97,6 +101,15 @@ impl Feed for Journal {
     }
     fn last(&self) -> Result<Seq, SourceError> {
         Ok(Seq(self.0.lock().unwrap().last))
+    }
+    fn cover(&self, seq: Seq) -> Result<Seq, SourceError> {
+        let mut state = self.0.lock().unwrap();
+        assert!(seq.0 <= state.last, "only what is in the journal goes out");
+        if state.full {
+            return Err(SourceError::Failed("no space".into()));
+        }
+        state.covered = state.last;
+        Ok(Seq(state.covered))
     }
     fn oldest(&self) -> Result<Seq, SourceError> {
         Ok(Seq(self.0.lock().unwrap().oldest))

@@ -1,9 +1,12 @@
 //! A record as a message of a broker, version 1: routing key, identity and a JSON body in the shape of Debezium's change
 //! events, so that readers of those find `before`, `after`, `op`, `ts_ms` and `source` where they look. Knows no broker.
 
+mod reads;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::reads::{Read, Replay};
 use super::schema;
 pub use super::shape::Shape;
 use super::v1::{self, DuplicateSet, Entry, Parent, Place, text_and_raw};
@@ -44,13 +47,14 @@ impl Origin {
 /// The body of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
-    /// `c` created, `u` updated (whatever the finer verb says: renamed, linked, hashed), `d` deleted, `m` a word about the
+    /// `c` created, `u` updated (whatever the finer verb says: renamed, linked, hashed), `d` deleted, `r` read from the index by a
+    /// replay, `m` a word about the
     /// stream or a set, and about no one entry.
     #[schemars(extend("enum" = Shape::ALL.map(Shape::op)))]
     pub op: String,
     /// When it was seen, in milliseconds since 1970.
     pub ts_ms: i64,
-    /// The entry before; null for `c` and `m`.
+    /// The entry before; null for `c`, `r` and `m`.
     pub before: Option<Entry>,
     /// The entry after; null for `d` and `m`.
     pub after: Option<Entry>,
@@ -81,7 +85,7 @@ pub struct Source {
     /// Epoch of the journal: seqs compare only within one.
     #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub epoch: String,
-    /// Number of the record, gapless within the epoch.
+    /// Number of the record, gapless within the epoch; for what a replay sends the last record before it was read.
     pub seq: u64,
     /// Path of the root it belongs to.
     pub root: String,
@@ -106,6 +110,9 @@ pub struct Detail {
     /// For renamed: the name it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Place>,
+    /// For read: all its names, where it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Place>,
     /// Directories whose own times it moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Parent>,
@@ -129,7 +136,7 @@ pub struct Detail {
     /// For gap and `root_lost`: what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// For seeded: entries in the root.
+    /// For seeded: entries in the root. For `replay_ended`: entries read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
     /// For duplicate: the set as it is now.

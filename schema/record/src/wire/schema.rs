@@ -6,7 +6,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::message::{DATA_SCHEMA, Message, Shape};
+use super::message::{DATA_SCHEMA, Message, Read, Shape};
 use crate::{Body, Category, DigestKind, Op};
 
 /// The schema by itself, in the dialect of 2020-12. Fields that it does not name are allowed, as later ones may come.
@@ -52,7 +52,8 @@ pub fn shape(shape: Shape) -> Value {
 /// All verbs, in the order of their numbers.
 #[must_use]
 pub fn verbs() -> Vec<&'static str> {
-    Op::ALL.into_iter().map(Op::word).chain(Body::WORDS).collect()
+    let replay = [Read::VERB, Read::BEGUN, Read::ENDED];
+    Op::ALL.into_iter().map(Op::word).chain(Body::WORDS).chain(replay).collect()
 }
 
 /// The categories, and null.
@@ -167,11 +168,13 @@ mod tests {
         let shapes = all(Shape::Created, |shape| match shape {
             Shape::Created => Some(Shape::Updated),
             Shape::Updated => Some(Shape::Deleted),
-            Shape::Deleted => Some(Shape::Notice),
+            Shape::Deleted => Some(Shape::Read),
+            Shape::Read => Some(Shape::Notice),
             Shape::Notice => None,
         });
         // That a word of a body is one of these, `Body::word` has from the compiler.
-        let verbs: Vec<&str> = ops.iter().map(|op| op.word()).chain(Body::WORDS).collect();
+        let mut verbs: Vec<&str> = ops.iter().map(|op| op.word()).chain(Body::WORDS).collect();
+        verbs.extend(["read", "replay_begun", "replay_ended"]);
 
         let schema = message();
         let has = |path: &str, words: &[&str]| assert_eq!(set(&schema, path), words, "{path}");

@@ -1,5 +1,6 @@
 //! The few shapes that bodies of messages have. Knows which verbs are of which, and no body.
 
+use super::message::Read;
 use crate::{Body, Op};
 
 /// What a body holds, by its `op`.
@@ -11,13 +12,15 @@ pub enum Shape {
     Updated,
     /// `d`: an entry is gone.
     Deleted,
+    /// `r`: an entry as a replay found it.
+    Read,
     /// `m`: a word about the stream or a set.
     Notice,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Shape; 4] = [Shape::Created, Shape::Updated, Shape::Deleted, Shape::Notice];
+    pub const ALL: [Shape; 5] = [Shape::Created, Shape::Updated, Shape::Deleted, Shape::Read, Shape::Notice];
 
     /// That of what happens to an entry.
     #[must_use]
@@ -36,6 +39,7 @@ impl Shape {
             Shape::Created => "c",
             Shape::Updated => "u",
             Shape::Deleted => "d",
+            Shape::Read => "r",
             Shape::Notice => "m",
         }
     }
@@ -47,6 +51,7 @@ impl Shape {
             Shape::Created => "created",
             Shape::Updated => "updated",
             Shape::Deleted => "deleted",
+            Shape::Read => "read",
             Shape::Notice => "notice",
         }
     }
@@ -55,7 +60,8 @@ impl Shape {
     #[must_use]
     pub fn verbs(self) -> Vec<&'static str> {
         match self {
-            Shape::Notice => Body::WORDS.to_vec(),
+            Shape::Read => vec![Read::VERB],
+            Shape::Notice => Body::WORDS.into_iter().chain([Read::BEGUN, Read::ENDED]).collect(),
             of_an_entry => {
                 let ops = Op::ALL.into_iter().filter(|op| Shape::of(*op) == of_an_entry);
                 ops.map(Op::word).collect()
@@ -67,7 +73,7 @@ impl Shape {
     #[must_use]
     pub fn has(self) -> (bool, bool) {
         match self {
-            Shape::Created => (false, true),
+            Shape::Created | Shape::Read => (false, true),
             Shape::Updated => (true, true),
             Shape::Deleted => (true, false),
             Shape::Notice => (false, false),
