@@ -42,7 +42,7 @@ const OWNED: [(&str, &[&str]); 11] = [
     ("prometheus-client", &["indexer"]),
     ("sd-notify", &["indexer"]),
     ("ureq", &["alert"]),
-    ("rustls", &["alert"]),
+    ("rustls", &["alert", "publish"]),
 ];
 
 /// What no crate that shall do no I/O may reach.

@@ -1,5 +1,5 @@
-//! The engine as alert rules and the relay see it: its journal, their cursors, how far behind it is. Holds nothing of the engine between two
-//! questions, so that a rule that hangs does not keep the index open.
+//! The engine as alert rules and the relay see it: its journal, their cursors, how far behind it is. Holds nothing of the
+//! engine between two questions, so that a rule that hangs does not keep the index open.
 
 use std::error::Error;
 use std::sync::{Arc, Weak};

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use consume::{Broker, Consume};
 pub(crate) use flags::{
     AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg, LogFormat,
-    ProfileArg, Prove, RequireArg, Scan, Scrub, Watch,
+    ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -273,6 +273,15 @@ Examples:
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+    },
+    /// Print the schema of the messages that a broker is given
+    #[command(
+        after_help = "Examples:\n  indexer schema json > message.schema.json\n  indexer schema asyncapi > asyncapi.json"
+    )]
+    Schema {
+        /// Which
+        #[arg(value_enum)]
+        kind: SchemaArg,
     },
     /// Write the manual pages into a folder
     #[command(after_help = "Example:\n  indexer man ~/.local/share/man/man1")]

@@ -4,11 +4,19 @@
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
+use record::wire::message::DATA_SCHEMA;
 
 use crate::letter::Letter;
 
 /// AMQP's word for a message that is written to the disk.
-const PERSISTENT: u8 = 2;
+pub(crate) const PERSISTENT: u8 = 2;
+
+/// What bodies are.
+pub(crate) const CONTENT_TYPE: &str = "application/json";
+/// How they are written.
+pub(crate) const CONTENT_ENCODING: &str = "utf-8";
+/// Before a verb, the type of an event.
+pub(crate) const EVENT: &str = "indexer.fs.v1.";
 
 /// The properties of a message whose body is JSON.
 pub(crate) fn properties(letter: &Letter) -> BasicProperties {
@@ -17,12 +25,12 @@ pub(crate) fn properties(letter: &Letter) -> BasicProperties {
         let value = AMQPValue::LongString(LongString::from(value));
         table.insert(format!("cloudEvents_{name}").as_str().into(), value);
     };
-    let kind = format!("indexer.fs.v1.{}", letter.verb);
+    let kind = format!("{EVENT}{}", letter.verb);
     put("specversion", "1.0".to_owned());
     put("id", letter.id.clone());
     put("source", letter.source.clone());
     put("type", kind.clone());
-    put("dataschema", "urn:indexer:fs:v1".to_owned());
+    put("dataschema", DATA_SCHEMA.to_owned());
     put("partitionkey", letter.key.rsplit('.').next().unwrap_or_default().to_owned());
     if let Some(subject) = &letter.subject {
         put("subject", subject.clone());
@@ -33,8 +41,8 @@ pub(crate) fn properties(letter: &Letter) -> BasicProperties {
     }
     let seconds = u64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(0);
     BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_content_encoding("utf-8".into())
+        .with_content_type(CONTENT_TYPE.into())
+        .with_content_encoding(CONTENT_ENCODING.into())
         .with_delivery_mode(PERSISTENT)
         .with_message_id(short(&letter.id))
         .with_app_id("indexer".into())

@@ -3,6 +3,7 @@
 //! somebody has to send, over the same kind of connection; and the other end, a subscription, which hands messages to a
 //! [`Handler`] and acknowledges them after it.
 
+mod asyncapi;
 mod headers;
 mod letter;
 mod link;
@@ -11,14 +12,17 @@ mod relay;
 mod report;
 mod settings;
 mod subscribe;
+mod tls;
 mod topology;
 mod window;
 
+pub use asyncapi::asyncapi;
 pub use letter::Letter;
 pub use publisher::{PublishError, Published, Publisher, Stopper};
 pub use relay::Relay;
 pub use report::Report;
-pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError, Tls};
+pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError};
 pub use subscribe::{
     Arrived, Fatal, Handler, MOST_BYTES, Stop, SubscribeError, Subscription, Verdict, subscribe,
 };
+pub use tls::Tls;

@@ -7,14 +7,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
-use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Event, PublisherConfirm};
+use lapin::uri::AMQPScheme;
+use lapin::{
+    AsyncTcpStream, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, Event,
+    PublisherConfirm,
+};
 use tokio_stream::{Stream, StreamExt as _};
 
 use crate::headers::properties;
 use crate::letter::Letter;
 use crate::settings::{Settings, SettingsError};
-use crate::topology;
+use crate::{tls, topology};
 
 /// To connect, to log in and to declare.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -45,7 +48,16 @@ impl LinkError {
 
 impl From<lapin::Error> for LinkError {
     fn from(error: lapin::Error) -> LinkError {
-        LinkError::Broker(error.to_string())
+        let said = match error.kind() {
+            ErrorKind::IOError(why) => {
+                why.get_ref().and_then(|inner| inner.downcast_ref()).and_then(tls::hint)
+            }
+            _ => None,
+        };
+        LinkError::Broker(match said {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
     }
 }
 
@@ -69,7 +81,7 @@ impl Link {
         let events = Box::pin(connection.events_listener());
         let channel = connection.create_channel().await?;
         if settings.declare {
-            topology::declare(&channel, &settings.exchange).await?;
+            topology::declare(&channel, settings).await?;
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Link { _connection: connection, channel, events, exchange: settings.exchange.clone() })
@@ -101,14 +113,29 @@ impl Link {
 
 /// A connection as the settings say, under a name for those who look at the broker.
 pub(crate) async fn connection(settings: &Settings, name: &str) -> Result<Connection, LinkError> {
-    let certificates = settings.certificates()?;
-    let tls = OwnedTLSConfig {
-        identity: certificates.client.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
-        cert_chain: certificates.ca.map(|ca| String::from_utf8_lossy(&ca).into_owned()),
+    let uri = settings.uri()?;
+    let connector = match uri.scheme {
+        AMQPScheme::AMQPS => Some(settings.tls.read()?.connector().map_err(lapin::Error::from)?),
+        AMQPScheme::AMQP => None,
     };
     let named = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = lapin::runtime::default_runtime().map_err(|error| LinkError::Broker(error.to_string()))?;
-    Ok(Connection::connect_uri_with_config(settings.uri()?, named, tls, runtime).await?)
+    // As the library would, but that it takes no system without trusted authorities.
+    let connection = Connection::connector(
+        uri,
+        runtime,
+        async move |uri, runtime| {
+            let host = &uri.authority.host;
+            let addresses = runtime.to_socket_addrs((host.clone(), uri.authority.port));
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+            Ok(match &connector {
+                Some(connector) => stream.into_rustls(connector, host).await?,
+                None => stream,
+            })
+        },
+        named,
+    );
+    Ok(connection.await?)
 }
 
 /// What the broker said of a message.

@@ -67,6 +67,8 @@ impl Relay {
         {
             let mut report = shared.report();
             (report.broker, report.exchange) = (broker, settings.exchange.clone());
+            // A feed that cannot be read is the thread's to tell of.
+            report.cursor = begin(&*feed).unwrap_or_default().0;
             "connecting".clone_into(&mut report.state);
         }
         let mut worker = Worker {
@@ -100,14 +102,29 @@ impl Relay {
         self.shared.bell.notify_one();
     }
 
-    /// How it fares.
+    /// How it fares. Reads one record at most, the oldest that the broker has not confirmed.
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = self.shared.report().clone();
         if let Ok(last) = self.feed.last() {
             report.lag = last.0.saturating_sub(report.cursor);
         }
+        if report.lag > 0 {
+            let age = self.waiting_since(Seq(report.cursor)).map_or(0, |seen| Time::now().0 - seen.0);
+            report.lag_seconds = u64::try_from(age.max(0) / 1_000_000_000).unwrap_or(u64::MAX);
+        }
         report
+    }
+
+    /// When the oldest record after `cursor` that there still is was seen.
+    fn waiting_since(&self, cursor: Seq) -> Option<Time> {
+        let records = match self.feed.records(cursor, 1) {
+            Err(SourceError::FreshStartRequired { oldest }) => {
+                self.feed.records(Seq(oldest.0.saturating_sub(1)), 1)
+            }
+            records => records,
+        };
+        records.ok()?.first().map(|record| record.seen)
     }
 
     /// Has it end, soon.
@@ -188,7 +205,7 @@ impl Worker {
     /// One connection, from its begin to what ends it. `Ok`: all is to end.
     async fn session(&mut self) -> Result<(), Trouble> {
         "connecting".clone_into(&mut self.shared.report().state);
-        self.cursor = self.begin()?;
+        self.cursor = begin(&*self.feed)?;
         self.shared.report().cursor = self.cursor.0;
         let shared = Arc::clone(&self.shared);
         let mut link = tokio::select! {
@@ -212,15 +229,6 @@ impl Worker {
         // What arrived is not sent again by the next.
         let moved = self.move_cursor(&stretch);
         ended.and(moved)
-    }
-
-    /// Where the journal says that the broker has everything.
-    fn begin(&self) -> Result<Seq, SourceError> {
-        let known = self.feed.cursors()?.into_iter().find(|(name, _)| name == CONSUMER);
-        match known {
-            Some((_, seq)) => Ok(seq.min(self.feed.last()?)),
-            None => Ok(Seq(self.feed.oldest()?.0.saturating_sub(1))),
-        }
     }
 
     /// Whether records up to `seq` may go out; if not now, `wait` says when to ask again. Where records come one by one, it is not
@@ -286,14 +294,10 @@ impl Worker {
         if let Some(seq) = stretch.window.pop() {
             stretch.done = stretch.done.max(seq);
         }
-        let oldest = stretch.window.first().map(|sent| sent.seen);
         let mut report = self.shared.report();
         report.confirmed += 1;
         report.cursor = stretch.done.0;
         report.trouble = None;
-        let now = Time::now();
-        let age = oldest.map_or(0, |seen| (now.0 - seen.0).max(0) / 1_000_000_000);
-        report.lag_seconds = u64::try_from(age).unwrap_or(u64::MAX);
     }
 
     fn move_cursor(&mut self, stretch: &Stretch) -> Result<(), Trouble> {
@@ -368,6 +372,15 @@ impl Worker {
         let confirm = link.publish(&letter).await?;
         stretch.window.push(Sent { seq: record.seq, seen: record.seen, bytes: letter.body.len(), confirm });
         Ok(())
+    }
+}
+
+/// Where the journal says that the broker has everything.
+fn begin(feed: &dyn Feed) -> Result<Seq, SourceError> {
+    let known = feed.cursors()?.into_iter().find(|(name, _)| name == CONSUMER);
+    match known {
+        Some((_, seq)) => Ok(seq.min(feed.last()?)),
+        None => Ok(Seq(feed.oldest()?.0.saturating_sub(1))),
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Report {
     pub cursor: u64,
     /// Records after it.
     pub lag: u64,
-    /// How long ago the oldest of them was seen, in seconds; 0 where there is none.
+    /// How long ago the oldest of them was seen, in seconds, when the report is made; 0 where there is none.
     pub lag_seconds: u64,
     /// Messages confirmed.
     pub confirmed: u64,

@@ -7,6 +7,9 @@ use std::time::Duration;
 use consumer::Secret;
 use lapin::uri::{AMQPScheme, AMQPUri};
 
+use crate::tls::Tls;
+use crate::topology;
+
 /// The exchange that records go to.
 pub const DEFAULT_EXCHANGE: &str = "indexer";
 
@@ -26,28 +29,27 @@ pub enum SettingsError {
     /// The address of the broker cannot be had, or is none.
     #[error("amqp: the address of the broker {0}")]
     Address(String),
-    /// A file of certificates cannot be read.
+    /// A file of certificates cannot be read, or holds none.
     #[error("amqp: {what} {}: {why}", path.display())]
     File {
         /// What it is for.
         what: &'static str,
         /// Where it is said to be.
         path: PathBuf,
-        /// What the system said.
+        /// What the system said, or what is wrong with what it holds.
         why: std::io::Error,
     },
+    /// Whoever names certificates wants them to be used.
+    #[error(
+        "amqp: certificates are named, but the address of the broker begins with amqp://, which is without TLS; write amqps://"
+    )]
+    Plain,
     /// A name that AMQP has no room for.
     #[error("amqp: the exchange {0:?} has no name of 1 to 200 letters, digits, dots, dashes and underscores")]
     Exchange(String),
-}
-
-/// Certificates in PEM, beside those that the system trusts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Of the authority that signed the broker's.
-    pub ca: Option<PathBuf>,
-    /// Our own, and its key, for brokers that ask who we are.
-    pub client: Option<(PathBuf, PathBuf)>,
+    /// An age that the broker does not understand.
+    #[error("amqp: {0:?} is no age for a stream; write a number and one of Y, M, D, h, m and s, as \"7D\"")]
+    Age(String),
 }
 
 /// How records are published.
@@ -57,9 +59,13 @@ pub struct Settings {
     pub url: Secret,
     /// Certificates.
     pub tls: Tls,
-    /// The topic exchange; what no binding of it wants goes to `<exchange>.unrouted`.
+    /// The topic exchange.
     pub exchange: String,
-    /// Whether exchanges and the catch-all queue are made at the start; if not, they have to be there.
+    /// The exchange for what no binding wants, and its queue; `<exchange>.unrouted` unless named.
+    pub unrouted: Option<String>,
+    /// How long a stream queue of the name `<exchange>.stream` keeps all records, as the broker writes ages; none without.
+    pub stream: Option<String>,
+    /// Whether exchanges and these queues are made at the start; if not, they have to be there.
     pub declare: bool,
     /// Messages on their way that are not confirmed, at most.
     pub window: usize,
@@ -75,6 +81,8 @@ impl Settings {
             url,
             tls: Tls::default(),
             exchange: DEFAULT_EXCHANGE.to_owned(),
+            unrouted: None,
+            stream: None,
             declare: true,
             window: 2_000,
             pause: (Duration::from_millis(200), Duration::from_secs(30)),
@@ -87,11 +95,28 @@ impl Settings {
     /// [`SettingsError`].
     pub fn check(&self) -> Result<Address, SettingsError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        if self.exchange.is_empty() || self.exchange.len() > 200 || !self.exchange.bytes().all(allowed) {
-            return Err(SettingsError::Exchange(self.exchange.clone()));
+        for name in [Some(&self.exchange), self.unrouted.as_ref()].into_iter().flatten() {
+            if name.is_empty() || name.len() > 200 || !name.bytes().all(allowed) {
+                return Err(SettingsError::Exchange(name.clone()));
+            }
         }
-        self.certificates()?;
-        self.uri().map(|uri| shown(&uri))
+        if let Some(age) = &self.stream {
+            let number = age.strip_suffix(['Y', 'M', 'D', 'h', 'm', 's']).unwrap_or_default();
+            if number.is_empty() || number.len() > 9 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(SettingsError::Age(age.clone()));
+            }
+        }
+        self.tls.read()?;
+        let uri = self.uri()?;
+        if uri.scheme == AMQPScheme::AMQP && self.tls != Tls::default() {
+            return Err(SettingsError::Plain);
+        }
+        Ok(shown(&uri))
+    }
+
+    /// The name of the catch-all exchange and of its queue.
+    pub(crate) fn unrouted(&self) -> String {
+        self.unrouted.clone().unwrap_or_else(|| topology::unrouted(&self.exchange))
     }
 
     /// The address with all that is secret. A frame of silence twice as long as the heartbeat is a broken connection.
@@ -108,27 +133,6 @@ impl Settings {
         uri.query.heartbeat.get_or_insert(20);
         Ok(uri)
     }
-
-    /// The texts of the certificates: authority, then our own with its key.
-    pub(crate) fn certificates(&self) -> Result<Certificates, SettingsError> {
-        let read = |what, path: &PathBuf| {
-            std::fs::read(path).map_err(|why| SettingsError::File { what, path: path.clone(), why })
-        };
-        let ca = self.tls.ca.as_ref().map(|path| read("the authority's certificate", path)).transpose()?;
-        let client = match &self.tls.client {
-            Some((certificate, key)) => {
-                Some((read("the client's certificate", certificate)?, read("the client's key", key)?))
-            }
-            None => None,
-        };
-        Ok(Certificates { ca, client })
-    }
-}
-
-/// See [`Tls`].
-pub(crate) struct Certificates {
-    pub(crate) ca: Option<Vec<u8>>,
-    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 fn shown(uri: &AMQPUri) -> Address {
@@ -161,8 +165,14 @@ mod tests {
             let settings = Settings { exchange: exchange.to_owned(), ..good.clone() };
             assert!(matches!(settings.check(), Err(SettingsError::Exchange(_))), "{exchange}");
         }
+        for age in ["", "7", "D", "7 D", "-7D", "7d", "7DD", "9999999999s"] {
+            let settings = Settings { stream: Some(age.to_owned()), ..good.clone() };
+            assert!(matches!(settings.check(), Err(SettingsError::Age(_))), "{age}");
+        }
+        let named = Settings { unrouted: Some("a b".into()), ..good.clone() };
+        assert!(matches!(named.check(), Err(SettingsError::Exchange(_))));
         let tls = Tls { ca: Some("/nowhere/ca.pem".into()), client: None };
-        let error = Settings { tls, ..good }.check().expect_err("no file").to_string();
+        let error = Settings { tls, ..good.clone() }.check().expect_err("no file").to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");
     }
 }

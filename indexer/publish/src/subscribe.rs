@@ -268,7 +268,7 @@ impl Reader<'_> {
         };
         let channel = connection.create_channel().await?;
         if self.settings.declare {
-            topology::declare(&channel, &self.settings.exchange).await?;
+            topology::declare(&channel, self.settings).await?;
             topology::subscriber(&channel, &self.settings.exchange, self.subscription).await?;
         }
         channel.basic_qos(self.subscription.prefetch, BasicQosOptions::default()).await?;
@@ -301,7 +301,7 @@ impl Reader<'_> {
             }
         } else {
             let mut verdicts = verdicts.into_iter();
-            let mut again = None;
+            let mut again = Vec::new();
             for (delivery, large) in batch.iter().zip(large) {
                 let told = if large { None } else { verdicts.next() };
                 let verdict = told.unwrap_or_else(|| {
@@ -309,22 +309,19 @@ impl Reader<'_> {
                 });
                 match verdict {
                     Verdict::Done => drop(delivery.ack(BasicAckOptions::default()).await?),
-                    Verdict::Again(why) => {
-                        again = Some((delivery, why)).filter(|_| again.is_none()).or(again)
-                    }
+                    Verdict::Again(why) => again.push((delivery, why)),
                     Verdict::Unusable(why) => self.put_aside(channel, delivery, &why).await?,
                 }
             }
-            if let Some((first, why)) = again {
-                // All that are left, after a while: they would be back at once.
+            if let Some((first, why)) = again.first() {
+                // After a while: they would be back at once.
                 warn!(queue = %self.subscription.queue, key = %first.routing_key, why, "a message is tried again");
                 let _ = timeout(AGAIN, self.stop.0.1.notified()).await;
                 if self.stop.is_set() {
                     self.stop.stop();
                 }
-                let all = BasicNackOptions { multiple: true, requeue: true };
-                if let Some(last) = batch.last() {
-                    last.nack(all).await?;
+                for (delivery, _) in again {
+                    delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?;
                 }
             }
         }

@@ -42,6 +42,25 @@ pub enum Body {
     Duplicates(Box<Duplicates>),
 }
 
+impl Body {
+    /// The words for what is about no one entry: gap, root lost, root found, seeded, duplicates.
+    pub const WORDS: [&'static str; 5] = ["gap", "root_lost", "root_found", "seeded", "duplicate"];
+
+    /// The word used in JSON: that of its op, or one of [`Body::WORDS`].
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        let [gap, root_lost, root_found, seeded, duplicate] = Body::WORDS;
+        match self {
+            Body::Change(change) => change.op.word(),
+            Body::Gap(_) => gap,
+            Body::RootLost { .. } => root_lost,
+            Body::RootFound { .. } => root_found,
+            Body::Seeded(_) => seeded,
+            Body::Duplicates(_) => duplicate,
+        }
+    }
+}
+
 /// How an entry changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -67,6 +67,9 @@ pub enum DigestKind {
 }
 
 impl DigestKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [DigestKind; 3] = [DigestKind::Blake3, DigestKind::Blake2b256, DigestKind::Blake3Sampled];
+
     /// The word used in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {

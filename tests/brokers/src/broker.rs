@@ -1,18 +1,23 @@
 //! A broker of one's own: RabbitMQ on ports and in folders that nobody else uses, gone when the test's process is.
 
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+use crate::namespace::Namespace;
 use crate::tools::{Skipped, need_tool};
 use crate::wait::wait_for;
 
 /// Where Debian has the programs themselves; those in the path first become another user.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+/// Names a folder with other programs: `rabbitmq-server`, `rabbitmqctl` and, where the system has none, `epmd`.
+const OTHERS: &str = "RABBITMQ_PROGRAMS";
 
 /// Runs the server and Erlang's register of ports, which would go on without it, and ends both when nobody holds the other end
 /// of the input any more.
@@ -43,6 +48,7 @@ pub struct Broker {
     folder: TempDir,
     port: u16,
     guard: Option<Child>,
+    namespace: Option<Namespace>,
 }
 
 impl Broker {
@@ -52,15 +58,59 @@ impl Broker {
     /// When it does not start, or there is none and none can be installed: what a broker has to do with is never left out.
     #[must_use]
     pub fn start() -> Broker {
-        if let Err(Skipped(why)) = need_tool("rabbitmq-server", "rabbitmq-server") {
+        let mut broker = Broker::new();
+        broker.run();
+        broker
+    }
+
+    /// One that does not run yet.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    #[must_use]
+    pub fn new() -> Broker {
+        if others().is_none()
+            && let Err(Skipped(why)) = need_tool("rabbitmq-server", "rabbitmq-server")
+        {
             panic!(
                 "{why}; install rabbitmq-server (apt-get install rabbitmq-server), then run the tests again"
             );
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let mut broker = Broker { folder, port: free_ports(), guard: None };
+        Broker { folder, port: free_ports(), guard: None, namespace: None }
+    }
+
+    /// Starts one in a network of its own.
+    ///
+    /// # Errors
+    /// Where that cannot be made.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    pub fn start_apart() -> Result<Broker, Skipped> {
+        let mut broker = Broker::new();
+        broker.namespace = Some(Namespace::new()?);
+        // From there we are not at the same machine.
+        broker.configure("loopback_users = none\n");
         broker.run();
-        broker
+        Ok(broker)
+    }
+
+    /// Gives it a configuration, in the form of `rabbitmq.conf`, from its next start on.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.folder.path().join("rabbitmq.conf"), text).expect("a configuration");
+    }
+
+    /// Gives it these plugins, from its next start on.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    pub fn enable(&self, plugins: &[&str]) {
+        let list = format!("[{}].", plugins.join(","));
+        std::fs::write(self.folder.path().join("plugins"), list).expect("a list of plugins");
     }
 
     /// Starts it again, with all that it kept.
@@ -68,9 +118,8 @@ impl Broker {
     /// # Panics
     /// When it does not start.
     pub fn run(&mut self) {
-        let command = self.command(&Path::new(PROGRAMS).join("rabbitmq-server"));
-        let program = command.get_program().to_owned();
-        let mut guarded = Command::new("setsid");
+        let (command, program) = (self.command("rabbitmq-server"), programs().join("rabbitmq-server"));
+        let mut guarded = self.enter("setsid");
         guarded.args(["sh", "-c", GUARD]).arg(program).stdin(Stdio::piped());
         for (name, value) in command.get_envs() {
             guarded.env(name, value.unwrap_or_default());
@@ -108,7 +157,7 @@ impl Broker {
     /// When it fails.
     #[must_use]
     pub fn control(&self, arguments: &[&str]) -> String {
-        let done = self.command(&Path::new(PROGRAMS).join("rabbitmqctl")).args(arguments).output();
+        let done = self.command("rabbitmqctl").args(arguments).output();
         let done = done.expect("rabbitmqctl starts");
         assert!(
             done.status.success(),
@@ -118,15 +167,40 @@ impl Broker {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    fn command(&self, program: &Path) -> Command {
+    /// Takes over definitions, and has them.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn import(&self, definitions: &str) {
+        let file = self.folder.path().join("import.json");
+        std::fs::write(&file, definitions).expect("a file");
+        let _ = self.control(&["import_definitions", &file.to_string_lossy()]);
+    }
+
+    /// All its definitions.
+    ///
+    /// # Panics
+    /// When it does not give them.
+    #[must_use]
+    pub fn export(&self) -> String {
+        let file = self.folder.path().join("export.json");
+        let _ = self.control(&["export_definitions", &file.to_string_lossy()]);
+        std::fs::read_to_string(file).expect("definitions")
+    }
+
+    fn command(&self, program: &str) -> Command {
         let (port, folder) = (self.port, self.folder.path());
-        let mut command = Command::new(program);
+        let programs = programs();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
+        let mut command = self.enter(programs.join(program));
         let below = |name: &str| -> PathBuf { folder.join(name) };
         command
+            .env("PATH", std::env::join_paths(path).expect("a path"))
             .env("HOME", folder)
             .env("ERL_CRASH_DUMP", below("crash"))
             .env("RABBITMQ_NODENAME", format!("indexer{port}@localhost"))
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_IP_ADDRESS", self.namespace.as_ref().map_or("127.0.0.1", |_| "0.0.0.0"))
             .env("RABBITMQ_NODE_PORT", port.to_string())
             .env("RABBITMQ_DIST_PORT", (port + 1).to_string())
             .env("ERL_EPMD_PORT", (port + 2).to_string())
@@ -135,22 +209,63 @@ impl Broker {
             .env("RABBITMQ_LOG_BASE", below("log"))
             .env("RABBITMQ_PID_FILE", below("pid"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", below("plugins"))
-            .env("RABBITMQ_CONFIG_FILE", below("none"))
+            .env("RABBITMQ_CONFIG_FILE", below("rabbitmq.conf"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", below("none"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
         command
     }
 
+    /// A program in the network that the broker is in.
+    fn enter(&self, program: impl AsRef<OsStr>) -> Command {
+        match &self.namespace {
+            Some(space) => {
+                let mut command = space.enter();
+                command.arg(program);
+                command
+            }
+            None => Command::new(program),
+        }
+    }
+
+    /// Cuts the way to one that was started apart: nothing goes through, and nobody is told.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn cut(&self) {
+        self.namespace.iter().for_each(Namespace::cut);
+    }
+
+    /// Undoes [`Broker::cut`].
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn heal(&self) {
+        self.namespace.iter().for_each(Namespace::heal);
+    }
+
     /// Its address, as its only user.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        let host = self.namespace.as_ref().map_or("127.0.0.1", |space| &space.address);
+        format!("amqp://guest:guest@{host}:{}/%2f", self.port)
     }
 
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A port beside it that nobody uses, for what a configuration has it listen for.
+    #[must_use]
+    pub fn spare_port(&self) -> u16 {
+        self.port + 3
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Broker {
+        Broker::new()
     }
 }
 
@@ -162,12 +277,21 @@ impl Drop for Broker {
     }
 }
 
-/// Three ports in a row that nobody uses, below those that the system gives out by itself; others for each call.
+fn programs() -> PathBuf {
+    others().unwrap_or_else(|| PathBuf::from(PROGRAMS))
+}
+
+/// The folder of programs that were asked for.
+fn others() -> Option<PathBuf> {
+    std::env::var_os(OTHERS).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// Four ports in a row that nobody uses, below those that the system gives out by itself; others for each call.
 fn free_ports() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id() % 3_000;
     (0..3_000)
         .map(|_| 20_000 + 4 * ((first + CALLS.fetch_add(1, Ordering::Relaxed)) % 3_000) as u16)
-        .find(|port| (0..3).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()))
-        .expect("three free ports")
+        .find(|port| (0..4).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()))
+        .expect("four free ports")
 }

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Pieces that a connection has before its cut at most, and where each is delayed: otherwise a way that gives out byte by byte
+/// would take minutes to break once.
+const PIECES: (u64, u64) = (1_500, 100);
+
 /// What happens to a connection.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
@@ -27,11 +31,13 @@ impl Fault {
     fn new(below: &mut impl FnMut(u64) -> u64) -> Fault {
         let mut some = |one_in: u64, most: u64| if below(one_in) == 0 { below(most) } else { 0 };
         let (delay, stall) = (some(4, 300), some(6, 200));
+        let piece = if below(4) == 0 { 1 + below(7) } else { 64 << below(8) };
+        let pieces = if delay == 0 { PIECES.0 } else { PIECES.1 };
         Fault {
             // Some are cut before a word was said, most while messages are on their way.
-            cut_after: 1 << below(22),
+            cut_after: (1 << below(24)).min(piece * pieces),
             torn: below(64) as usize,
-            piece: if below(4) == 0 { 1 + below(7) as usize } else { 64 << below(8) },
+            piece: piece as usize,
             delay: Duration::from_micros(delay),
             stall: Duration::from_millis(stall),
         }

@@ -3,12 +3,15 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod broker;
+mod certificates;
 mod faulty;
+mod namespace;
 mod subscriber;
 mod tools;
 mod wait;
 
 pub use broker::{Broker, broker_url};
+pub use certificates::Authority;
 pub use faulty::FaultyWay;
 pub use lapin::message::Delivery;
 pub use lapin::types::AMQPValue;

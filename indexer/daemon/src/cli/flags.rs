@@ -22,6 +22,15 @@ pub(crate) enum ByArg {
     Category,
 }
 
+/// Which schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaArg {
+    /// JSON Schema of a message's body
+    Json,
+    /// AsyncAPI: exchange, keys, headers and bodies
+    Asyncapi,
+}
+
 /// Which means of watching to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendArg {

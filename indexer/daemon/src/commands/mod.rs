@@ -18,6 +18,7 @@ mod progress;
 mod prove;
 mod replay;
 mod scan;
+mod schema;
 mod scrub;
 mod settle;
 mod source;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
     match &command {
         Command::Completions { shell } => return pages::completions(*shell),
         Command::Man { dir } => return pages::man(dir),
+        Command::Schema { kind } => return schema::run(*kind),
         Command::Prove(flags) => return prove::run(&global, flags),
         _ => {}
     }
@@ -86,7 +88,9 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),
-        Command::Prove(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Outcome::Done),
+        Command::Prove(_) | Command::Completions { .. } | Command::Man { .. } | Command::Schema { .. } => {
+            Ok(Outcome::Done)
+        }
     }
 }
 

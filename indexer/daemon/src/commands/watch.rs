@@ -59,9 +59,12 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
         None => None,
     };
     let ended = match engine::start(&state, lock, config) {
-        Ok(engine) => start(context, &engine, hashing).and_then(|consumers| {
-            runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
-        }),
+        Ok(engine) => {
+            let rules = (context.file.rules.clone(), context.file.relay.clone());
+            Consumers::start(&engine, rules, hashing).and_then(|consumers| {
+                runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
+            })
+        }
         Err(error) => Err(error.into()),
     };
     shown.clear();
@@ -72,14 +75,6 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     // A listener that stalls must not hold up the end.
     runtime.shutdown_background();
     ended
-}
-
-fn start(
-    context: &Context,
-    engine: &Arc<Engine>,
-    hashing: (Option<u64>, usize),
-) -> Result<Consumers, Failure> {
-    Consumers::start(engine, (context.file.rules.clone(), context.file.relay.clone()), hashing)
 }
 
 /// A daemon reads what may have a duplicate, unless something else was said.

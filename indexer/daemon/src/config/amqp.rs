@@ -13,12 +13,18 @@ use crate::config::alerts::Text;
 /// The variable that holds the broker's address, over that of the file.
 const VARIABLE: &str = "INDEXER_AMQP_URL";
 
+/// How long a stream keeps records where nothing is said: readers that come back within a week miss nothing.
+const STREAM_AGE: &str = "7D";
+
 /// What may stand there.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Table {
     url: Option<Text>,
     exchange: Option<String>,
+    unrouted: Option<String>,
+    stream: Option<bool>,
+    stream_max_age: Option<String>,
     declare: Option<bool>,
     window: Option<usize>,
     ca: Option<PathBuf>,
@@ -50,6 +56,12 @@ impl Table {
         if let Some(exchange) = &self.exchange {
             settings.exchange.clone_from(exchange);
         }
+        settings.unrouted.clone_from(&self.unrouted);
+        settings.stream = match (self.stream, &self.stream_max_age) {
+            (Some(true), age) => Some(age.clone().unwrap_or_else(|| STREAM_AGE.to_owned())),
+            (None, Some(_)) => return Err("stream_max_age is of no use without stream = true".to_owned()),
+            (None | Some(false), _) => None,
+        };
         settings.declare = self.declare.unwrap_or(settings.declare);
         settings.window = match self.window {
             Some(0) => return Err("window: write 1 or more messages".to_owned()),
@@ -86,11 +98,14 @@ mod tests {
         assert_eq!(settings("", None), Ok(None));
         let from_variable = settings("", Some("amqp://h")).unwrap().unwrap();
         assert_eq!(from_variable, Settings::new(Secret::Env(VARIABLE.into())));
-        let all = "url = { file = \"url\" }\nexchange = \"e\"\ndeclare = false\nwindow = 5\nca = \"ca.pem\"\n\
+        let all = "url = { file = \"url\" }\nexchange = \"e\"\nunrouted = \"u\"\nstream = true\ndeclare = false\nwindow = 5\nca = \"ca.pem\"\n\
                    client_certificate = \"c\"\nclient_key = \"/k\"";
         let file = settings(all, None).unwrap().unwrap();
         assert_eq!(file.url, Secret::File("/etc/url".into()));
         assert_eq!((file.exchange.as_str(), file.declare, file.window), ("e", false, 5));
+        assert_eq!((file.unrouted.as_deref(), file.stream.as_deref()), (Some("u"), Some("7D")));
+        let month = settings("url = \"amqp://h\"\nstream = true\nstream_max_age = \"1M\"", None);
+        assert_eq!(month.unwrap().unwrap().stream.as_deref(), Some("1M"));
         assert_eq!(file.tls.ca, Some("/etc/ca.pem".into()));
         assert_eq!(file.tls.client, Some(("/etc/c".into(), "/k".into())));
         assert_eq!(settings(all, Some("amqp://h")).unwrap().unwrap().url, Secret::Env(VARIABLE.into()));
@@ -102,6 +117,7 @@ mod tests {
             ("exchange = \"e\"", "no url"),
             ("url = \"amqp://h\"\nwindow = 0", "window"),
             ("url = \"amqp://h\"\nclient_key = \"k\"", "together"),
+            ("url = \"amqp://h\"\nstream_max_age = \"1D\"", "without stream"),
             ("adress = \"x\"", "adress"),
         ] {
             let error = settings(text, None).unwrap_err();

@@ -9,6 +9,7 @@ use index::{IndexError, Paths, Reader};
 use reconcile::Stored as _;
 use record::wire::v1;
 use record::{Digest, DigestKind, EntryId, Row};
+use rustc_hash::FxHashSet;
 
 use self::cover::{Class, Cover};
 use crate::engine::{wasted, wasted_by};
@@ -62,9 +63,12 @@ pub(crate) fn dups(
     if !files_alone {
         directory_sets(reader, least, &mut sets)?;
     }
+    let several: FxHashSet<[u8; 32]> =
+        sets.iter().filter(|set| set.directories).map(|set| set.digest.0.bytes).collect();
     let mut look = Look { reader, paths: Paths::new(reader)?, below, cover: None };
-    if !files_alone {
-        look.cover = Some(Cover::new(reader, look.below.clone(), least)?);
+    // Where no directories are equal, no file is asked for those that it lies in.
+    if !several.is_empty() {
+        look.cover = Some(Cover::new(reader, look.below.clone(), several)?);
     }
     let mut heap = BinaryHeap::from(sets);
     // Sets that were looked into and are not told yet.
@@ -171,7 +175,7 @@ impl Look<'_> {
             return self.at_files(set);
         }
         let Some(cover) = &mut self.cover else { return Ok((None, 0)) };
-        let class = cover.class(&set.digest.0.bytes, set.size)?;
+        let class = cover.class(&set.digest.0.bytes)?;
         let Class { members, explains: true } = &*class else { return Ok((None, 0)) };
         let (explained, wasted, files) = cover.waste(members, set.size)?;
         let copies = members.iter().map(|(path, _)| (path.clone(), Vec::new())).collect();

@@ -3,14 +3,25 @@
 
 mod reads;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::reads::{Read, Replay};
+use super::schema;
+pub use super::shape::Shape;
 use super::v1::{self, DuplicateSet, Entry, Parent, Place, text_and_raw};
-use crate::{Body, EntryId, Op, Record, State};
+use crate::{Body, EntryId, How, Record, State};
 
 /// Tokens that order is kept within: all records of one entry have the same.
 pub const PARTITIONS: u64 = 16;
+/// In keys, the partition of what is about no one entry.
+pub const ALL_PARTITIONS: &str = "pall";
+/// In keys, the kind of what is about no one entry.
+pub const NO_KIND: &str = "none";
+/// What bodies are an instance of: the identity of their JSON Schema.
+pub const DATA_SCHEMA: &str = "urn:indexer:fs:v1";
+
+const CONNECTOR: &str = "indexer";
 
 /// Where a stream of records comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +45,12 @@ impl Origin {
 }
 
 /// The body of a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
-    /// `c` created, `u` updated (whatever the finer verb says: renamed, linked, hashed), `d` deleted, `r` read from the index,
-    /// `m` a word about the stream or a set, and about no one entry.
+    /// `c` created, `u` updated (whatever the finer verb says: renamed, linked, hashed), `d` deleted, `r` read from the index by a
+    /// replay, `m` a word about the
+    /// stream or a set, and about no one entry.
+    #[schemars(extend("enum" = Shape::ALL.map(Shape::op)))]
     pub op: String,
     /// When it was seen, in milliseconds since 1970.
     pub ts_ms: i64,
@@ -52,11 +65,12 @@ pub struct Message {
 }
 
 /// Where a record stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// Version of the program that sent it.
     pub version: String,
     /// `indexer`.
+    #[schemars(extend("const" = CONNECTOR))]
     pub connector: String,
     /// Of which indexer.
     pub name: String,
@@ -66,8 +80,10 @@ pub struct Source {
     pub ts_ms: i64,
     /// The same in nanoseconds.
     #[serde(with = "v1::ns")]
+    #[schemars(with = "i128")]
     pub ts_ns: i128,
     /// Epoch of the journal: seqs compare only within one.
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub epoch: String,
     /// Number of the record, gapless within the epoch; for what a replay sends the last record before it was read.
     pub seq: u64,
@@ -75,15 +91,16 @@ pub struct Source {
     pub root: String,
     /// Number of that root, as in the routing key.
     pub root_id: u32,
-    /// `fanotify inotify notify sweep scan digest import`.
+    /// By what means it was found.
+    #[schemars(extend("enum" = How::ALL.map(How::word)))]
     pub how: String,
 }
 
 /// What a record says beside the entry before and after.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Detail {
-    /// `created modified attrib renamed linked unlinked deleted hashed corrupt gap root_lost root_found seeded duplicate read
-    /// replay_begun replay_ended`.
+    /// What happened, finer than `op`; as in the routing key.
+    #[schemars(extend("enum" = schema::verbs()))]
     pub verb: String,
     /// False while a writer is still at the entry.
     pub complete: bool,
@@ -110,9 +127,11 @@ pub struct Detail {
     pub path_raw: Option<String>,
     /// For gap: from when, in nanoseconds.
     #[serde(default, with = "v1::ns::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i128>")]
     pub from_ns: Option<i128>,
     /// For gap: until when.
     #[serde(default, with = "v1::ns::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i128>")]
     pub to_ns: Option<i128>,
     /// For gap and `root_lost`: what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,26 +181,22 @@ impl Message {
             ..Detail::default()
         };
         let (mut before, mut after) = (None, None);
-        let op = match &record.body {
+        let shape = match &record.body {
             Body::Change(body) => {
                 let path_before = body.old_path.as_deref().unwrap_or(&body.path);
                 before = body.before.as_ref().map(|state| entry(path_before, body.entry, state));
                 after = body.after.as_ref().map(|state| entry(&body.path, body.entry, state));
-                match body.op {
-                    Op::Created => "c",
-                    Op::Deleted => "d",
-                    _ => "u",
-                }
+                Shape::of(body.op)
             }
             _ => {
                 (change.path, change.path_raw) = (Some(path), path_raw);
-                "m"
+                Shape::Notice
             }
         };
         let ts_ms = i64::try_from(record.seen.0.div_euclid(1_000_000)).unwrap_or(i64::MAX);
         let source = Source {
             version: origin.version.clone(),
-            connector: "indexer".to_owned(),
+            connector: CONNECTOR.to_owned(),
             name: origin.source.clone(),
             host: origin.host.clone(),
             ts_ms,
@@ -192,7 +207,7 @@ impl Message {
             root_id: record.root.0,
             how,
         };
-        Message { op: op.to_owned(), ts_ms, before, after, source, change }
+        Message { op: shape.op().to_owned(), ts_ms, before, after, source, change }
     }
 }
 
@@ -217,31 +232,23 @@ pub fn key(record: &Record) -> String {
     match &record.body {
         Body::Change(change) => {
             let state = change.after.as_ref().or(change.before.as_ref());
-            let kind = state.map_or("none", |state| state.stat.kind.word());
-            format!("fs.v1.r{root}.{kind}.{}.p{:02}", change.op.word(), partition(change.entry))
+            let kind = state.map_or(NO_KIND, |state| state.stat.kind.word());
+            format!("fs.v1.r{root}.{kind}.{}.{}", change.op.word(), token(partition(change.entry)))
         }
-        other => format!("fs.v1.r{root}.none.{}.pall", word(other)),
+        other => format!("fs.v1.r{root}.{NO_KIND}.{}.{ALL_PARTITIONS}", other.word()),
     }
 }
 
 /// The verb of a record.
 #[must_use]
 pub fn verb(record: &Record) -> &'static str {
-    match &record.body {
-        Body::Change(change) => change.op.word(),
-        other => word(other),
-    }
+    record.body.word()
 }
 
-fn word(body: &Body) -> &'static str {
-    match body {
-        Body::Change(change) => change.op.word(),
-        Body::Gap(_) => "gap",
-        Body::RootLost { .. } => "root_lost",
-        Body::RootFound { .. } => "root_found",
-        Body::Seeded(_) => "seeded",
-        Body::Duplicates(_) => "duplicate",
-    }
+/// The word of a partition in keys.
+#[must_use]
+pub fn token(partition: u64) -> String {
+    format!("p{partition:02}")
 }
 
 /// The partition of an entry, below [`PARTITIONS`]: the same for ever, so that a consumer of some partitions has whole
@@ -257,7 +264,7 @@ pub fn partition(id: EntryId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, Gap, How, Kind, RootId, Seq, Stat, Time, VolumeId};
+    use crate::{Change, Gap, Kind, Op, RootId, Seq, Stat, Time, VolumeId};
 
     fn record(body: Body) -> Record {
         Record {

@@ -7,9 +7,11 @@ mod duplicates;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::duplicates::{DuplicateSet, Duplicates, OtherNames};
+use super::schema;
 use crate::{Body, Category, Digest, EntryId, Record, State, Totals};
 
 /// A path or a name for the edge: exact text, or text for display with the bytes beside it.
@@ -106,9 +108,10 @@ pub(crate) mod ns {
 }
 
 /// The stat fields of an entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stat {
-    /// `file directory symlink fifo socket block char`.
+    /// What it is.
+    #[schemars(extend("enum" = crate::Kind::ALL.map(crate::Kind::word)))]
     pub kind: String,
     /// Apparent size in bytes.
     pub size: u64,
@@ -116,15 +119,19 @@ pub struct Stat {
     pub allocated: u64,
     /// Content last changed.
     #[serde(with = "ns")]
+    #[schemars(with = "i128")]
     pub modified_ns: i128,
     /// Inode last changed.
     #[serde(with = "ns")]
+    #[schemars(with = "i128")]
     pub changed_ns: i128,
     /// Birth; null where the file system keeps none.
     #[serde(with = "ns::option")]
+    #[schemars(with = "Option<i128>")]
     pub created_ns: Option<i128>,
     /// Last read, as of the last time the row was written.
     #[serde(with = "ns")]
+    #[schemars(with = "i128")]
     pub accessed_ns: i128,
     /// Permission bits.
     pub mode: u16,
@@ -155,7 +162,7 @@ impl From<&crate::Stat> for Stat {
 }
 
 /// An entry of the index: one line of `find --json` and `ls --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// Absolute path.
     pub path: String,
@@ -169,9 +176,11 @@ pub struct Entry {
     pub inode: u64,
     /// Our number of the file system it is on.
     pub volume: u32,
-    /// `photo video music document archive code other`; null for what is no regular file.
+    /// What sort of content, by name and first bytes; null for what is no regular file.
+    #[schemars(extend("enum" = schema::category_words()))]
     pub category: Option<String>,
     /// `kind:hex`, or null where none is known for this stat.
+    #[schemars(extend("pattern" = schema::digest_pattern()))]
     pub digest: Option<String>,
 }
 
@@ -268,7 +277,7 @@ impl DuCategory {
 }
 
 /// A name in a change: the directory by number and the name in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// Volume of the directory.
     pub volume: u32,
@@ -311,7 +320,7 @@ impl From<&State> for EntryState {
 }
 
 /// A directory whose own times a change moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Parent {
     /// Its volume.
     pub volume: u32,
@@ -413,7 +422,7 @@ impl Change {
     pub fn new(record: &Record, root: &[u8]) -> Change {
         let mut change = Change {
             seq: record.seq.0,
-            op: String::new(),
+            op: record.body.word().to_owned(),
             path: String::new(),
             path_raw: None,
             old_path: None,
@@ -439,7 +448,6 @@ impl Change {
         };
         let path: &[u8] = match &record.body {
             Body::Change(body) => {
-                change.op = body.op.word().to_owned();
                 change.volume = Some(body.entry.volume.0);
                 change.inode = Some(body.entry.inode);
                 change.birth_ns = body.birth.map(|time| time.0);
@@ -461,28 +469,21 @@ impl Change {
                 &body.path
             }
             Body::Gap(gap) => {
-                "gap".clone_into(&mut change.op);
                 change.from_ns = Some(gap.from.0);
                 change.to_ns = Some(gap.to.0);
                 change.why = Some(gap.why.clone());
                 &gap.scope
             }
             Body::RootLost { path, why } => {
-                "root_lost".clone_into(&mut change.op);
                 change.why = Some(why.clone());
                 path
             }
-            Body::RootFound { path } => {
-                "root_found".clone_into(&mut change.op);
-                path
-            }
+            Body::RootFound { path } => path,
             Body::Seeded(seeded) => {
-                "seeded".clone_into(&mut change.op);
                 change.entries = Some(seeded.entries);
                 &seeded.path
             }
             Body::Duplicates(set) => {
-                "duplicate".clone_into(&mut change.op);
                 change.set = Some(DuplicateSet::from(&**set));
                 set.paths.first().map_or(&b""[..], |path| path)
             }

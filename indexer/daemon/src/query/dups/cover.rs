@@ -27,7 +27,8 @@ pub(super) struct Cover<'r> {
     reader: &'r Reader,
     paths: Paths<'r>,
     below: Option<Vec<u8>>,
-    least: u64,
+    /// Digests that several directories have, of the sets that are told of.
+    several: FxHashSet<[u8; 32]>,
     spare: FxHashMap<EntryId, bool>,
     classes: FxHashMap<[u8; 32], Rc<Class>>,
     nested: usize,
@@ -36,20 +37,20 @@ pub(super) struct Cover<'r> {
 }
 
 impl<'r> Cover<'r> {
-    /// Of directories with at least `least` bytes in sets that have one at or below `below`.
+    /// Of directories whose digests `several` have, in sets that have one at or below `below`.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub(super) fn new(
         reader: &'r Reader,
         below: Option<Vec<u8>>,
-        least: u64,
+        several: FxHashSet<[u8; 32]>,
     ) -> Result<Cover<'r>, IndexError> {
         Ok(Cover {
             reader,
             paths: Paths::new(reader)?,
             below,
-            least,
+            several,
             spare: FxHashMap::default(),
             classes: FxHashMap::default(),
             nested: 0,
@@ -57,16 +58,15 @@ impl<'r> Cover<'r> {
         })
     }
 
-    /// The directories with this digest, each of which has so many bytes below it.
-    pub(super) fn class(&mut self, digest: &[u8; 32], bytes: u64) -> Result<Rc<Class>, IndexError> {
+    /// The directories with this digest.
+    pub(super) fn class(&mut self, digest: &[u8; 32]) -> Result<Rc<Class>, IndexError> {
+        if !self.several.contains(digest) || self.nested >= MOST_NESTED {
+            return Ok(Rc::default());
+        }
         if let Some(class) = self.classes.get(digest) {
             return Ok(Rc::clone(class));
         }
-        let ids =
-            if bytes == 0 || bytes < self.least { Vec::new() } else { self.reader.with_tree(digest)? };
-        if ids.len() < 2 || self.nested >= MOST_NESTED {
-            return Ok(Rc::default());
-        }
+        let ids = self.reader.with_tree(digest)?;
         self.nested += 1;
         let mut members = Vec::new();
         for id in ids {
@@ -119,7 +119,7 @@ impl<'r> Cover<'r> {
         };
         for (at, tree) in way.into_iter().rev() {
             if !spare {
-                let class = self.class(&tree.digest, tree.bytes)?;
+                let class = self.class(&tree.digest)?;
                 spare = class.explains && class.members.first().is_some_and(|(_, first)| *first != at);
             }
             self.spare.insert(at, spare);

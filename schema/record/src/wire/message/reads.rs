@@ -1,9 +1,9 @@
 //! What a replay says: each entry as it stands in the index at one record, between a word that it begins and one that it has ended.
 //! Knows no index: entries come in, messages go out.
 
-use super::{Detail, Message, Origin, Source, partition};
+use super::{ALL_PARTITIONS, CONNECTOR, Detail, Message, NO_KIND, Origin, Shape, Source, partition, token};
 use crate::wire::v1::{Entry, Place, text_and_raw};
-use crate::{EntryId, RootId, Time};
+use crate::{EntryId, How, RootId, Time};
 
 /// A replay of one root.
 #[derive(Clone, Copy, Debug)]
@@ -35,31 +35,40 @@ pub struct Read {
     pub message: Message,
 }
 
+impl Read {
+    /// The verb of an entry.
+    pub const VERB: &'static str = "read";
+    /// The verb of the word before all entries.
+    pub const BEGUN: &'static str = "replay_begun";
+    /// The verb of the word after them.
+    pub const ENDED: &'static str = "replay_ended";
+}
+
 impl Replay<'_> {
     /// The word that comes before all of it.
     #[must_use]
     pub fn begun(&self) -> Read {
-        self.mark("begun", "replay_begun", None)
+        self.mark("begun", Read::BEGUN, None)
     }
 
     /// The word that comes after all of it: so many entries were read, and what is older than the replay and was not among them is
     /// gone.
     #[must_use]
     pub fn ended(&self, entries: u64) -> Read {
-        self.mark("ended", "replay_ended", Some(entries))
+        self.mark("ended", Read::ENDED, Some(entries))
     }
 
     /// An entry: its first name is `at`, `names` are all of them where it has several.
     #[must_use]
     pub fn read(&self, entry: Entry, id: EntryId, at: Option<Place>, names: Vec<Place>) -> Read {
-        let verb = "read";
+        let verb = Read::VERB;
         let change = Detail { verb: verb.to_owned(), complete: true, at, names, ..Detail::default() };
         Read {
-            key: format!("fs.v1.r{}.{}.{verb}.p{:02}", self.root.0, entry.stat.kind, partition(id)),
+            key: format!("fs.v1.r{}.{}.{verb}.{}", self.root.0, entry.stat.kind, token(partition(id))),
             id: format!("{}/{id}", self.origin.id(self.as_of)),
             verb,
             subject: Some(id.to_string()),
-            message: self.message("r", Some(entry), change),
+            message: self.message(Shape::Read, Some(entry), change),
         }
     }
 
@@ -74,19 +83,19 @@ impl Replay<'_> {
             ..Detail::default()
         };
         Read {
-            key: format!("fs.v1.r{}.none.{verb}.pall", self.root.0),
+            key: format!("fs.v1.r{}.{NO_KIND}.{verb}.{ALL_PARTITIONS}", self.root.0),
             id: format!("{}/{word}/r{}", self.origin.id(self.as_of), self.root.0),
             verb,
             subject: None,
-            message: self.message("m", None, change),
+            message: self.message(Shape::Notice, None, change),
         }
     }
 
-    fn message(&self, op: &str, after: Option<Entry>, change: Detail) -> Message {
+    fn message(&self, shape: Shape, after: Option<Entry>, change: Detail) -> Message {
         let ts_ms = i64::try_from(self.at.0.div_euclid(1_000_000)).unwrap_or(i64::MAX);
         let source = Source {
             version: self.origin.version.clone(),
-            connector: "indexer".to_owned(),
+            connector: CONNECTOR.to_owned(),
             name: self.origin.source.clone(),
             host: self.origin.host.clone(),
             ts_ms,
@@ -95,9 +104,9 @@ impl Replay<'_> {
             seq: self.as_of,
             root: text_and_raw(self.path).0,
             root_id: self.root.0,
-            how: "import".to_owned(),
+            how: How::Import.word().to_owned(),
         };
-        Message { op: op.to_owned(), ts_ms, before: None, after, source, change }
+        Message { op: shape.op().to_owned(), ts_ms, before: None, after, source, change }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Sets of equal files, as a question answers them and as a record tells them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{digest_text, texts_and_raws};
 use crate::Digest;
+use crate::wire::schema;
 
 /// One line of `dups --json`: a set of files with equal contents, or of directories with equal names and contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,9 +75,10 @@ impl Duplicates {
 }
 
 /// A set of files with equal contents, in a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DuplicateSet {
     /// `kind:hex`.
+    #[schemars(extend("pattern" = schema::digest_pattern()))]
     pub digest: String,
     /// Bytes of each.
     pub size: u64,
