@@ -1,6 +1,7 @@
 //! The program as its users run it: commands to their end, and a daemon in the foreground until it is told or killed.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use brokers::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Ground;
 
 /// How long anything may take before a test gives up on it; generous, since it is only waited out by a failure.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -166,6 +170,22 @@ impl Daemon {
         let mut command = command(indexer_binary(), state, &arguments);
         command.envs(environment.iter().copied());
         Daemon::spawn_command(command, indexer_binary(), state)
+    }
+
+    /// Starts it on `ground` to publish to `exchange` of the broker at `url`, and waits until it does.
+    ///
+    /// # Panics
+    /// When it is not live, or its broker not reached, within three minutes.
+    #[must_use]
+    pub fn publishing(ground: &Ground, exchange: &str, url: &str, flags: &[&str]) -> Daemon {
+        let config = ground.beside("config.toml");
+        fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n")).expect("the ground takes files");
+        let environment = [("INDEXER_AMQP_URL", OsStr::new(url))];
+        let flags = [&["--config", config.to_str().expect("grounds have names of text")], flags].concat();
+        let mut daemon = Daemon::spawn_in(&environment, &ground.state(), &[ground.root()], &flags);
+        daemon.wait_live();
+        wait_for("the broker", || (daemon.status()["amqp"]["state"] == "publishing").then_some(()));
+        daemon
     }
 
     /// The same as the user without rights that a [`crate::Ground`] was lent to: `binary` is what [`crate::Ground::lend`]

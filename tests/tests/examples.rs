@@ -1,15 +1,12 @@
 //! The subscribers of `deploy/examples` hear what happens on the disk.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use indexer_tests::{
-    Daemon, Follower, Ground, Place, Skipped, broker_url, example, need_tool, skipped, wait_for,
-};
+use indexer_tests::{Daemon, Follower, Ground, Place, Skipped, broker_url, example, need_tool, skipped};
 
 /// For a line that has to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,13 +26,7 @@ fn bring(mut command: Command) -> Result<(), Skipped> {
 
 fn hears(ground: &Ground, mut subscriber: Command, name: &str) {
     let (url, exchange) = (broker_url(), format!("{name}-{}", std::process::id()));
-    let config = ground.beside("config.toml");
-    fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n")).unwrap();
-    let environment = [("INDEXER_AMQP_URL", OsStr::new(&url))];
-    let flags = ["--config", config.to_str().unwrap()];
-    let mut daemon = Daemon::spawn_in(&environment, &ground.state(), &[ground.root()], &flags);
-    daemon.wait_live();
-    wait_for("the broker", || (daemon.status()["amqp"]["state"] == "publishing").then_some(()));
+    let daemon = Daemon::publishing(ground, &exchange, &url, &[]);
 
     subscriber.env("AMQP_URL", &url).env("INDEXER_EXCHANGE", &exchange).args([&exchange, "fs.v1.*.file.#"]);
     let lines = Follower::of(subscriber);

@@ -3,25 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use indexer_tests::{Daemon, Delivery, Ground, Place, Rng, Subscriber, broker_url, wait_for};
+use indexer_tests::{Daemon, Delivery, Place, Rng, Subscriber, broker_url, wait_for};
 use record::wire::message::Message;
 use serde_json::Value;
-
-/// Publishes to an exchange of its own.
-fn daemon(ground: &Ground, exchange: &str, url: &str) -> Daemon {
-    let config = ground.beside("config.toml");
-    fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n")).unwrap();
-    let environment = [("INDEXER_AMQP_URL", OsStr::new(url))];
-    let flags = ["--config", config.to_str().unwrap()];
-    let mut daemon = Daemon::spawn_in(&environment, &ground.state(), &[ground.root()], &flags);
-    daemon.wait_live();
-    wait_for("the broker", || (amqp(&daemon)["state"] == "publishing").then_some(()));
-    daemon
-}
 
 fn message(delivery: &Delivery) -> Message {
     serde_json::from_slice(&delivery.data).unwrap()
@@ -37,7 +24,7 @@ fn what_happens_on_the_disk_arrives() {
     let root = ground.root();
     fs::write(root.join("old"), "there before").unwrap();
     let exchange = format!("arrives-{}", std::process::id());
-    let daemon = daemon(&ground, &exchange, &url);
+    let daemon = Daemon::publishing(&ground, &exchange, &url, &[]);
     let subscriber = Subscriber::new(&url);
     subscriber.bind(&exchange, &exchange, "fs.v1.*.file.#", &[]);
     let from = daemon.changes(0).last().map_or(0, |record| record["seq"].as_u64().unwrap());
@@ -77,7 +64,7 @@ fn r8_killed_at_any_time_every_record_is_published() {
     let root = ground.root();
     let exchange = format!("killed-{}", std::process::id());
     let mut rng = Rng::new(8);
-    let mut running = daemon(&ground, &exchange, &url);
+    let mut running = Daemon::publishing(&ground, &exchange, &url, &[]);
     let subscriber = Subscriber::new(&url);
     subscriber.bind(&exchange, &exchange, "fs.v1.#", &[]);
     let mut made = 0;
@@ -90,7 +77,7 @@ fn r8_killed_at_any_time_every_record_is_published() {
         let some = rng.below(20);
         wait_for("some to be published", || (amqp(&running)["confirmed"].as_u64()? >= some).then_some(()));
         running.kill9();
-        running = daemon(&ground, &exchange, &url);
+        running = Daemon::publishing(&ground, &exchange, &url, &[]);
     }
     fs::write(root.join("the last"), "x").unwrap();
     running.settle();

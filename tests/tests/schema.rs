@@ -344,12 +344,7 @@ fn what_a_broker_is_given_is_as_the_documents_say() {
         Err(reason) => return skipped(reason),
     };
     let (url, exchange) = (broker_url(), format!("schema-{}", std::process::id()));
-    let config = ground.beside("config.toml");
-    fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n")).unwrap();
-    let environment = [("INDEXER_AMQP_URL", OsStr::new(&url))];
-    let flags = ["--config", config.to_str().unwrap(), "--hash", "candidates"];
-    let mut daemon = Daemon::spawn_in(&environment, &ground.state(), &[ground.root()], &flags);
-    daemon.wait_live();
+    let daemon = Daemon::publishing(&ground, &exchange, &url, &["--hash", "candidates"]);
     work(&daemon, ground.root());
     let last = daemon.seq();
     // Nobody is bound, so that all of it is in the catch-all, from the first record on.

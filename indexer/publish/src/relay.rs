@@ -28,6 +28,8 @@ const RECORDS: usize = 512;
 const COMMIT: Duration = Duration::from_millis(250);
 /// Between two notes of what goes out: each is brought to disk before its records go.
 const NOTE: Duration = Duration::from_millis(20);
+/// For the word why a channel was closed.
+const CAUSE: Duration = Duration::from_secs(1);
 /// For what is on its way when all ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -64,11 +66,12 @@ impl Relay {
     pub fn start(feed: Arc<dyn Feed>, settings: Settings, origin: Origin) -> Result<Relay, SettingsError> {
         let broker = settings.check()?.to_string();
         let shared = Arc::new(Shared::default());
+        // A feed that cannot be read is the thread's to tell of.
+        let begun = begin(&*feed).ok();
         {
             let mut report = shared.report();
             (report.broker, report.exchange) = (broker, settings.exchange.clone());
-            // A feed that cannot be read is the thread's to tell of.
-            report.cursor = begin(&*feed).unwrap_or_default().0;
+            report.cursor = begun.unwrap_or_default().0;
             "connecting".clone_into(&mut report.state);
         }
         let mut worker = Worker {
@@ -76,7 +79,8 @@ impl Relay {
             settings,
             origin,
             shared: Arc::clone(&shared),
-            cursor: Seq(0),
+            cursor: begun.unwrap_or_default(),
+            begun: begun.is_some(),
             seen: None,
             covered: Seq(0),
             noted: None,
@@ -164,8 +168,10 @@ struct Worker {
     settings: Settings,
     origin: Origin,
     shared: Arc<Shared>,
-    /// Where the journal's own cursor stands.
+    /// Where the journal's own cursor stands; at its end, if it stood behind that when it was first read.
     cursor: Seq,
+    /// It was read.
+    begun: bool,
     /// When the last confirmed record was seen.
     seen: Option<Time>,
     /// No other record ever has the id of one up to this.
@@ -205,7 +211,10 @@ impl Worker {
     /// One connection, from its begin to what ends it. `Ok`: all is to end.
     async fn session(&mut self) -> Result<(), Trouble> {
         "connecting".clone_into(&mut self.shared.report().state);
-        self.cursor = begin(&*self.feed)?;
+        if !self.begun {
+            self.cursor = begin(&*self.feed)?;
+            self.begun = true;
+        }
         self.shared.report().cursor = self.cursor.0;
         let shared = Arc::clone(&self.shared);
         let mut link = tokio::select! {
@@ -251,7 +260,10 @@ impl Worker {
     async fn turn(&mut self, link: &mut Link, stretch: &mut Stretch) -> Result<bool, Trouble> {
         let stopping = self.shared.stopping();
         if !stopping && !stretch.blocked {
-            self.fill(link, stretch).await?;
+            match self.fill(link, stretch).await {
+                Err(Trouble::Link(closed)) => return Err(stretch.cause().await.unwrap_or(closed).into()),
+                filled => filled?,
+            }
         }
         if stopping && (stretch.window.is_empty() || stretch.end.is_some_and(|end| end <= Instant::now())) {
             return Ok(false);
@@ -418,6 +430,12 @@ impl Stretch {
             wait: None,
             root: (RootId(0), Vec::new()),
         }
+    }
+
+    /// Why a channel was closed, as the messages on their way are told: who finds it closed is not.
+    async fn cause(&mut self) -> Option<LinkError> {
+        let first = &mut self.window.first()?.confirm;
+        timeout(CAUSE, first).await.ok().and_then(|confirmation| arrived(confirmation).err())
     }
 }
 

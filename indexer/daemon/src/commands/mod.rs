@@ -11,6 +11,7 @@ mod du;
 mod dups;
 mod find;
 mod hash;
+mod interrupt;
 mod link;
 mod ls;
 mod pages;

@@ -10,9 +10,9 @@ use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use prove::{Listener, Options, Report, Trouble};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Global, Prove};
+use crate::commands::interrupt;
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, quoted};
 
@@ -36,7 +36,11 @@ pub(crate) fn run(global: &Global, flags: &Prove) -> Result<Outcome, Failure> {
         state_beside: flags.state_beside,
     };
     let stop = Arc::new(AtomicBool::new(false));
-    stop_by_signal(Arc::clone(&stop))?;
+    let asked = Arc::clone(&stop);
+    interrupt::at_first(move || {
+        asked.store(true, Ordering::Relaxed);
+        eprintln!("indexer: stopping; what was made is removed");
+    })?;
     let mut teller = Teller::new(global);
     let ended = prove::run(&options, &stop, &mut teller);
     teller.clear();
@@ -58,33 +62,6 @@ pub(crate) fn run(global: &Global, flags: &Prove) -> Result<Outcome, Failure> {
 fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0))
-}
-
-/// Sets `stop` at the first SIGINT or SIGTERM, so that what was made is removed; the second ends the process as it stands.
-fn stop_by_signal(stop: Arc<AtomicBool>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::doing("start the runtime", error))?;
-    let entered = runtime.enter();
-    let signal = |kind| signal(kind).map_err(|error| Failure::doing("wait for signals", error));
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    drop(entered);
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if stop.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-                eprintln!("indexer: stopping; what was made is removed");
-            }
-        });
-    });
-    Ok(())
 }
 
 /// Tells what goes on: results to stdout as they come, progress to stderr where that is a terminal.

@@ -7,10 +7,9 @@ use index::{Index, Published};
 use publish::{Letter, PublishError, Publisher, Stopper};
 use record::Time;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::progress::Shown;
-use crate::commands::{Answer, Context, Source};
+use crate::commands::{Answer, Context, Source, interrupt};
 use crate::engine::status::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::query::{PathPair, ReplayEnded, ReplayHead, ReplayLetter, ReplayLine, ReplayRequest};
@@ -63,7 +62,9 @@ pub(crate) fn run(
     }
     vouch(context)?;
     let mut source = Source::open(context)?;
-    let stopper = stop_by_signal()?;
+    let stopper = Stopper::default();
+    let asked = stopper.clone();
+    interrupt::at_first(move || asked.stop())?;
     let began = Instant::now();
     // Before the index is read: a reader that waits for a broker keeps old pages alive.
     let publisher =
@@ -190,34 +191,4 @@ fn incomplete(why: Failure, sent: u64) -> Failure {
         )),
         other => other,
     }
-}
-
-/// The first SIGINT or SIGTERM ends the replay, the second the process.
-fn stop_by_signal() -> Result<Stopper, Failure> {
-    let stopper = Stopper::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::doing("start the runtime", error))?;
-    let entered = runtime.enter();
-    let signal = |kind| signal(kind).map_err(|error| Failure::doing("wait for signals", error));
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let stop = stopper.clone();
-    drop(entered);
-    let wait = move || {
-        runtime.block_on(async {
-            let mut asked = 0;
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                asked += 1;
-                if asked > 1 {
-                    std::process::exit(130);
-                }
-                stop.stop();
-            }
-        });
-    };
-    let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
-    thread.map(|_| stopper).map_err(|error| Failure::doing("start a thread", error))
 }

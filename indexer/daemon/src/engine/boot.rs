@@ -129,8 +129,10 @@ impl Core {
             threads.spawn(|| {
                 let mut last = (0, 0);
                 let mut over = done.0.lock().unwrap_or_else(PoisonError::into_inner);
-                while !*over {
-                    over = done.1.wait_timeout(over, TICK).unwrap_or_else(PoisonError::into_inner).0;
+                // The work may end before this thread begins: what it met is counted then, too.
+                loop {
+                    let waited = done.1.wait_timeout_while(over, TICK, |over| !*over);
+                    over = waited.unwrap_or_else(PoisonError::into_inner).0;
                     let at =
                         (walked.entries.load(Ordering::Relaxed), walked.directories.load(Ordering::Relaxed));
                     if std::mem::replace(&mut last, at) != at {
@@ -140,6 +142,9 @@ impl Core {
                     let progress = progress_of(walked, phase);
                     hook(&progress, phase);
                     shared.set_view(|view| view.progress = Some(progress));
+                    if *over {
+                        break;
+                    }
                 }
             });
             let result = work();

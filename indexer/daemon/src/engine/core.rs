@@ -92,7 +92,7 @@ pub(crate) struct Core {
     pub(crate) last_round: Instant,
     /// Until when everything was known, by the wall clock: where a gap begins.
     pub(crate) drained: Time,
-    /// The last record at that time; none before the first.
+    /// The last record when all hints were last worked off or put off; none before the first time.
     pub(crate) heard: Option<Seq>,
     /// Sweeps of whole trees so far.
     pub(crate) epoch: u64,
@@ -218,8 +218,9 @@ impl Core {
                     }
                 }
                 self.drained = Time::now().minus_ns(READING_NS);
-                self.heard = Some(Seq(*self.shared.durable.borrow()));
             }
+            // What is put off is known: an overflow does not lose it.
+            self.heard = Some(Seq(*self.shared.durable.borrow()));
             self.shared.note_busy(unknown, self.drained);
             let next = self.until_next();
             self.shared.vitals.rest();

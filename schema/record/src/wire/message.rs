@@ -262,7 +262,7 @@ pub fn partition(id: EntryId) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{Change, Gap, Kind, Op, RootId, Seq, Stat, Time, VolumeId};
 
@@ -276,21 +276,24 @@ mod tests {
         }
     }
 
-    fn renamed() -> Record {
-        let stat = Stat {
+    pub(in crate::wire) fn stat() -> Stat {
+        Stat {
             kind: Kind::File,
             mode: 0o644,
             uid: 1,
             gid: 2,
-            links: 1,
+            links: 2,
             size: 5,
             allocated: 512,
             modified: Time(5),
             changed: Time(6),
             accessed: Time(0),
             created: Some(Time(4)),
-        };
-        let state = Some(State { stat, digest: None, category: None });
+        }
+    }
+
+    fn renamed() -> Record {
+        let state = Some(State { stat: stat(), digest: None, category: None });
         record(Body::Change(Box::new(Change {
             entry: EntryId::new(VolumeId(1), 42),
             birth: Some(Time(4)),
@@ -307,7 +310,7 @@ mod tests {
         })))
     }
 
-    fn origin() -> Origin {
+    pub(in crate::wire) fn origin() -> Origin {
         let word = str::to_owned;
         Origin {
             source: word("/indexer/nas"),

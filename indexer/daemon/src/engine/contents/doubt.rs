@@ -22,7 +22,10 @@ impl Core {
         if !reader.keeps_contents()? {
             return Ok(());
         }
-        let mut after = last_minute(&reader)?.min(self.heard.unwrap_or(Seq(u64::MAX)));
+        let before_all = Seq(reader.oldest()?.0.saturating_sub(1));
+        let mut after = last_minute(&reader, before_all)?;
+        // Some of what came since may have been let go of.
+        after = self.heard.map_or(after, |heard| heard.min(after)).max(before_all);
         loop {
             let mut waiting = Vec::new();
             after = reader.each_record(after, |record| {
@@ -41,18 +44,17 @@ impl Core {
     }
 }
 
-/// The last record before the last minute that has any.
-fn last_minute(reader: &Reader) -> Result<Seq, IndexError> {
-    let (last, oldest) = (reader.seq()?, reader.oldest()?);
-    let before = Seq(oldest.0.saturating_sub(1));
+/// The last record before the last minute that has any; `before_all` if all are of that minute.
+fn last_minute(reader: &Reader, before_all: Seq) -> Result<Seq, IndexError> {
+    let last = reader.seq()?;
     let mut seen = None;
-    reader.each_record(Seq(last.0.saturating_sub(1)).max(before), |record| {
+    reader.each_record(Seq(last.0.saturating_sub(1)).max(before_all), |record| {
         seen = Some(record.seen);
         Ok::<bool, IndexError>(true)
     })?;
     let Some(seen) = seen else { return Ok(last) };
     match reader.position(Since::Time(seen.minus_ns(HEARD_NS))) {
-        Err(IndexError::FreshStartRequired { .. }) => Ok(before),
+        Err(IndexError::FreshStartRequired { .. }) => Ok(before_all),
         position => position,
     }
 }

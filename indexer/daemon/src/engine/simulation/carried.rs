@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use index::Retention;
 use reconcile::Stored as _;
-use record::{EntryId, How, Kind, Reading};
+use record::{EntryId, How, Kind, Reading, Seq, Time};
 
 use super::model::Key;
 use super::oracle;
@@ -62,6 +63,21 @@ fn a_digested_file(life: &Simulation) -> Option<(EntryId, Key, Vec<u8>, Key)> {
         let known = reader.row(id).unwrap()?.current_digest().is_some();
         (known && object.kind == Kind::File && object.size > 1).then_some((id, dir, name, key))
     })
+}
+
+/// What was heard last may be older than all that the journal keeps.
+#[test]
+fn a_journal_that_let_go_of_what_was_heard_is_gone_through_as_far_as_it_goes() {
+    let mut life = written_unheard(true);
+    let nothing = Retention { age: Duration::ZERO, bytes: 0 };
+    let shared = &life.daemon.as_ref().unwrap().1;
+    while shared.index.trim(nothing, Time(i128::MAX / 2)).unwrap() > 0 {}
+    assert!(shared.index.read().unwrap().oldest().unwrap() > Seq(2), "it let go of some");
+    life.call("forget", |core| {
+        core.heard = Some(Seq(0));
+        core.doubt_carried()
+    })
+    .unwrap();
 }
 
 fn settle(life: &mut Simulation) {

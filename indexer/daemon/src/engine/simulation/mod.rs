@@ -22,9 +22,10 @@ mod rng;
 mod run;
 mod world;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use self::run::Way;
+use self::run::{Simulation, Way};
 
 /// Lives the first seeds for this long where nothing else is said: what they say is of the change at hand.
 const SECONDS: u64 = 10;
@@ -154,4 +155,21 @@ fn fresh_seeds() {
     }
     eprintln!("{lives} lives: {sum:?}");
     assert!(sum.checks > 0, "no life was lived");
+}
+
+/// A small tree is walked before the thread that counts what is met has begun.
+#[test]
+fn what_a_walk_met_is_counted_however_short_it_was() {
+    let way = Way { busy_scan: false, faults: false, contents: false };
+    let mut life = Simulation::new(1, way, false);
+    life.restart();
+    let counted = life.call("walk", |core| {
+        let before = core.shared.vitals.done().walked;
+        for _ in 0..500 {
+            let walked = scan::Progress::default();
+            core.with_progress("scanning", &walked, || walked.entries.store(3, Ordering::Relaxed));
+        }
+        Ok(core.shared.vitals.done().walked - before)
+    });
+    assert_eq!(counted.unwrap(), 1500);
 }

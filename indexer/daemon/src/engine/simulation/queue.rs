@@ -132,10 +132,12 @@ impl Queue {
             }
     }
 
-    /// Whether the word of a write to this inode has not been read.
-    pub(super) fn mentions(&self, number: u64) -> bool {
+    /// Whether the word that somebody wrote to this inode, or had it open to write, has not been read.
+    pub(super) fn tells_of_a_write(&self, number: u64) -> bool {
         self.items.iter().any(|item| match item {
-            Item::Event(Event::Name { object: (_, inode), .. }) => *inode == number,
+            Item::Event(Event::Name { object: (_, inode), flags, .. }) => {
+                *inode == number && flags.any(Flags::WRITTEN | Flags::CLOSED)
+            }
             _ => false,
         })
     }

@@ -294,7 +294,7 @@ impl Simulation {
             let held = model.held(id.inode, stat);
             let right = held.iter().any(|content| digests.of(digest.kind, *content, stat.size) == digest);
             // What was carried before a word came that was late is read again: the word is on its way, or the file waits.
-            let late = pending.mentions(id) || model.queue.mentions(id.inode);
+            let late = pending.mentions(id) || model.queue.tells_of_a_write(id.inode);
             let doubted = carried && (late || reader.is_pending(id).unwrap() || model.is_sly(id.inode, stat));
             if !right && !doubted && !model.is_unknowable(id.inode, stat) {
                 found.push(format!(

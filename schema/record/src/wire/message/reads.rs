@@ -112,34 +112,12 @@ impl Replay<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{origin, stat};
     use super::*;
-    use crate::{Kind, Place as Name, Row, Stat, VolumeId};
-
-    fn origin() -> Origin {
-        let word = str::to_owned;
-        Origin {
-            source: word("/indexer/nas"),
-            host: word("nas"),
-            epoch: "e".repeat(32),
-            version: word("0.1.0"),
-        }
-    }
+    use crate::{Place as Name, Row, VolumeId};
 
     fn entry(path: &[u8], id: EntryId) -> Entry {
-        let stat = Stat {
-            kind: Kind::File,
-            mode: 0o644,
-            uid: 1,
-            gid: 2,
-            links: 2,
-            size: 5,
-            allocated: 512,
-            modified: Time(5),
-            changed: Time(6),
-            accessed: Time(0),
-            created: Some(Time(4)),
-        };
-        Entry::new(path, id, &Row::new(stat, Time(0)))
+        Entry::new(path, id, &Row::new(stat(), Time(0)))
     }
 
     #[test]
