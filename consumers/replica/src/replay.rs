@@ -24,7 +24,7 @@ impl Work<'_> {
         }
         if let Some(root) = self.root(number, root)
             && !late
-            && !root.whole.is_some_and(|whole| whole >= as_of)
+            && root.whole.is_none_or(|whole| whole < as_of)
             && root.replay.is_none_or(|replay| replay.as_of < as_of)
         {
             root.replay = Some(Replay { as_of, came: 0, of: None });

@@ -27,7 +27,7 @@ pub const MOST_BYTES: usize = 1 << 20;
 const BATCH: usize = 8 << 20;
 /// Before a message that could not be handled now may come again.
 const AGAIN: Duration = Duration::from_millis(500);
-/// What a header says of why at most.
+/// Characters that a header has of why, at most.
 const MOST_WHY: usize = 1_000;
 /// Codes of AMQP by which a broker says that asking again will not help: refused, not there, locked, other arguments, and a
 /// vhost that is not to be entered.
@@ -162,7 +162,7 @@ pub fn subscribe(
     // The broker's heart is answered on the other thread, however long a batch takes here.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(SubscribeError::Start)?;
-    let mut reader = Reader { settings, subscription, handler, stop, broker, handled: 0 };
+    let mut reader = Reader { settings, subscription, handler, stop, broker, handled: 0, welcome: false };
     let ended = runtime.block_on(reader.run());
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -175,6 +175,8 @@ struct Reader<'a> {
     stop: &'a Stop,
     broker: String,
     handled: u64,
+    /// The broker let it read: what it refuses from now on may be of its restart, and is tried again.
+    welcome: bool,
 }
 
 impl Reader<'_> {
@@ -186,7 +188,10 @@ impl Reader<'_> {
             match self.session().await {
                 Ok(()) => break,
                 Err(Trouble::Fatal(fatal)) => return Err(fatal.into()),
-                Err(Trouble::Final(why, code)) => return Err(self.refused(why, code)),
+                Err(Trouble::Final(why, code)) if !self.welcome => return Err(self.refused(why, code)),
+                Err(Trouble::Final(why, code)) => {
+                    warn!(error = %self.refused(why, code), "nothing is read; it is tried again");
+                }
                 Err(Trouble::Link(LinkError::Settings(error))) => return Err(error.into()),
                 Err(Trouble::Link(why)) => {
                     warn!(broker = %self.broker, %why, "nothing is read; it is tried again");
@@ -226,7 +231,9 @@ impl Reader<'_> {
         let (connection, channel) = opened;
         let queue = self.subscription.queue.as_str();
         let (consume, table) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut messages = channel.basic_consume(queue.into(), "".into(), consume, table).await?;
+        let consumer = timeout(PATIENCE, channel.basic_consume(queue.into(), "".into(), consume, table));
+        let mut messages = consumer.await.map_err(|_| LinkError::Silent)??;
+        self.welcome = true;
         info!(broker = %self.broker, queue, "reading");
         while !stop.is_set() {
             let first = tokio::select! {
@@ -337,7 +344,7 @@ impl Reader<'_> {
         let mut put = |name: &str, value: &str| {
             headers.insert(name.into(), AMQPValue::LongString(LongString::from(value)));
         };
-        put("indexer-why", why.get(..why.floor_char_boundary(MOST_WHY)).unwrap_or(why));
+        put("indexer-why", &why.chars().take(MOST_WHY).collect::<String>());
         put("indexer-queue", &self.subscription.queue);
         put("indexer-key", key);
         let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(2);

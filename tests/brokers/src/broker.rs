@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -137,6 +137,23 @@ impl Broker {
         if self.guard.is_none() {
             self.run();
         }
+    }
+
+    /// Waits until a quorum queue outlives a kill: its name is in the register that Raft's library keeps, in a file of Erlang's
+    /// `dets`, which is written when nothing came for a while. Killed before that, the broker lists the queue and nobody reads from it.
+    ///
+    /// # Panics
+    /// When that takes longer than [`wait_for`] waits.
+    pub fn keeps(&self, queue: &str) {
+        let holds = |folder: &Path| {
+            let names = std::fs::read(folder.join("names.dets")).unwrap_or_default();
+            names.windows(queue.len()).any(|part| part == queue.as_bytes())
+        };
+        wait_for("the queue to be kept", || {
+            let nodes = std::fs::read_dir(self.folder.path().join("db")).ok()?.flatten();
+            let mut folders = nodes.filter_map(|node| std::fs::read_dir(node.path().join("quorum")).ok());
+            folders.any(|quorum| quorum.flatten().any(|folder| holds(&folder.path()))).then_some(())
+        });
     }
 
     /// Kills it; what it had promised to keep is on the disk.

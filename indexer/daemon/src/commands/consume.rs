@@ -1,6 +1,5 @@
 //! `consume`: reads what indexers publish from a broker, until told to leave, and answers from what it kept. Needs no index.
 
-use std::io;
 use std::path::PathBuf;
 
 use consumer::Secret;
@@ -8,10 +7,9 @@ use publish::{Arrived, Fatal, Handler, Settings, Stop, Subscription, Verdict, su
 use record::wire::v1::bytes_of;
 use replica::{Event, Incoming, Listed, Replica, ReplicaError, Set, SetChange, Source};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Broker, Consume};
-use crate::commands::Context;
+use crate::commands::{Context, interrupt};
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, bytes, count, quoted};
 
@@ -51,7 +49,9 @@ fn keep(context: &Context, broker: &Broker, folder: PathBuf, tell: Option<u64>) 
         Subscription { queue, keys: vec!["fs.v1.#".to_owned()], prefetch: PREFETCH, one_reader: true };
     let mut keeper =
         Keeper { replica: Replica::open(&folder)?, out: Out::stdout(), json: context.global.json, tell };
-    let stop = stopped_by_signals()?;
+    let stop = Stop::default();
+    let asked = stop.clone();
+    interrupt::at_first(move || asked.stop())?;
     subscribe(&settings, &subscription, &mut keeper, &stop)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(Outcome::Done)
@@ -77,29 +77,6 @@ fn settings(context: &Context, broker: &Broker) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Told to leave by SIGTERM and SIGINT.
-fn stopped_by_signals() -> Result<Stop, Failure> {
-    let failed = |error: io::Error| Failure::doing("wait for signals", error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let (mut terminate, mut interrupt) = {
-        let _within = runtime.enter();
-        (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?)
-    };
-    let stop = Stop::default();
-    let told = stop.clone();
-    let wait = move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        });
-        told.stop();
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(failed)?;
-    Ok(stop)
-}
-
 /// Applies what arrives, and tells of sets.
 struct Keeper {
     replica: Replica,
@@ -119,9 +96,9 @@ impl Handler for Keeper {
             // Of a set that dissolved nobody may be left who knows the size.
             Some(least) if change.set.size >= *least || change.set.size == 0 => {
                 if *json {
-                    out.json(change)?
+                    out.json(change)?;
                 } else {
-                    out.line(line(change).as_bytes())?
+                    out.line(line(change).as_bytes())?;
                 }
                 out.flush()
             }
