@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 use brokers::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::Ground;
-
 /// How long anything may take before a test gives up on it; generous, since it is only waited out by a failure.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -172,17 +170,18 @@ impl Daemon {
         Daemon::spawn_command(command, indexer_binary(), state)
     }
 
-    /// Starts it on `ground` to publish to `exchange` of the broker at `url`, and waits until it does.
+    /// Starts it on `root` to publish to `exchange` of the broker at `url`, by a configuration beside `state`, and waits until it does.
     ///
     /// # Panics
     /// When it is not live, or its broker not reached, within three minutes.
     #[must_use]
-    pub fn publishing(ground: &Ground, exchange: &str, url: &str, flags: &[&str]) -> Daemon {
-        let config = ground.beside("config.toml");
-        fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n")).expect("the ground takes files");
+    pub fn publishing(state: &Path, root: &Path, exchange: &str, url: &str, flags: &[&str]) -> Daemon {
+        let config = state.with_extension("toml");
+        fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n"))
+            .expect("a state folder's place takes files");
         let environment = [("INDEXER_AMQP_URL", OsStr::new(url))];
         let flags = [&["--config", config.to_str().expect("grounds have names of text")], flags].concat();
-        let mut daemon = Daemon::spawn_in(&environment, &ground.state(), &[ground.root()], &flags);
+        let mut daemon = Daemon::spawn_in(&environment, state, &[root], &flags);
         daemon.wait_live();
         wait_for("the broker", || (daemon.status()["amqp"]["state"] == "publishing").then_some(()));
         daemon

@@ -36,15 +36,7 @@ impl Here {
     }
 
     fn daemon(&self, state: &Path, root: &Path, flags: &[&str]) -> Daemon {
-        fs::create_dir_all(state).unwrap();
-        let config = state.with_extension("toml");
-        fs::write(&config, format!("[amqp]\nexchange = {:?}\n", self.exchange)).unwrap();
-        let environment = [("INDEXER_AMQP_URL", OsStr::new(&self.url))];
-        let mut all = vec!["--config", config.to_str().unwrap()];
-        all.extend(flags);
-        let mut daemon = Daemon::spawn_in(&environment, state, &[root], &all);
-        daemon.wait_live();
-        daemon
+        Daemon::publishing(state, root, &self.exchange, &self.url, flags)
     }
 
     fn command(&self, state: &Path, arguments: &[&str]) -> Command {
@@ -61,6 +53,11 @@ impl Here {
             &self.folder,
             &["consume", what, "--json", "--queue", &queue, "--exchange", &self.exchange],
         )
+    }
+
+    /// Waits until somebody reads, when the queue is bound, too.
+    fn wait_read(&self) {
+        wait_for("a reader", || self.subscriber.waiting(&self.queue()).filter(|(_, readers)| *readers > 0));
     }
 
     /// Runs a consumer until nothing waits for it, and asks it to leave.
@@ -144,7 +141,7 @@ fn killed_again_and_again_the_replica_is_what_the_index_is() {
     for round in 0..8 {
         let consumer = Follower::of(here.consume("snapshot"));
         if round == 0 {
-            wait_for("the queue", || here.subscriber.waiting(&here.queue()));
+            here.wait_read();
         }
         Workload { seed: round, threads: 2 }.run_operations(root, 150 + rng.below(300));
         if round == 2 {
@@ -197,7 +194,7 @@ fn equal_files_of_two_indexers_are_found_and_dissolve() {
     let second = here.daemon(&states[1], &two, &flags);
     // The queue is made by who reads from it.
     let consumer = Follower::of(here.consume("duplicates"));
-    wait_for("the queue", || here.subscriber.waiting(&here.queue()));
+    here.wait_read();
     drop(consumer);
     for (daemon, state) in [(&first, &states[0]), (&second, &states[1])] {
         wait_for("the digests", || {
@@ -237,7 +234,7 @@ fn what_nobody_can_use_is_put_aside_with_the_reason() {
     let (root, here) = (ground.root(), Here::new(&ground, "poison"));
     let daemon = here.daemon(&ground.state(), root, &[]);
     let consumer = Follower::of(here.consume("snapshot"));
-    wait_for("the queue", || here.subscriber.waiting(&here.queue()));
+    here.wait_read();
     drop(consumer);
     fs::write(root.join("before"), "1").unwrap();
     daemon.settle();

@@ -40,7 +40,7 @@ fn published(daemon: &Daemon) -> u64 {
 fn an_index_put_back_from_a_backup_gives_no_id_twice() {
     let (ground, url) = (Place::Here.open().unwrap(), broker_url());
     let exchange = format!("epochs-{}", std::process::id());
-    let mut running = Daemon::publishing(&ground, &exchange, &url, &[]);
+    let mut running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     let subscriber = Subscriber::new(&url);
     subscriber.bind(&exchange, &exchange, "fs.v1.#", &[]);
     let (index, backup) = (ground.state().join("index.redb"), ground.beside("backup.redb"));
@@ -49,19 +49,19 @@ fn an_index_put_back_from_a_backup_gives_no_id_twice() {
     let first = epoch(&running);
     assert!(running.terminate().success());
     fs::copy(&index, &backup).unwrap();
-    running = Daemon::publishing(&ground, &exchange, &url, &[]);
+    running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     let lost = work(&ground, &running, "lost");
     assert_eq!(epoch(&running), first, "a plain restart keeps the epoch");
     // No chance to note anything at the end.
     running.kill9();
-    running = Daemon::publishing(&ground, &exchange, &url, &[]);
+    running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     assert_eq!(epoch(&running), first, "so does a kill");
     running.kill9();
 
     let mut epochs = BTreeSet::from([first.clone()]);
     for name in ["again", "and again"] {
         fs::copy(&backup, &index).unwrap();
-        running = Daemon::publishing(&ground, &exchange, &url, &[]);
+        running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
         assert!(running.log().contains("the journal goes on with a new epoch"), "{}", running.log());
         assert!(epochs.insert(epoch(&running)), "{epochs:?}");
         let last = work(&ground, &running, name);
@@ -69,13 +69,13 @@ fn an_index_put_back_from_a_backup_gives_no_id_twice() {
         running.assert_exact(ground.root());
         running.kill9();
         let now = epochs.len();
-        running = Daemon::publishing(&ground, &exchange, &url, &[]);
+        running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
         epochs.insert(epoch(&running));
         assert_eq!(epochs.len(), now, "one backup, one epoch");
         running.kill9();
     }
 
-    running = Daemon::publishing(&ground, &exchange, &url, &[]);
+    running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     let last = work(&ground, &running, "the end");
     let newest = epoch(&running);
     let taken = subscriber.take_until(&exchange, |one| {

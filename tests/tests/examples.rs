@@ -26,7 +26,7 @@ fn bring(mut command: Command) -> Result<(), Skipped> {
 
 fn hears(ground: &Ground, mut subscriber: Command, name: &str) {
     let (url, exchange) = (broker_url(), format!("{name}-{}", std::process::id()));
-    let daemon = Daemon::publishing(ground, &exchange, &url, &[]);
+    let daemon = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
 
     subscriber.env("AMQP_URL", &url).env("INDEXER_EXCHANGE", &exchange).args([&exchange, "fs.v1.*.file.#"]);
     let lines = Follower::of(subscriber);

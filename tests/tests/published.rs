@@ -24,7 +24,7 @@ fn what_happens_on_the_disk_arrives() {
     let root = ground.root();
     fs::write(root.join("old"), "there before").unwrap();
     let exchange = format!("arrives-{}", std::process::id());
-    let daemon = Daemon::publishing(&ground, &exchange, &url, &[]);
+    let daemon = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     let subscriber = Subscriber::new(&url);
     subscriber.bind(&exchange, &exchange, "fs.v1.*.file.#", &[]);
     let from = daemon.changes(0).last().map_or(0, |record| record["seq"].as_u64().unwrap());
@@ -64,7 +64,7 @@ fn r8_killed_at_any_time_every_record_is_published() {
     let root = ground.root();
     let exchange = format!("killed-{}", std::process::id());
     let mut rng = Rng::new(8);
-    let mut running = Daemon::publishing(&ground, &exchange, &url, &[]);
+    let mut running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     let subscriber = Subscriber::new(&url);
     subscriber.bind(&exchange, &exchange, "fs.v1.#", &[]);
     let mut made = 0;
@@ -77,7 +77,7 @@ fn r8_killed_at_any_time_every_record_is_published() {
         let some = rng.below(20);
         wait_for("some to be published", || (amqp(&running)["confirmed"].as_u64()? >= some).then_some(()));
         running.kill9();
-        running = Daemon::publishing(&ground, &exchange, &url, &[]);
+        running = Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &[]);
     }
     fs::write(root.join("the last"), "x").unwrap();
     running.settle();

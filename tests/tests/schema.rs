@@ -344,7 +344,8 @@ fn what_a_broker_is_given_is_as_the_documents_say() {
         Err(reason) => return skipped(reason),
     };
     let (url, exchange) = (broker_url(), format!("schema-{}", std::process::id()));
-    let daemon = Daemon::publishing(&ground, &exchange, &url, &["--hash", "candidates"]);
+    let daemon =
+        Daemon::publishing(&ground.state(), ground.root(), &exchange, &url, &["--hash", "candidates"]);
     work(&daemon, ground.root());
     let last = daemon.seq();
     // Nobody is bound, so that all of it is in the catch-all, from the first record on.
