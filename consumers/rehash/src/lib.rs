@@ -20,7 +20,7 @@ mod work;
 
 pub use algorithm::Algorithm;
 pub use cache::Ahead;
-pub use look::{Eye, GRAIN_NS, Refused, Stamp};
+pub use look::{Eye, GRAIN_NS, Refused, Stamp, still};
 pub use manners::be_nice;
 pub use meter::{Counted, Meter};
 pub use pace::Pace;
@@ -30,4 +30,4 @@ pub use sample::{SAMPLED_OVER, WINDOW};
 pub use shelf::{Closed, Found, Known, Opened, Opener, Shelf, ShelfError};
 pub use token::{Probe, TAIL_OVER, TOKEN_BYTES, Token, head, tail};
 pub use whole::Ask;
-pub use work::{Proof, Scrubbed, Told, Turn, Work};
+pub use work::{Answered, Proof, Remote, Scrubbed, Told, Turn, Wanted, Work};

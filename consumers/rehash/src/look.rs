@@ -87,6 +87,16 @@ fn undone(at: Option<u64>) -> String {
     at.map_or("cannot look at the file".to_owned(), |at| format!("cannot read at byte {at}"))
 }
 
+/// What `file` is, where nobody is at it and one more change would leave another stamp: what others are asked to read, and what
+/// they read once they have.
+///
+/// # Errors
+///
+/// [`Refused`]: it cannot be said now.
+pub fn still(file: &File, eye: &dyn Eye) -> Result<Stamp, Refused> {
+    Gate::enter(file, eye)?.leave()
+}
+
 /// A file whose content may be read now; [`Gate::leave`] says whether what was read is one content.
 pub(crate) struct Gate<'a> {
     file: &'a File,

@@ -5,6 +5,7 @@ mod group;
 mod hand;
 mod later;
 mod readers;
+mod remote;
 mod scrub;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +19,7 @@ use self::group::{Group, enough};
 use self::hand::Hand;
 use self::later::{Later, Why};
 use self::readers::{Job, Outcome, Readers};
+pub use self::remote::{Answered, Remote, Wanted};
 pub use self::scrub::{Proof, Scrubbed};
 use crate::look::Stamp;
 use crate::meter::Meter;
@@ -116,7 +118,7 @@ impl<'a> Work<'a> {
     pub fn fresh(&mut self) -> Result<Turn, ShelfError> {
         let now = Instant::now();
         let hashing = self.shelf.hashing()?;
-        if hashing.reading == Reading::None {
+        if !hashing.reading.is_here() {
             return Ok(Turn::Wait(None));
         }
         let due = self.due(now)?;
@@ -178,7 +180,7 @@ impl<'a> Work<'a> {
     /// When the index fails.
     pub fn backlog(&mut self) -> Result<Turn, ShelfError> {
         let hashing = self.shelf.hashing()?;
-        if hashing.reading == Reading::None {
+        if !hashing.reading.is_here() {
             return Ok(Turn::Wait(None));
         }
         let Some(groups) = self.next_groups(hashing)? else {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use consume::{Broker, Consume};
+pub(crate) use consume::{At, Broker, Consume, Map};
 pub(crate) use flags::{
     AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg, LogFormat,
     ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Watch,

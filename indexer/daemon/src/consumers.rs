@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alert::{Alerts, Rule};
 use publish::Relay;
+use record::Reading;
 
 use crate::engine::Engine;
 use crate::engine::status::Status;
@@ -23,17 +24,19 @@ pub(crate) struct Consumers {
 }
 
 impl Consumers {
-    /// Begins to follow `rules`, to publish, and to read contents: at `rate` bytes a second by so many threads.
+    /// Begins to follow `rules`, to publish, and to read contents: at so many bytes a second, by so many threads, or by others.
     ///
     /// # Errors
     /// What one of them lacks.
     pub(crate) fn start(
         engine: &Arc<Engine>,
         (rules, relay): (Vec<Rule>, Option<publish::Settings>),
-        (rate, threads): (Option<u64>, usize),
+        readers: (Option<u64>, usize),
+        reading: Reading,
     ) -> Result<Consumers, Failure> {
         let alerts = alerting::start(engine, rules)?;
-        let hasher = hashing::start(engine, rate, threads)?;
+        let asking = relaying::asking(engine, relay.as_ref().filter(|_| reading == Reading::Remote))?;
+        let hasher = hashing::start(engine, readers, asking)?;
         let relay = relaying::start(engine, relay)?;
         Ok(Consumers { alerts, hasher, relay })
     }

@@ -10,6 +10,7 @@ use record::Reading;
 use rehash::{Counted, Meter, Pace, ShelfError, Turn, Work};
 use tracing::warn;
 
+use crate::asking::Asking;
 use crate::engine::status::{HashingStatus, Status};
 use crate::engine::{Engine, EngineError, EngineShelf, Hashed, Scrub, ScrubLine, hash_files, scrub};
 use crate::failure::Failure;
@@ -53,6 +54,10 @@ struct Inner {
     speed: Mutex<Speed>,
     /// All is read that is to be known.
     going_through: AtomicBool,
+    /// Where others read.
+    asking: Option<Asking>,
+    /// Why nobody is asked any more.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Counts what may be news: of changed files, and of what is to be known at all.
@@ -98,11 +103,15 @@ struct Speed {
     rate: u64,
 }
 
-/// Reads what the index wants known, from the moment that it is live.
+/// Reads what the index wants known, from the moment that it is live; or has it read by others, where `asking` says by whom.
 ///
 /// # Errors
 /// When a thread cannot be started.
-pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> Result<Arc<Hasher>, Failure> {
+pub(crate) fn start(
+    engine: &Arc<Engine>,
+    (rate, readers): (Option<u64>, usize),
+    asking: Option<Asking>,
+) -> Result<Arc<Hasher>, Failure> {
     scan::outlive_leases();
     let inner = Arc::new(Inner {
         shelf: engine.shelf(),
@@ -114,14 +123,18 @@ pub(crate) fn start(engine: &Arc<Engine>, rate: Option<u64>, readers: usize) -> 
         bell: Bell::default(),
         going_through: AtomicBool::new(true),
         speed: Mutex::new(Speed { at: Instant::now(), bytes: 0, rate: 0 }),
+        asking,
+        trouble: Mutex::default(),
     });
     let mut threads = Vec::new();
-    let work: [(&str, Run); 3] = [
+    let work: [(&str, Run); 4] = [
         ("rehash", |inner| inner.fresh(0..=LARGE - 1)),
         ("rehash-large", |inner| inner.fresh(LARGE..=u64::MAX)),
         ("rehash-all", Inner::backlog),
+        ("rehash-remote", Inner::ask),
     ];
-    for (name, run) in work {
+    let asks = inner.asking.is_some();
+    for (name, run) in work.into_iter().filter(|(name, _)| asks || *name != "rehash-remote") {
         let (inner, engine) = (Arc::clone(&inner), Arc::clone(engine));
         let run = move || {
             // Before that, what is to be known is not.
@@ -183,6 +196,20 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Has others read.
+    fn ask(&self) -> Result<(), ShelfError> {
+        let Some(asking) = &self.asking else { return Ok(()) };
+        if let Err(why) = asking.run(&self.shelf, &self.meter, AGAIN)
+            && !self.stop.load(Ordering::Relaxed)
+        {
+            warn!(why, "workers are asked no more");
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        }
+        Ok(())
+    }
+}
+
 /// Digests of directories, made as what is below them becomes known.
 struct Growth {
     /// How long the last turn took, and when it ended.
@@ -214,6 +241,12 @@ impl Hasher {
     /// Something changed.
     pub(crate) fn tell(&self) {
         self.inner.bell.ring(false);
+        self.inner.asking.iter().for_each(|asking| asking.stop.wake());
+    }
+
+    /// Whether others can be asked.
+    pub(crate) fn asks(&self) -> bool {
+        self.inner.asking.is_some()
     }
 
     /// What is to be known changed.
@@ -224,6 +257,7 @@ impl Hasher {
     /// Ends the reading; the engine must have stopped, or a thread may wait for it.
     pub(crate) fn stop(&self) {
         self.inner.stop.store(true, Ordering::Relaxed);
+        self.inner.asking.iter().for_each(|asking| asking.stop.stop());
         self.tell();
     }
 
@@ -282,6 +316,10 @@ impl Hasher {
                 crate::render::count(refused)
             ));
         }
+        let asked = self.inner.asking.as_ref().is_some_and(|asking| asking.at_rest.load(Ordering::Relaxed));
+        if let Some(why) = &*self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+            status.warnings.push(format!("contents are read by nobody: {why}"));
+        }
         status.hashing = Some(HashingStatus {
             reading: hashing.reading.word().to_owned(),
             algorithm: hashing.kind.word().to_owned(),
@@ -290,7 +328,9 @@ impl Hasher {
             files_left,
             bytes_left,
             at_rest: hashing.reading == Reading::None
-                || (waiting == 0 && !self.inner.going_through.load(Ordering::Relaxed)),
+                || (waiting == 0
+                    && !self.inner.going_through.load(Ordering::Relaxed)
+                    && (hashing.reading != Reading::Remote || asked)),
             eta_s,
             bytes_per_second: rate,
             files_read: files,

@@ -2,6 +2,7 @@
 
 mod alerting;
 mod api;
+mod asking;
 mod cli;
 mod commands;
 mod config;

@@ -1,12 +1,14 @@
 //! The relay as part of the daemon: what it is told, and how it shows. Knows no broker's protocol.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use consumer::Feed;
-use publish::{Relay, Report, Settings};
+use publish::{Relay, Report, Settings, Stop};
 use record::wire::message::Origin;
 
 use crate::alerting::EngineFeed;
+use crate::asking::Asking;
 use crate::engine::Engine;
 use crate::engine::status::Status;
 use crate::failure::Failure;
@@ -21,6 +23,17 @@ pub(crate) fn start(engine: &Arc<Engine>, settings: Option<Settings>) -> Result<
     let epoch = feed.epoch().map_err(|error| Failure::doing("read the epoch", error))?;
     let relay = Relay::start(Arc::new(feed), settings, origin(epoch));
     relay.map(|relay| Some(Arc::new(relay))).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Whom workers on other hosts are asked through.
+///
+/// # Errors
+/// When the epoch cannot be read.
+pub(crate) fn asking(engine: &Arc<Engine>, settings: Option<&Settings>) -> Result<Option<Asking>, Failure> {
+    let Some(settings) = settings else { return Ok(None) };
+    let epoch = EngineFeed::new(engine).epoch().map_err(|error| Failure::doing("read the epoch", error))?;
+    let (settings, origin) = (settings.clone(), origin(epoch));
+    Ok(Some(Asking { settings, origin, stop: Stop::default(), at_rest: AtomicBool::new(false) }))
 }
 
 /// Where messages of this index come from.

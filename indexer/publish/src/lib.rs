@@ -4,6 +4,7 @@
 //! [`Handler`] and acknowledges them after it.
 
 mod asyncapi;
+mod handler;
 mod headers;
 mod letter;
 mod link;
@@ -17,12 +18,12 @@ mod topology;
 mod window;
 
 pub use asyncapi::asyncapi;
+pub use handler::{Arrived, Fatal, Handler, Origins, Outgoing, Say, Subscription, To, Verdict};
 pub use letter::Letter;
 pub use publisher::{PublishError, Published, Publisher, Stopper};
 pub use relay::Relay;
 pub use report::Report;
 pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError};
-pub use subscribe::{
-    Arrived, Fatal, Handler, MOST_BYTES, Stop, SubscribeError, Subscription, Verdict, subscribe,
-};
+pub use subscribe::{MOST_BYTES, Stop, SubscribeError, subscribe};
 pub use tls::Tls;
+pub use topology::jobs;

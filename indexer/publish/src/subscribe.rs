@@ -11,12 +11,13 @@ use lapin::options::{
     ConfirmSelectOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Channel, Connection, ErrorKind};
+use lapin::{BasicProperties, Channel, Connection, ErrorKind};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt as _;
 use tracing::{info, warn};
 
+use crate::handler::{Arrived, Fatal, Handler, Outgoing, Subscription, To, Verdict};
 use crate::link::{LinkError, PATIENCE, arrived, connection};
 use crate::settings::{Settings, SettingsError};
 use crate::topology;
@@ -27,63 +28,15 @@ pub const MOST_BYTES: usize = 1 << 20;
 const BATCH: usize = 8 << 20;
 /// Before a message that could not be handled now may come again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two questions to a handler that says nothing.
+const SILENCE: Duration = Duration::from_secs(3600);
 /// Characters that a header has of why, at most.
 const MOST_WHY: usize = 1_000;
 /// Codes of AMQP by which a broker says that asking again will not help: refused, not there, locked, other arguments, and a
 /// vhost that is not to be entered.
 const FINAL: [u16; 5] = [403, 404, 405, 406, 530];
 
-/// What is read, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// The queue; what cannot be used goes to `<queue>.dead`.
-    pub queue: String,
-    /// Routing keys that it is bound by.
-    pub keys: Vec<String>,
-    /// Messages that are here and not acknowledged, at most.
-    pub prefetch: u16,
-    /// One reader at a time, the others wait: for those who need the order.
-    pub one_reader: bool,
-}
-
-/// A message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrived {
-    /// What tells it apart, as its sender says; empty where it does not.
-    pub id: String,
-    /// Its routing key.
-    pub key: String,
-    /// Its body.
-    pub body: Vec<u8>,
-}
-
-/// What became of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its effect is durable.
-    Done,
-    /// Not now: it is to come again.
-    Again(String),
-    /// It says nothing that can be used, and never will.
-    Unusable(String),
-}
-
-/// Why a handler cannot go on at all.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Fatal(pub String);
-
-/// Who handles messages.
-pub trait Handler {
-    /// Handles a batch; a verdict a message, and the effect of those that are done is durable. What was handled before may come
-    /// again.
-    ///
-    /// # Errors
-    /// When there is no use in going on; nothing of the batch is acknowledged.
-    fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal>;
-}
-
-/// Has a subscription end, from another thread.
+/// Has a subscription end, or its handler be asked what it has to say, from another thread.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<(AtomicBool, Notify)>);
 
@@ -94,8 +47,21 @@ impl Stop {
         self.0.1.notify_one();
     }
 
+    /// Has the handler be asked what it has to say.
+    pub fn wake(&self) {
+        self.0.1.notify_one();
+    }
+
     fn is_set(&self) -> bool {
         self.0.0.load(Ordering::Relaxed)
+    }
+
+    async fn set(&self) {
+        while !self.is_set() {
+            self.0.1.notified().await;
+        }
+        // For whoever waits for it next.
+        self.0.1.notify_one();
     }
 }
 
@@ -200,7 +166,7 @@ impl Reader<'_> {
             if self.handled > before {
                 pause = least;
             }
-            let _ = timeout(pause, self.stop.0.1.notified()).await;
+            let _ = timeout(pause, self.stop.set()).await;
             pause = (pause * 2).min(most);
         }
         Ok(())
@@ -226,7 +192,7 @@ impl Reader<'_> {
         let stop = self.stop.clone();
         let opened = tokio::select! {
             opened = timeout(PATIENCE, self.open()) => opened.map_err(|_| LinkError::Silent)??,
-            () = stop.0.1.notified() => return Ok(()),
+            () = stop.set() => return Ok(()),
         };
         let (connection, channel) = opened;
         let queue = self.subscription.queue.as_str();
@@ -235,10 +201,21 @@ impl Reader<'_> {
         let mut messages = consumer.await.map_err(|_| LinkError::Silent)??;
         self.welcome = true;
         info!(broker = %self.broker, queue, "reading");
+        self.handler.connected();
+        let mut due = Instant::now();
         while !stop.is_set() {
+            if due <= Instant::now() {
+                let said = self.handler.say().map_err(Trouble::Fatal)?;
+                self.send(&channel, said.now).await?;
+                due = Instant::now() + said.again.unwrap_or(SILENCE);
+            }
             let first = tokio::select! {
                 next = messages.next() => next,
-                () = stop.0.1.notified() => break,
+                () = stop.0.1.notified() => {
+                    due = Instant::now();
+                    continue;
+                }
+                () = sleep_until(due) => continue,
             };
             let ended = || LinkError::Broker("the queue was deleted, or the connection ended".to_owned());
             let mut batch = vec![first.ok_or_else(ended)??];
@@ -256,6 +233,7 @@ impl Reader<'_> {
                 batch.push(next);
             }
             self.batch(&channel, batch).await?;
+            due = Instant::now();
         }
         // What is not acknowledged goes back at once.
         let _ = timeout(PATIENCE, connection.close(200, "done".into())).await;
@@ -275,8 +253,7 @@ impl Reader<'_> {
         };
         let channel = connection.create_channel().await?;
         if self.settings.declare {
-            topology::declare(&channel, self.settings).await?;
-            topology::subscriber(&channel, &self.settings.exchange, self.subscription).await?;
+            topology::subscriber(&channel, self.settings, self.subscription).await?;
         }
         channel.basic_qos(self.subscription.prefetch, BasicQosOptions::default()).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -308,7 +285,7 @@ impl Reader<'_> {
             }
         } else {
             let mut verdicts = verdicts.into_iter();
-            let mut again = Vec::new();
+            let (mut again, mut answered, mut answers) = (Vec::new(), Vec::new(), Vec::new());
             for (delivery, large) in batch.iter().zip(large) {
                 let told = if large { None } else { verdicts.next() };
                 let verdict = told.unwrap_or_else(|| {
@@ -316,23 +293,54 @@ impl Reader<'_> {
                 });
                 match verdict {
                     Verdict::Done => drop(delivery.ack(BasicAckOptions::default()).await?),
+                    Verdict::Answer(answer) => {
+                        answered.push(delivery);
+                        answers.push(answer);
+                    }
                     Verdict::Again(why) => again.push((delivery, why)),
                     Verdict::Unusable(why) => self.put_aside(channel, delivery, &why).await?,
                 }
             }
+            self.send(channel, answers).await?;
+            for delivery in answered {
+                delivery.ack(BasicAckOptions::default()).await?;
+            }
             if let Some((first, why)) = again.first() {
                 // After a while: they would be back at once.
                 warn!(queue = %self.subscription.queue, key = %first.routing_key, why, "a message is tried again");
-                let _ = timeout(AGAIN, self.stop.0.1.notified()).await;
-                if self.stop.is_set() {
-                    self.stop.stop();
-                }
+                let _ = timeout(AGAIN, self.stop.set()).await;
                 for (delivery, _) in again {
                     delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?;
                 }
             }
         }
         self.handled += batch.len() as u64;
+        Ok(())
+    }
+
+    /// Until the broker has all of it.
+    async fn send(&self, channel: &Channel, letters: Vec<Outgoing>) -> Result<(), Trouble> {
+        let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let mut confirms = Vec::with_capacity(letters.len());
+        for Outgoing { to, body } in letters {
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let properties = properties.with_content_type("application/json".into());
+            let (exchange, key) = match &to {
+                To::Jobs(queue) => (String::new(), queue.as_str()),
+                To::Answers(epoch) => (topology::results(&self.settings.exchange), epoch.as_str()),
+            };
+            let (exchange, key) = (exchange.as_str().into(), key.into());
+            let confirm = channel.basic_publish(exchange, key, mandatory, &body, properties).await?;
+            confirms.push((to, confirm));
+        }
+        for (to, confirm) in confirms {
+            match (arrived(confirm.await), to) {
+                (Err(LinkError::Unroutable { .. }), To::Answers(epoch)) => {
+                    warn!(epoch, "an answer is for an index that nobody has any more");
+                }
+                (arrived, _) => arrived?,
+            }
+        }
         Ok(())
     }
 

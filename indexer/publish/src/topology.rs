@@ -5,8 +5,8 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, ExchangeKind};
 
+use crate::handler::{Origins, Subscription};
 use crate::settings::Settings;
-use crate::subscribe::Subscription;
 
 /// Messages that the catch-all keeps, and their bytes; the oldest go. It is there to show what nobody is bound to.
 pub(crate) const MOST_UNROUTED: i64 = 100_000;
@@ -57,8 +57,7 @@ async fn queue(
 ) -> lapin::Result<()> {
     let kept = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(name.into(), kept, arguments).await?;
-    let (bound, none) = (QueueBindOptions::default(), FieldTable::default());
-    channel.queue_bind(name.into(), exchange.into(), key.into(), bound, none).await
+    bind(channel, name, (exchange, key)).await
 }
 
 /// Messages that nobody could use, or that came back too often, are kept for somebody to look at: so many; the oldest go.
@@ -67,42 +66,97 @@ const MOST_DEAD_BYTES: i64 = 64 << 20;
 /// Deliveries of one message before it is put aside.
 const DELIVERIES: i64 = 20;
 
+/// How long answers are kept for an index that does not read them, in milliseconds: a week.
+const ANSWERS_KEPT: i64 = 7 * 24 * 3600 * 1000;
+
+/// The exchange that answers of workers go to, by the epoch of whom they are for.
+pub(crate) fn results(exchange: &str) -> String {
+    format!("{exchange}.results")
+}
+
+/// The queue of jobs for workers, of the index on `host`.
+#[must_use]
+pub fn jobs(exchange: &str, host: &str) -> String {
+    format!("{exchange}.rehash.{host}")
+}
+
 /// Where messages of `queue` go that cannot be handled.
 pub(crate) fn dead(queue: &str) -> String {
     format!("{queue}.dead")
 }
 
-/// Declares a subscriber's queue, which a message leaves only handled or put aside, and the bounded one that it is put into.
+/// Declares a subscriber's queue, and what its messages come from.
 pub(crate) async fn subscriber(
     channel: &Channel,
-    exchange: &str,
+    settings: &Settings,
     subscription: &Subscription,
 ) -> lapin::Result<()> {
-    let (queue, dead) = (subscription.queue.as_str(), dead(&subscription.queue));
+    let queue = subscription.queue.as_str();
+    let wants = quorum(queue, subscription.one_reader);
+    match &subscription.from {
+        Origins::Records(keys) => {
+            declare(channel, settings).await?;
+            kept(channel, queue, wants).await?;
+            for key in keys {
+                bind(channel, queue, (&settings.exchange, key)).await?;
+            }
+        }
+        Origins::Jobs => {
+            answers(channel, settings).await?;
+            kept(channel, queue, wants).await?;
+        }
+        Origins::Answers { epoch, jobs } => {
+            let results = answers(channel, settings).await?;
+            // Jobs wait for the first worker, too.
+            kept(channel, jobs, quorum(jobs, false)).await?;
+            let mut limited = wants;
+            limited.insert("x-expires".into(), AMQPValue::LongLongInt(ANSWERS_KEPT));
+            kept(channel, queue, limited).await?;
+            bind(channel, queue, (&results, epoch)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The exchange of answers, by name.
+async fn answers(channel: &Channel, settings: &Settings) -> lapin::Result<String> {
+    let results = results(&settings.exchange);
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let none = FieldTable::default();
+    channel.exchange_declare(results.as_str().into(), ExchangeKind::Direct, durable, none).await?;
+    Ok(results)
+}
+
+/// A queue that a message leaves only handled or put aside, and the bounded one that it is put into.
+async fn kept(channel: &Channel, queue: &str, wants: FieldTable) -> lapin::Result<()> {
     let kept = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let mut limits = FieldTable::default();
     limits.insert("x-max-length".into(), AMQPValue::LongLongInt(MOST_DEAD));
     limits.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_DEAD_BYTES));
     limits.insert("x-overflow".into(), text("drop-head"));
-    channel.queue_declare(dead.as_str().into(), kept, limits).await?;
+    channel.queue_declare(dead(queue).as_str().into(), kept, limits).await?;
+    channel.queue_declare(queue.into(), kept, wants).await?;
+    Ok(())
+}
+
+fn quorum(queue: &str, one_reader: bool) -> FieldTable {
     let mut wants = FieldTable::default();
     wants.insert("x-queue-type".into(), text("quorum"));
     wants.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES));
     wants.insert("x-dead-letter-exchange".into(), text(""));
-    wants.insert("x-dead-letter-routing-key".into(), text(&dead));
+    wants.insert("x-dead-letter-routing-key".into(), text(&dead(queue)));
     // Put aside at least once, which takes a queue that refuses what it has no room for.
     wants.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     wants.insert("x-overflow".into(), text("reject-publish"));
-    if subscription.one_reader {
+    if one_reader {
         wants.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     }
-    channel.queue_declare(queue.into(), kept, wants).await?;
-    for key in &subscription.keys {
-        let bound = QueueBindOptions::default();
-        let none = FieldTable::default();
-        channel.queue_bind(queue.into(), exchange.into(), key.as_str().into(), bound, none).await?;
-    }
-    Ok(())
+    wants
+}
+
+async fn bind(channel: &Channel, queue: &str, (exchange, key): (&str, &str)) -> lapin::Result<()> {
+    let (bound, none) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), bound, none).await
 }
 
 fn text(text: &str) -> AMQPValue {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use brokers::{AMQPValue, Broker, Subscriber, broker_url, wait_for};
 use consumer::Secret;
-use publish::{Arrived, Fatal, Handler, Settings, Stop, SubscribeError, Subscription, Verdict, subscribe};
+use publish::{
+    Arrived, Fatal, Handler, Origins, Settings, Stop, SubscribeError, Subscription, Verdict, subscribe,
+};
 
 /// Says what a closure says of each message, and passes on what came.
 struct Says<F>(F, Sender<(String, Verdict)>);
@@ -35,7 +37,12 @@ fn settings(url: &str, exchange: &str) -> Settings {
 }
 
 fn subscription(queue: &str) -> Subscription {
-    Subscription { queue: queue.to_owned(), keys: vec!["k.#".to_owned()], prefetch: 50, one_reader: true }
+    Subscription {
+        queue: queue.to_owned(),
+        from: Origins::Records(vec!["k.#".to_owned()]),
+        prefetch: 50,
+        one_reader: true,
+    }
 }
 
 #[test]

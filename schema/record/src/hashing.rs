@@ -15,11 +15,14 @@ pub enum Reading {
     Sampled = 2,
     /// All, in full.
     Full = 3,
+    /// All, in full, by workers on other hosts: here nothing is read.
+    Remote = 4,
 }
 
 impl Reading {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Reading; 4] = [Reading::None, Reading::Candidates, Reading::Sampled, Reading::Full];
+    pub const ALL: [Reading; 5] =
+        [Reading::None, Reading::Candidates, Reading::Sampled, Reading::Full, Reading::Remote];
 
     /// The word used in JSON and on the command line.
     #[must_use]
@@ -29,7 +32,14 @@ impl Reading {
             Reading::Candidates => "candidates",
             Reading::Sampled => "sampled",
             Reading::Full => "full",
+            Reading::Remote => "remote",
         }
+    }
+
+    /// Whether files are read here.
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        !matches!(self, Reading::None | Reading::Remote)
     }
 
     /// The one called `word`.

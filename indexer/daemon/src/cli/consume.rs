@@ -1,5 +1,7 @@
 //! `consume …`: the flags of what reads from a broker. Decides nothing.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// `consume …`.
@@ -51,18 +53,86 @@ Examples:
         #[arg(long, value_name = "SIZE", default_value = "1", value_parser = crate::values::size)]
         min_size: u64,
     },
+    /// Read contents for an index on another host
+    #[command(after_help = "\
+Reads files that `indexer watch --hash remote` on HOST asks for, and sends their digests back; the index there stores what still is as
+it was asked for. Any number of workers share the jobs of a host. A file is opened below the right side of a --map alone, never
+through a symbolic link, and counts only with the size and times that HOST sees: over NFS, or on a cluster's file system.
+Keeps nothing here. Runs until it is interrupted; what it has in hand goes to another worker then.
+
+Examples:
+  indexer consume rehash --host nas --map /srv=/mnt/nas --amqp amqp://user:password@mq/%2f
+  INDEXER_AMQP_URL=amqp://mq indexer consume rehash --host nas --map /srv/a=/mnt/a --map /srv/b=/mnt/b")]
+    Rehash {
+        /// The broker.
+        #[command(flatten)]
+        at: At,
+        /// Whose files, as the host calls itself
+        #[arg(long, value_name = "HOST")]
+        host: String,
+        /// What lies at FROM there lies at TO here; the longest FROM counts
+        #[arg(long, value_name = "FROM=TO", required = true, value_parser = map)]
+        map: Vec<Map>,
+        /// Read so many files at once [default: one for each processor, up to 8]
+        #[arg(long, value_name = "N")]
+        threads: Option<u16>,
+    },
+}
+
+/// A folder there and here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Map {
+    /// As the host of the index sees it, without a slash at its end.
+    pub(crate) from: Vec<u8>,
+    /// As we do.
+    pub(crate) to: PathBuf,
+}
+
+fn map(text: &str) -> Result<Map, String> {
+    let (from, to) = text.split_once('=').ok_or("write FROM=TO, as /srv=/mnt/nas")?;
+    let plain = |path: &str| {
+        path.starts_with('/')
+            && path.split('/').skip(1).all(|name| !matches!(name, "." | "..") && !name.contains('\0'))
+    };
+    if !plain(from) || !plain(to) {
+        return Err("both sides are absolute paths, without . and ..".to_owned());
+    }
+    Ok(Map { from: from.trim_end_matches('/').into(), to: PathBuf::from(to) })
 }
 
 /// Which broker, and which queue.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Broker {
+    /// The broker.
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Queue to read from; each state folder needs its own [default: EXCHANGE.replica.HOST]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) queue: Option<String>,
+}
+
+/// Which broker.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct At {
     /// Address of the broker, over that of INDEXER_AMQP_URL and of the configuration; other users see it in the list of processes
     #[arg(long, value_name = "URL")]
     pub(crate) amqp: Option<String>,
     /// Exchange that the indexers publish to [default: that of the configuration, or indexer]
     #[arg(long, value_name = "NAME")]
     pub(crate) exchange: Option<String>,
-    /// Queue to read from; each state folder needs its own [default: EXCHANGE.replica.HOST]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) queue: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_is_two_absolute_paths() {
+        let good = map("/srv/a/=/mnt/x=y").unwrap();
+        assert_eq!((&good.from[..], good.to), (&b"/srv/a"[..], PathBuf::from("/mnt/x=y")));
+        assert_eq!(map("/=/mnt").unwrap().from, b"");
+        for wrong in ["/srv", "srv=/mnt", "/srv=mnt", "/srv/../etc=/mnt", "/srv=/mnt/..", "=/mnt"] {
+            assert!(map(wrong).is_err(), "{wrong}");
+        }
+    }
 }

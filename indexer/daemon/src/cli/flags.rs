@@ -77,6 +77,8 @@ pub(crate) enum HashArg {
     Sampled,
     /// All files, in full
     Full,
+    /// All files, in full, by `indexer consume rehash` on other hosts
+    Remote,
 }
 
 /// What contents are hashed by.

@@ -1,14 +1,16 @@
 //! `consume`: reads what indexers publish from a broker, until told to leave, and answers from what it kept. Needs no index.
 
+mod rehash;
+
 use std::path::PathBuf;
 
 use consumer::Secret;
-use publish::{Arrived, Fatal, Handler, Settings, Stop, Subscription, Verdict, subscribe};
+use publish::{Arrived, Fatal, Handler, Origins, Settings, Stop, Subscription, Verdict, subscribe};
 use record::wire::v1::bytes_of;
 use replica::{Event, Incoming, Listed, Replica, ReplicaError, Set, SetChange, Source};
 use serde::Serialize;
 
-use crate::cli::{Broker, Consume};
+use crate::cli::{At, Broker, Consume};
 use crate::commands::{Context, interrupt};
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, bytes, count, quoted};
@@ -24,6 +26,9 @@ impl From<ReplicaError> for Failure {
 
 /// Reads, or answers.
 pub(crate) fn run(context: &Context, what: &Consume) -> Result<Outcome, Failure> {
+    if let Consume::Rehash { at, host, map, threads } = what {
+        return rehash::run(settings(context, at)?, host, map, *threads);
+    }
     let folder = context.state_path()?;
     match what {
         Consume::Snapshot { list: true, .. } => entries(context, &Replica::existing(&folder)?),
@@ -33,20 +38,21 @@ pub(crate) fn run(context: &Context, what: &Consume) -> Result<Outcome, Failure>
             sets(context, &Replica::existing(&folder)?, (*min_size, top.unwrap_or(usize::MAX)))
         }
         Consume::Duplicates { broker, min_size, .. } => keep(context, broker, folder, Some(*min_size)),
+        Consume::Rehash { .. } => Ok(Outcome::Done),
     }
 }
 
 /// Keeps a replica; `tell` says that sets of files so large are told of.
 fn keep(context: &Context, broker: &Broker, folder: PathBuf, tell: Option<u64>) -> Result<Outcome, Failure> {
-    let settings = settings(context, broker)?;
+    let settings = settings(context, &broker.at)?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let queue = broker.queue.clone().unwrap_or_else(|| format!("{}.replica.{host}", settings.exchange));
     if queue.is_empty() || queue.len() > 200 || queue.chars().any(char::is_control) {
         return Err(Failure::Usage("--queue: write a name of 1 to 200 bytes".to_owned()));
     }
     settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
-    let subscription =
-        Subscription { queue, keys: vec!["fs.v1.#".to_owned()], prefetch: PREFETCH, one_reader: true };
+    let from = Origins::Records(vec!["fs.v1.#".to_owned()]);
+    let subscription = Subscription { queue, from, prefetch: PREFETCH, one_reader: true };
     let mut keeper =
         Keeper { replica: Replica::open(&folder)?, out: Out::stdout(), json: context.global.json, tell };
     let stop = Stop::default();
@@ -57,7 +63,7 @@ fn keep(context: &Context, broker: &Broker, folder: PathBuf, tell: Option<u64>) 
     Ok(Outcome::Done)
 }
 
-fn settings(context: &Context, broker: &Broker) -> Result<Settings, Failure> {
+fn settings(context: &Context, broker: &At) -> Result<Settings, Failure> {
     let mut settings = match (&broker.amqp, &context.file.relay) {
         (None, None) => {
             return Err(Failure::Usage(

@@ -12,6 +12,7 @@ use crate::engine::{self, Level, ScanReport};
 use crate::failure::{Failure, Outcome};
 use crate::query::{PathPair, SweepRequest};
 use crate::render::{Out, bytes, count, quoted};
+use record::Reading;
 use record::wire::v1;
 
 /// One root of `scan --json`.
@@ -30,6 +31,11 @@ pub(crate) fn run(context: &Context, flags: &cli::Scan) -> Result<Outcome, Failu
     let shown = Shown::new(context.global.quiet);
     let flags = Watch { scan: flags.clone(), ..Watch::default() };
     let (state, lock, config) = context.prepare(&flags, "scan", shown.hook())?;
+    if config.hashing.is_some_and(|hashing| hashing.reading == Reading::Remote) {
+        return Err(Failure::Usage(
+            "--hash remote is for `indexer watch`, which waits for the answers; a scan reads here: --hash full".to_owned(),
+        ));
+    }
     scan::outlive_leases();
     let done = engine::scan(&state, lock, config);
     shown.clear();

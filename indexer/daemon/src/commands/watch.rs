@@ -32,6 +32,8 @@ const PULSE: Duration = Duration::from_secs(2);
 const HEALTH: Duration = Duration::from_secs(10);
 /// The same until it is live, when there is progress to tell.
 const STARTING: Duration = Duration::from_millis(200);
+/// What is said to whoever has contents read by nobody.
+const NO_BROKER: &str = "--hash remote: workers are asked over a broker; name one by [amqp] in the configuration, or INDEXER_AMQP_URL";
 /// Threads that answer questions; most of them sleep.
 const THREADS: usize = 64;
 
@@ -41,7 +43,11 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     alerting::check(&context.file.rules)?;
     relaying::check(context.file.relay.as_ref())?;
     let (state, lock, mut config) = context.prepare(flags, "watch", shown.hook())?;
-    config.hashing = Some(reading(config.hashing));
+    let reading = reading(config.hashing);
+    config.hashing = Some(reading);
+    if reading.reading == Reading::Remote && context.file.relay.is_none() {
+        return Err(Failure::Usage(NO_BROKER.to_owned()));
+    }
     let hashing = (config.hash_rate, config.threads);
     crate::privileges::drop_unneeded(&state.path);
     let runtime = Builder::new_current_thread()
@@ -61,7 +67,7 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     let ended = match engine::start(&state, lock, config) {
         Ok(engine) => {
             let rules = (context.file.rules.clone(), context.file.relay.clone());
-            Consumers::start(&engine, rules, hashing).and_then(|consumers| {
+            Consumers::start(&engine, rules, hashing, reading.reading).and_then(|consumers| {
                 runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
             })
         }
@@ -290,7 +296,11 @@ fn reload(
             roots.iter().map(|root| RootConfig::stored(&root.path, &root.rules)).collect();
         alerting::check(&fresh.file.rules)?;
         let mut config = fresh.engine(&fresh.state_path()?, flags, &stored, "watch", shown.hook())?;
-        config.hashing = Some(reading(config.hashing));
+        let reading = reading(config.hashing);
+        if reading.reading == Reading::Remote && !consumers.hasher.asks() {
+            return Err(Failure::Usage("hash = \"remote\" is begun by a restart".to_owned()));
+        }
+        config.hashing = Some(reading);
         Ok::<_, Failure>((config, fresh.file.rules))
     };
     match read() {

@@ -164,6 +164,7 @@ impl Settings {
                 HashArg::Candidates => Reading::Candidates,
                 HashArg::Sampled => Reading::Sampled,
                 HashArg::Full => Reading::Full,
+                HashArg::Remote => Reading::Remote,
             }),
             digest: algorithm.map(|algorithm| match algorithm {
                 AlgorithmArg::Blake3 => DigestKind::Blake3,

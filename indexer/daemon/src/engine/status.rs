@@ -69,7 +69,7 @@ pub(crate) struct Status {
 /// How the reading of contents fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HashingStatus {
-    /// `none`, `candidates`, `sampled` or `full`.
+    /// `none`, `candidates`, `sampled`, `full` or `remote`.
     pub(crate) reading: String,
     /// `blake3` or `blake2b-256`.
     pub(crate) algorithm: String,
