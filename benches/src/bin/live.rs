@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use indexer_benches::{Figures, Summary, tell};
-use indexer_tests::{Daemon, Follower, indexer_binary};
+use indexer_tests::{Daemon, Follower, broker_url, indexer_binary};
 use serde_json::{Value, json};
 
 /// Files a directory that the producer makes.
@@ -56,6 +57,10 @@ enum Mode {
         /// For how long
         #[arg(long, default_value_t = 10)]
         seconds: u32,
+        /// See them come out of a message broker, that of `AMQP_URL` or one that is started, in the Python subscriber of
+        /// deploy/examples; the folder that holds pika, as `pip install --target` makes it
+        #[arg(long, value_name = "FOLDER")]
+        pika: Option<PathBuf>,
     },
 }
 
@@ -65,11 +70,12 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&arguments.state)?;
     let figures = match arguments.mode {
         Mode::Files { count, rounds } => files(&arguments, count, rounds)?,
-        Mode::Latency { rate, seconds } => latency(&arguments, rate, seconds)?,
+        Mode::Latency { rate, seconds, ref pika } => latency(&arguments, rate, seconds, pika.as_deref())?,
     };
     let scenario = match arguments.mode {
         Mode::Files { .. } => "live files",
-        Mode::Latency { .. } => "live latency",
+        Mode::Latency { pika: None, .. } => "live latency",
+        Mode::Latency { pika: Some(_), .. } => "live latency over a broker",
     };
     tell(scenario, &arguments.backend, &figures, arguments.results.as_deref())
 }
@@ -153,12 +159,52 @@ fn cpu_s(pid: u32) -> io::Result<f64> {
     Ok(sum.ok_or(io::ErrorKind::InvalidData)? / rustix::param::clock_ticks_per_second() as f64)
 }
 
-fn latency(arguments: &Arguments, rate: u32, seconds: u32) -> io::Result<Figures> {
-    let mut daemon = start(arguments, 0)?;
-    let follower = daemon.follow(&[&"changes", &"--follow", &"--json"]);
+/// Somebody who prints a line a record.
+struct Heard {
+    lines: Follower,
+    /// The path that a line is about; none where it says nothing of a close.
+    path: fn(&str) -> Option<String>,
+}
+
+/// `changes --follow`: a record of a file still being written says nothing of its close.
+fn follow(daemon: &Daemon) -> Heard {
+    let path = |line: &str| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        record["path"].as_str().filter(|_| record["complete"] != false).map(str::to_owned)
+    };
+    Heard { lines: daemon.follow(&[&"changes", &"--follow", &"--json"]), path }
+}
+
+/// The subscriber in Python, which prints seq, verb and path; a record of an unfinished file goes before that of its close.
+fn subscribe(url: &str, exchange: &str, pika: &Path) -> Heard {
+    let mut command = Command::new("python3");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples");
+    command.arg(examples.join("subscribe.py")).args([exchange, "fs.v1.#"]).env("PYTHONPATH", pika);
+    command.env("AMQP_URL", url).env("INDEXER_EXCHANGE", exchange);
+    Heard { lines: Follower::of(command), path: |line| line.splitn(3, ' ').nth(2).map(str::to_owned) }
+}
+
+fn latency(arguments: &Arguments, rate: u32, seconds: u32, pika: Option<&Path>) -> io::Result<Figures> {
+    let (mut daemon, heard) = match pika {
+        None => {
+            let daemon = start(arguments, 0)?;
+            let heard = follow(&daemon);
+            (daemon, heard)
+        }
+        Some(pika) => {
+            let (url, exchange) = (broker_url(), format!("bench-{}", std::process::id()));
+            let state = arguments.state.join("round-0");
+            if state.try_exists()? {
+                fs::remove_dir_all(&state)?;
+            }
+            fs::create_dir_all(&state)?;
+            let daemon = Daemon::publishing(&state, &arguments.root, &exchange, &url, &[]);
+            (daemon, subscribe(&url, &exchange, pika))
+        }
+    };
     let work = arguments.root.join("produced");
     fs::create_dir(&work)?;
-    wait_for_first(&work, &follower)?;
+    wait_for_first(&work, &heard.lines)?;
 
     let total = rate * seconds;
     let mut closed = HashMap::new();
@@ -168,24 +214,22 @@ fn latency(arguments: &Arguments, rate: u32, seconds: u32) -> io::Result<Figures
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let path = work.join(format!("{number:08}.txt"));
         fs::write(&path, [b'x'; 100])?;
-        closed.insert(path.to_string_lossy().into_owned(), Instant::now());
+        closed.insert(path.to_string_lossy().into_owned(), (Instant::now(), None));
     }
-    let mut waits = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !closed.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Some((when, line)) = follower.next_line(left) else { break };
-        let record: Value = serde_json::from_str(&line)?;
-        // A record of a file still being written says nothing of its close.
-        let path = record["path"].as_str().filter(|_| record["complete"] != false);
-        if let Some(close) = path.and_then(|path| closed.remove(path)) {
-            waits.push(when.saturating_duration_since(close).as_secs_f64() * 1e3);
+    let (mut left, deadline) = (closed.len(), Instant::now() + Duration::from_secs(10));
+    while left > 0 {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let Some((when, line)) = heard.lines.next_line(wait) else { break };
+        if let Some((close, wait)) = (heard.path)(&line).and_then(|path| closed.get_mut(&path)) {
+            left -= usize::from(wait.is_none());
+            *wait = Some(when.saturating_duration_since(*close).as_secs_f64() * 1e3);
         }
     }
-    drop(follower);
+    drop(heard);
     daemon.terminate();
     fs::remove_dir_all(&work)?;
     fs::remove_dir_all(daemon.state())?;
+    let waits = closed.values().filter_map(|(_, wait)| *wait).collect();
 
     let waits = Summary::of(waits);
     Ok(Figures::from([
@@ -194,7 +238,7 @@ fn latency(arguments: &Arguments, rate: u32, seconds: u32) -> io::Result<Figures
         ("close to record, max ms".to_owned(), json!(waits.max())),
         ("files".to_owned(), json!(total)),
         ("files a second".to_owned(), json!(rate)),
-        ("without a record".to_owned(), json!(closed.len())),
+        ("without a record".to_owned(), json!(left)),
     ]))
 }
 
