@@ -27,6 +27,8 @@ pub const MOST_BYTES: usize = 1 << 20;
 const BATCH: usize = 8 << 20;
 /// Before a message that could not be handled now may come again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two questions whether there is room.
+const ROOM: Duration = Duration::from_secs(1);
 /// Characters that a header has of why, at most.
 const MOST_WHY: usize = 1_000;
 /// Codes of AMQP by which a broker says that asking again will not help: refused, not there, locked, other arguments, and a
@@ -81,6 +83,15 @@ pub trait Handler {
     /// # Errors
     /// When there is no use in going on; nothing of the batch is acknowledged.
     fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal>;
+
+    /// Whether there is room for more. Where there is none the subscription leaves its queue, so that what is here goes back and is not
+    /// counted as delivered again and again, and asks once a second.
+    ///
+    /// # Errors
+    /// When there is no use in going on.
+    fn has_room(&mut self) -> Result<bool, Fatal> {
+        Ok(true)
+    }
 }
 
 /// Has a subscription end, from another thread.
@@ -185,8 +196,13 @@ impl Reader<'_> {
         let mut pause = least;
         while !self.stop.is_set() {
             let before = self.handled;
+            if !self.handler.has_room()? {
+                let _ = timeout(ROOM, self.stop.0.1.notified()).await;
+                continue;
+            }
             match self.session().await {
-                Ok(()) => break,
+                // To end, or to wait for room.
+                Ok(()) => continue,
                 Err(Trouble::Fatal(fatal)) => return Err(fatal.into()),
                 Err(Trouble::Final(why, code)) if !self.welcome => return Err(self.refused(why, code)),
                 Err(Trouble::Final(why, code)) => {
@@ -221,7 +237,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One connection, from its begin to what ends it. `Ok`: all is to end.
+    /// One connection, from its begin to what ends it. `Ok`: all is to end, or there is no room.
     async fn session(&mut self) -> Result<(), Trouble> {
         let stop = self.stop.clone();
         let opened = tokio::select! {
@@ -256,6 +272,9 @@ impl Reader<'_> {
                 batch.push(next);
             }
             self.batch(&channel, batch).await?;
+            if !self.handler.has_room().map_err(Trouble::Fatal)? {
+                break;
+            }
         }
         // What is not acknowledged goes back at once.
         let _ = timeout(PATIENCE, connection.close(200, "done".into())).await;
