@@ -51,6 +51,22 @@ Examples:
         #[arg(long, value_name = "SIZE", default_value = "1", value_parser = crate::values::size)]
         min_size: u64,
     },
+    /// Run the alert rules of the configuration over what indexers publish
+    #[command(after_help = "\
+Rules are those of [[alert]] in the configuration file, as `indexer watch` takes them, but for lag; see docs/alerts.md. Messages say
+which host they are of. What arrives is kept in the state folder until every rule is done with it, so each record that a rule looks
+for is told at least once, however often this is killed. A new rule begins with what arrives from then on. Runs until it is
+interrupted.
+
+Examples:
+  indexer consume alert --config alerts.toml --amqp amqp://user:password@mq/%2f --state ~/alerts
+  INDEXER_AMQP_URL=amqp://mq indexer consume alert --state ~/alerts
+  indexer alerts test films                  # whether a rule's message arrives")]
+    Alert {
+        /// The broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
 }
 
 /// Which broker, and which queue.
@@ -62,7 +78,7 @@ pub(crate) struct Broker {
     /// Exchange that the indexers publish to [default: that of the configuration, or indexer]
     #[arg(long, value_name = "NAME")]
     pub(crate) exchange: Option<String>,
-    /// Queue to read from; each state folder needs its own [default: EXCHANGE.replica.HOST]
+    /// Queue to read from; each state folder needs its own [default: EXCHANGE.replica.HOST, of alert EXCHANGE.alert.HOST]
     #[arg(long, value_name = "NAME")]
     pub(crate) queue: Option<String>,
 }
