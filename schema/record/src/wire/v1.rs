@@ -52,10 +52,11 @@ fn category_text(category: Category) -> String {
     category.word().to_owned()
 }
 
-/// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so up to
-/// 64 bits of either sign, which end in the years 1677 and 2554.
+/// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so exactly up to
+/// 64 bits of either sign, which end in the years 1677 and 2554, and to some microseconds beyond: a file may have such a time, and
+/// what is said of it is not to be lost for that.
 pub(crate) mod ns {
-    use serde::de::{Error, Visitor};
+    use serde::de::{Error, Unexpected, Visitor};
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[derive(Clone, Copy)]
@@ -77,6 +78,14 @@ pub(crate) mod ns {
                 }
                 fn visit_i128<E: Error>(self, value: i128) -> Result<Ns, E> {
                     Ok(Ns(value))
+                }
+                fn visit_f64<E: Error>(self, value: f64) -> Result<Ns, E> {
+                    // Beyond 64 bits alone, and within what a file system can say: 64 bits of seconds.
+                    let beyond = value < i64::MIN as f64 || value >= u64::MAX as f64;
+                    if !beyond || value.abs() > 1e28 {
+                        return Err(E::invalid_value(Unexpected::Float(value), &self));
+                    }
+                    Ok(Ns(value as i128))
                 }
             }
             from.deserialize_any(Any)

@@ -217,3 +217,24 @@ fn a_relays_word_of_what_is_lost_is_told_from_a_gap_by_its_identity() {
     assert!(message.tells_of_lost(&format!("{}/r3", origin().id(7))));
     assert!(!message.tells_of_lost(&origin().id(7)) && !message.tells_of_lost("x/r4"));
 }
+
+/// File systems store years that 64 bits of nanoseconds do not reach; tmpfs takes any.
+#[test]
+fn times_beyond_sixty_four_bits_come_back_to_some_microseconds() {
+    for ns in [32_503_680_000_123_456_789, -32_503_680_000_123_456_789, i128::from(i64::MAX) * 1_000_000_000]
+    {
+        let mut message = good();
+        let mut text = message.to_string();
+        text = text.replace("\"modified_ns\":1", &format!("\"modified_ns\":{ns}"));
+        let read = Message::read("fs.v1.r1.file.renamed.p00", text.as_bytes()).unwrap();
+        let Some(Record { body: Body::Change(change), .. }) = read.record().unwrap() else {
+            panic!("a change")
+        };
+        let off = change.after.unwrap().stat.modified.0 - ns;
+        assert!(off.unsigned_abs() <= ns.unsigned_abs() / (1 << 52), "{ns} is off by {off}");
+        for wrong in [json!(1.5), json!(1e300), json!("1")] {
+            message["after"]["modified_ns"] = wrong.clone();
+            assert!(told(&message).is_err(), "{wrong}");
+        }
+    }
+}
