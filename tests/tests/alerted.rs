@@ -53,8 +53,8 @@ impl Here {
     }
 
     /// One that runs and will be asked to leave.
-    fn start(&self) -> Child {
-        self.consume().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    fn start(&self) -> Running {
+        Running(self.consume().stdout(Stdio::null()).spawn().unwrap())
     }
 
     fn replay(&self, state: &Path) {
@@ -63,6 +63,25 @@ impl Here {
         command.arg("--config").arg(state.with_extension("toml")).args(["replay", "--as-reads"]);
         let said = command.output().unwrap();
         assert!(said.status.success(), "replay: {}", stderr(&said));
+    }
+}
+
+/// Killed on drop, if it was not asked to leave before.
+struct Running(Child);
+
+impl Running {
+    fn leave(mut self) {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
+        let ended = self.0.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -163,9 +182,7 @@ fn killed_again_and_again_every_record_is_told() {
         let (messages, _) = here.subscriber.waiting(&here.queue())?;
         (messages == 0).then_some(())
     });
-    kill_process(Pid::from_child(&consumer), Signal::TERM).unwrap();
-    let said = consumer.wait_with_output().unwrap();
-    assert!(said.status.success(), "{}", stderr(&said));
+    consumer.leave();
     assert_eq!(told(&file), expected, "each of them as it is, and nothing else");
     let all = messages(&file);
     let host = host();
@@ -181,8 +198,7 @@ fn killed_again_and_again_every_record_is_told() {
     daemon.settle();
     let last = journal(&daemon, since);
     wait_for("the last one to be told", || (told(&file) == last).then_some(()));
-    kill_process(Pid::from_child(&consumer), Signal::TERM).unwrap();
-    assert!(consumer.wait_with_output().unwrap().status.success());
+    consumer.leave();
     assert_eq!(messages(&file).len(), all.len() + last.len() - expected.len());
 }
 
@@ -246,9 +262,7 @@ fn two_indexers_are_told_apart_and_garbage_is_put_aside() {
         };
         assert!(said.to_string().contains(why), "{said}");
     }
-    kill_process(Pid::from_child(&consumer), Signal::TERM).unwrap();
-    let said = consumer.wait_with_output().unwrap();
-    assert!(said.status.success(), "{}", stderr(&said));
+    consumer.leave();
     let any = told(&ground.beside("any"));
     let ops: Vec<&str> = any.values().map(|(op, _)| op.as_str()).collect();
     assert_eq!(ops, ["created"; 3], "a replay is nothing that happened: {any:?}");
