@@ -212,7 +212,7 @@ impl Alerts {
             let message = Message::Sample { at: Time::now(), word: word.unwrap_or_default().to_owned() };
             let failed = |why: String| AlertError::Rule { rule: name.to_owned(), why };
             let never = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.to_string()))?;
-            let letter = message.letter(name, epoch, b"");
+            let letter = message.letter(name, epoch, b"", &[]);
             return Ok(sender(rule)?.send(&letter, std::os::fd::AsFd::as_fd(&never)));
         }
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

@@ -19,6 +19,8 @@ pub(crate) struct Fold {
     pub(crate) words: BTreeMap<&'static str, u64>,
     /// The first few paths.
     pub(crate) paths: Vec<Box<[u8]>>,
+    /// The records that these are of.
+    pub(crate) seqs: Vec<Seq>,
     /// Records that nobody looked at, because the journal no longer has them.
     pub(crate) missed: u64,
     pub(crate) first: Seq,
@@ -36,6 +38,7 @@ impl Fold {
             count: 0,
             words: BTreeMap::new(),
             paths: Vec::new(),
+            seqs: Vec::new(),
             missed: 0,
             first,
             last: first,
@@ -51,6 +54,7 @@ impl Fold {
             count: 1,
             words: BTreeMap::from([(word, 1)]),
             paths: vec![path_of(record).into()],
+            seqs: vec![record.seq],
             from: Some(record.seen),
             to: Some(record.seen),
             only: Some(Box::new((record.clone(), word))),
@@ -69,6 +73,7 @@ impl Fold {
         *self.words.entry(word).or_default() += 1;
         if self.paths.len() < MOST_PATHS {
             self.paths.push(path_of(record).into());
+            self.seqs.push(record.seq);
         }
         self.from.get_or_insert(record.seen);
         self.to = Some(record.seen);
@@ -85,6 +90,7 @@ impl Fold {
         }
         let room = MOST_PATHS.saturating_sub(self.paths.len());
         self.paths.extend(later.paths.into_iter().take(room));
+        self.seqs.extend(later.seqs.into_iter().take(room));
         self.from = self.from.or(later.from);
         self.to = later.to.or(self.to);
         self.last = self.last.max(later.last);

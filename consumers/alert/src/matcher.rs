@@ -80,8 +80,8 @@ fn file(change: &Change) -> Option<(u64, Category)> {
 /// The conditions of a rule, and what they need to remember.
 pub(crate) struct Matcher {
     conditions: Conditions,
-    /// New files that a writer is still at, by their birth.
-    unfinished: HashMap<EntryId, Option<Time>>,
+    /// New files that a writer is still at, of which index, and their birth.
+    unfinished: HashMap<(u32, EntryId), Option<Time>>,
 }
 
 impl Matcher {
@@ -101,8 +101,9 @@ impl Matcher {
     /// The word by which the rule looks for this record, if it does.
     ///
     /// A file that is made or written and not closed is told of by the record that completes it: of its size and
-    /// content nothing can be said before. That record is `modified`; it counts as `created` when the file is new.
-    pub(crate) fn look(&mut self, record: &Record) -> Option<&'static str> {
+    /// content nothing can be said before. That record is `modified`; it counts as `created` when the file is new. `whose` says of
+    /// which index it is, where there are several.
+    pub(crate) fn look(&mut self, whose: u32, record: &Record) -> Option<&'static str> {
         let Body::Change(change) = &record.body else {
             if matches!(&record.body, Body::Duplicates(set) if set.copies < 2 || set.copies <= set.were) {
                 // A set that shrank is no news of a duplicate.
@@ -116,15 +117,15 @@ impl Matcher {
             match change.op {
                 Op::Created | Op::Modified if !change.complete => {
                     let new = change.op == Op::Created && self.wants("created");
-                    if !new || self.remember(change) {
+                    if !new || self.remember(whose, change) {
                         return None;
                     }
                 }
                 // An inode number is reused at once; another birth is another file.
-                Op::Modified if self.unfinished.remove(&change.entry) == Some(change.birth) => {
+                Op::Modified if self.unfinished.remove(&(whose, change.entry)) == Some(change.birth) => {
                     word = Op::Created.word();
                 }
-                Op::Deleted => drop(self.unfinished.remove(&change.entry)),
+                Op::Deleted => drop(self.unfinished.remove(&(whose, change.entry))),
                 _ => {}
             }
         }
@@ -132,10 +133,10 @@ impl Matcher {
     }
 
     /// That this one is new and unfinished; false when there is no room for it.
-    fn remember(&mut self, change: &Change) -> bool {
+    fn remember(&mut self, whose: u32, change: &Change) -> bool {
         let room = self.unfinished.len() < MOST_UNFINISHED;
         if room {
-            self.unfinished.insert(change.entry, change.birth);
+            self.unfinished.insert((whose, change.entry), change.birth);
         }
         room
     }

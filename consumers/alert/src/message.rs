@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use consumer::Origin;
 use record::wire::v1::{self, text_and_raw};
 use record::{Body, Record, Seq, Time};
 use serde::Serialize;
@@ -65,6 +66,10 @@ struct OfRecord<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     matched: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
     #[serde(flatten)]
     change: v1::Change,
 }
@@ -105,22 +110,38 @@ impl Message {
         }
     }
 
-    /// What is sent of it. `root` is the path of the record's root.
-    pub(crate) fn letter(&self, rule: &str, epoch: &str, root: &[u8]) -> Letter {
+    /// The records whose paths it names.
+    pub(crate) fn named(&self) -> &[Seq] {
+        match self {
+            Message::Record(record, _) => std::slice::from_ref(&record.seq),
+            Message::Summary(fold) => &fold.seqs,
+            Message::Lag { .. } | Message::Sample { .. } => &[],
+        }
+    }
+
+    /// What is sent of it. `root` is the path of the record's root; `origins` say where those of [`Message::named`] were made, and are
+    /// none where that is here.
+    pub(crate) fn letter(&self, rule: &str, epoch: &str, root: &[u8], origins: &[Origin]) -> Letter {
         let key = self.key(rule, epoch);
-        let text = self.text(rule);
+        let first = origins.first();
+        let text = self.text(rule, first.map(|origin| origin.host.as_str()));
         let head = Head { rule, key: &key, epoch, text: &text };
         let body = match self {
             Message::Record(record, matched) => {
-                serde_json::to_vec(&OfRecord { head, matched, change: v1::Change::new(record, root) })
+                let (host, origin) = (first.map(|first| &*first.host), first.map(|first| &*first.id));
+                let change = v1::Change::new(record, root);
+                serde_json::to_vec(&OfRecord { head, matched, host, origin, change })
             }
             Message::Summary(fold) => {
                 let ns = |time: Option<Time>| time.and_then(|time| i64::try_from(time.0).ok());
                 let paths: Vec<String> = fold.paths.iter().map(|path| text_and_raw(path).0).collect();
-                let more = serde_json::json!({
+                let mut more = serde_json::json!({
                     "more": fold.count, "missed": fold.missed, "ops": fold.words, "paths": paths,
                     "first_seq": fold.first.0, "last_seq": fold.last.0, "from_ns": ns(fold.from), "to_ns": ns(fold.to),
                 });
+                if !origins.is_empty() {
+                    more["hosts"] = origins.iter().map(|origin| origin.host.as_str()).collect();
+                }
                 serde_json::to_vec(&OfOther { head, op: "summary", more })
             }
             Message::Lag { at, lag, threshold, over } => {
@@ -153,9 +174,10 @@ impl Message {
         }
     }
 
-    fn text(&self, rule: &str) -> String {
+    fn text(&self, rule: &str, host: Option<&str>) -> String {
+        let on = host.map_or_else(String::new, |host| format!(" on {}", shown(host.as_bytes())));
         match self {
-            Message::Record(record, matched) => format!("{rule}: {}", sentence(record, matched)),
+            Message::Record(record, matched) => format!("{rule}: {}{on}", sentence(record, matched)),
             Message::Summary(fold) => {
                 let mut text = format!("{rule}:");
                 if fold.count > 0 {
@@ -165,7 +187,7 @@ impl Message {
                     text.push_str(&format!(" ({})", words.join(", ")));
                 }
                 if let Some(first) = fold.paths.first() {
-                    text.push_str(&format!(", as {}", shown(first)));
+                    text.push_str(&format!(", as {}{on}", shown(first)));
                 }
                 if fold.missed > 0 {
                     text.push_str(&format!(
@@ -248,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_record_is_itself_with_a_head() {
-        let letter = Message::Record(Box::new(lost(5, b"/a\xff\n")), "root_lost").letter("r", "e0", b"/a");
+        let letter =
+            Message::Record(Box::new(lost(5, b"/a\xff\n")), "root_lost").letter("r", "e0", b"/a", &[]);
         assert_eq!(letter.key, "e0/5/r");
         assert_eq!(letter.text, "r: root_lost /a\u{fffd}\\n (not\\nmounted)");
         let json = read(&letter);
@@ -268,7 +291,7 @@ mod tests {
             fold.count(&lost(seq, format!("/r{seq}").as_bytes()), "root_lost");
         }
         let Message::Summary(fold) = fold.message() else { panic!("a hundred are a summary") };
-        let letter = Message::Summary(fold).letter("r", "e0", b"");
+        let letter = Message::Summary(fold).letter("r", "e0", b"", &[]);
         assert_eq!(letter.key, "e0/5-104/r");
         assert_eq!(letter.text, "r: 100 more in the last 99 s (100 root_lost), as /r5");
         let json = read(&letter);
@@ -286,7 +309,7 @@ mod tests {
         let mut fold = Fold::of_missed(Seq(1), Seq(40));
         fold.merge(Fold::of(&lost(41, b"/r"), "root_lost"));
         assert_eq!((fold.count, fold.missed, fold.first, fold.last), (1, 40, Seq(1), Seq(41)));
-        let letter = fold.message().letter("r", "e", b"");
+        let letter = fold.message().letter("r", "e", b"", &[]);
         assert!(letter.text.contains("40 records were not looked at"), "{}", letter.text);
         assert_eq!(read(&letter)["missed"], 40);
     }
@@ -299,12 +322,32 @@ mod tests {
             threshold: Duration::from_secs(60),
             over,
         };
-        let (begins, ends) = (lag(false).letter("r", "e", b""), lag(true).letter("r", "e", b""));
+        let (begins, ends) = (lag(false).letter("r", "e", b"", &[]), lag(true).letter("r", "e", b"", &[]));
         assert_ne!(begins.key, ends.key);
         assert_eq!(begins.text, "r: the index is 90 s behind");
         assert_eq!(read(&begins)["lag_ms"], 90_000);
         assert_eq!(read(&ends)["over"], true);
-        let sample = Message::Sample { at: Time(9), word: "created".into() }.letter("r", "e", b"");
+        let sample = Message::Sample { at: Time(9), word: "created".into() }.letter("r", "e", b"", &[]);
         assert_eq!(read(&sample)["sample"], true);
+    }
+
+    #[test]
+    fn what_was_made_elsewhere_says_where() {
+        let on = |host: &str| Origin { host: host.into(), id: format!("/indexer/{host}/e1/9") };
+        let one = Message::Record(Box::new(lost(5, b"/a")), "root_lost");
+        let letter = one.letter("r", "e0", b"/a", &[on("nas")]);
+        assert_eq!(letter.text, "r: root_lost /a (not\\nmounted) on nas");
+        let json = read(&letter);
+        assert_eq!((&json["host"], &json["origin"]), (&"nas".into(), &"/indexer/nas/e1/9".into()));
+        assert_eq!((letter.key.as_str(), one.named()), ("e0/5/r", &[Seq(5)][..]));
+        assert!(read(&one.letter("r", "e0", b"/a", &[])).get("host").is_none(), "here it is as it was");
+
+        let mut fold = Fold::of(&lost(5, b"/a"), "root_lost");
+        fold.merge(Fold::of(&lost(6, b"/b"), "root_lost"));
+        let summary = fold.message();
+        assert_eq!(summary.named(), [Seq(5), Seq(6)]);
+        let letter = summary.letter("r", "e0", b"", &[on("nas"), on("pc")]);
+        assert!(letter.text.ends_with(", as /a on nas"), "{}", letter.text);
+        assert_eq!(read(&letter)["hosts"], serde_json::json!(["nas", "pc"]));
     }
 }

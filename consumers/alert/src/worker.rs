@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use consumer::{Feed, SourceError};
+use consumer::{Feed, Origin, SourceError};
 use record::{Seq, Time};
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::{error, info, warn};
@@ -191,7 +191,7 @@ impl Worker {
             let Some(last) = records.last() else { break };
             at = last.seq;
             for record in &records {
-                matcher.look(record);
+                matcher.look(self.feed.whose(record.root), record);
             }
         }
         Ok(())
@@ -215,7 +215,7 @@ impl Worker {
             Err(error) => return Err(error),
         };
         for record in &records {
-            let word = matcher.look(record);
+            let word = matcher.look(self.feed.whose(record.root), record);
             desk.take(record, word, self.now());
         }
         let sent = match desk.next(self.now()) {
@@ -226,7 +226,8 @@ impl Worker {
                 };
                 // Its key is never that of another.
                 message.last().map(|last| self.feed.cover(last)).transpose()?;
-                let letter = message.letter(&self.rule.name, &self.feed.epoch()?, &root);
+                let letter =
+                    message.letter(&self.rule.name, &self.feed.epoch()?, &root, &self.origins(message)?);
                 let sent = self.sender.send(&letter, self.bell.stop.as_fd());
                 self.sent(desk, sent);
                 true
@@ -239,6 +240,16 @@ impl Worker {
         }
         self.show(desk);
         Ok(!self.bell.ended() && (sent || !records.is_empty()))
+    }
+
+    /// Where the records that it names were made, if not here.
+    fn origins(&self, message: &Message) -> Result<Vec<Origin>, SourceError> {
+        let mut origins = Vec::new();
+        for seq in message.named() {
+            let Some(origin) = self.feed.origin(*seq)? else { break };
+            origins.push(origin);
+        }
+        Ok(origins)
     }
 
     fn sent(&self, desk: &mut Desk, sent: Result<(), String>) {
@@ -298,7 +309,7 @@ impl Worker {
             }
             while let Some(message) = desk.next(self.now()).filter(|_| !self.bell.ended()) {
                 let epoch = self.feed.epoch().unwrap_or_default();
-                let letter = message.letter(&self.rule.name, &epoch, b"");
+                let letter = message.letter(&self.rule.name, &epoch, b"", &[]);
                 let sent = self.sender.send(&letter, self.bell.stop.as_fd());
                 self.sent(&mut desk, sent);
             }

@@ -6,6 +6,15 @@ use record::{RootId, Seq};
 
 use crate::source::{Source, SourceError};
 
+/// Where a record was made, for a source that has those of several indexes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The host.
+    pub host: String,
+    /// What tells it apart from all other records of all indexes.
+    pub id: String,
+}
+
 /// A source of records that also says where they end, whose they are, and how far behind it is.
 pub trait Feed: Source + Send + Sync {
     /// The epoch of the journal, as `status` shows it: seqs compare only within one.
@@ -53,6 +62,19 @@ pub trait Feed: Source + Send + Sync {
     /// # Errors
     /// When the source cannot be read.
     fn root(&self, root: RootId) -> Result<Vec<u8>, SourceError>;
+
+    /// Which of several indexes a root is of: an entry is told apart from others only within one.
+    fn whose(&self, _root: RootId) -> u32 {
+        0
+    }
+
+    /// Where a record was made, if that is elsewhere.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn origin(&self, _seq: Seq) -> Result<Option<Origin>, SourceError> {
+        Ok(None)
+    }
 
     /// The roots there are.
     ///

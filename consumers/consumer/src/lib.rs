@@ -6,8 +6,9 @@ mod feed;
 mod replica;
 mod secret;
 mod source;
+pub mod stretches;
 
-pub use feed::Feed;
+pub use feed::{Feed, Origin};
 pub use replica::{Known, Replica};
 pub use secret::Secret;
 pub use source::{Consume, Consumed, Source, SourceError, run};

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use record::wire::message::Unusable;
 use record::wire::v1::EntryState;
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction,
 };
 
 use crate::keys::{Who, digest, eight, end_of, four, grave, link};
-use crate::message::{Change, Fact, Name, Says, Unusable, read};
+use crate::message::{Change, Fact, Name, Says, read};
 use crate::sets::{self, SetChange};
 use crate::sources::{Root, Source};
 use crate::store::{

@@ -18,7 +18,7 @@ mod tests;
 
 pub use apply::{Incoming, Replica};
 pub use ask::Listed;
-pub use message::Unusable;
+pub use record::wire::message::Unusable;
 pub use sets::{Copy, Event, Set, SetChange};
 pub use sources::{Root, Source};
 pub use store::{FILE, FORMAT, ReplicaError};

@@ -1,18 +1,9 @@
 //! What a message says, checked: whoever may publish may also send garbage. Knows no tables.
 
-use record::wire::message::Message;
-use record::wire::v1::{Entry, EntryState, Place, bytes_of};
+use record::wire::message::trust::{self, path, word};
+use record::wire::message::{Message, Unusable};
+use record::wire::v1::{Entry, EntryState, Place};
 use record::{EntryId, Kind, VolumeId};
-
-/// Bytes of a path that is believed.
-const MOST_PATH: usize = 256 << 10;
-/// Bytes of the name of a source, a host or a digest.
-const MOST_WORD: usize = 512;
-
-/// Why a message cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unusable(pub String);
 
 fn bad<T>(why: impl Into<String>) -> Result<T, Unusable> {
     Err(Unusable(why.into()))
@@ -74,32 +65,9 @@ pub(crate) struct Name {
 
 /// Reads a message: its identity and routing key as they stand beside it, and its body.
 pub(crate) fn read(id: &str, key: &str, body: &[u8]) -> Result<Fact, Unusable> {
-    match key.split('.').collect::<Vec<_>>()[..] {
-        ["fs", "v1", ..] => {}
-        ["fs", version, ..] => return bad(format!("of the schema {version:.20}; this version reads v1")),
-        _ => return bad("its routing key is not of the form fs.v1.…"),
-    }
-    let message: Message = match serde_json::from_slice(body) {
-        Ok(message) => message,
-        Err(error) => return bad(format!("no body of the schema v1: {error}")),
-    };
+    let message = Message::read(key, body)?;
+    let lost = message.tells_of_lost(id);
     let Message { op, before, after, source, change, .. } = message;
-    if source.connector != "indexer" {
-        return bad("its source is no indexer");
-    }
-    word("the name of its source", &source.name)?;
-    word("the name of its host", &source.host)?;
-    if source.epoch.len() != 32 || !source.epoch.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return bad("its epoch is not of 32 hexadecimal digits");
-    }
-    if source.seq == u64::MAX {
-        return bad("its seq has no next");
-    }
-    // An entry that lost its last name is in no root any more.
-    if !source.root.is_empty() {
-        absolute("the path of its root", source.root.as_bytes())?;
-    }
-    let relays = id.rsplit_once('/').is_some_and(|(_, last)| last == format!("r{}", source.root_id));
     let says = match op.as_str() {
         "m" => match change.verb.as_str() {
             "replay_begun" => Says::Begun,
@@ -108,7 +76,7 @@ pub(crate) fn read(id: &str, key: &str, body: &[u8]) -> Result<Fact, Unusable> {
                 None => return bad("a replay that ended says how many entries it told of"),
             },
             "seeded" => Says::Seeded,
-            "gap" if relays => Says::Lost,
+            "gap" if lost => Says::Lost,
             _ => Says::Word,
         },
         "c" | "u" | "d" | "r" => {
@@ -176,53 +144,9 @@ fn state(entry: &Entry) -> Result<EntryState, Unusable> {
     })
 }
 
-/// The path of an entry, which lies in its root.
-fn path(entry: &Entry, root: &str) -> Result<Vec<u8>, Unusable> {
-    let Ok(path) = bytes_of(&entry.path, entry.path_raw.as_deref()) else {
-        return bad("path_raw is not base64");
-    };
-    if path.is_empty() && root.is_empty() {
-        return Ok(path);
-    }
-    absolute("its path", &path)?;
-    let text = String::from_utf8_lossy(&path);
-    let below = text.strip_prefix(root.trim_end_matches('/'));
-    if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
-        return bad("its path lies outside its root");
-    }
-    Ok(path)
-}
-
-fn absolute(what: &str, path: &[u8]) -> Result<(), Unusable> {
-    if path.len() > MOST_PATH {
-        return bad(format!("{what} is of {} bytes", path.len()));
-    }
-    let Some(rest) = path.strip_prefix(b"/") else { return bad(format!("{what} is not absolute")) };
-    if !rest.is_empty() && rest.split(|byte| *byte == b'/').any(|part| !is_name(part)) {
-        return bad(format!("{what} has a part that is no name, as .. or an empty one"));
-    }
-    Ok(())
-}
-
-fn is_name(part: &[u8]) -> bool {
-    !part.is_empty() && part != b"." && part != b".." && !part.iter().any(|byte| matches!(byte, 0 | b'/'))
-}
-
 fn name(place: &Place) -> Result<Name, Unusable> {
-    let Ok(bytes) = bytes_of(&place.name, place.name_raw.as_deref()) else {
-        return bad("name_raw is not base64");
-    };
-    if bytes.len() > 4_096 || !is_name(&bytes) {
-        return bad("one of its names is none: empty, too long, dots alone, or with a slash or NUL in it");
-    }
-    Ok(Name { dir: EntryId::new(VolumeId(place.volume), place.parent), name: bytes })
-}
-
-fn word(what: &str, word: &str) -> Result<(), Unusable> {
-    if word.is_empty() || word.len() > MOST_WORD || word.chars().any(char::is_control) {
-        return bad(format!("{what} is empty, longer than {MOST_WORD} bytes, or has control characters"));
-    }
-    Ok(())
+    let record::Place { dir, name } = trust::place(place)?;
+    Ok(Name { dir, name: name.into() })
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use consumer::stretches;
 use serde::{Deserialize, Serialize};
-
-/// Stretches of seqs behind a hole that are told apart; of more the first is taken as not seen.
-const MOST_RUNS: usize = 64;
 
 /// An index that publishes: one epoch of its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,15 +63,7 @@ impl Root {
 impl Source {
     /// Notes that a record was seen; false when it had been.
     pub(crate) fn saw(&mut self, seq: u64) -> bool {
-        if seq <= self.watermark || self.runs.iter().any(|(first, last)| (*first..=*last).contains(&seq)) {
-            return false;
-        }
-        match self.runs.iter_mut().find(|(_, last)| last.checked_add(1) == Some(seq)) {
-            Some(run) => run.1 = seq,
-            None => self.runs.push((seq, seq)),
-        }
-        self.absorb();
-        true
+        stretches::saw(&mut self.watermark, &mut self.runs, seq)
     }
 
     /// The last seq that was seen.
@@ -93,28 +83,8 @@ impl Source {
         let whole = self.roots.values().map(|root| root.whole.filter(|_| root.is_whole())).min().flatten();
         if let Some(whole) = whole.filter(|whole| *whole > self.watermark) {
             self.watermark = whole;
-            self.absorb();
+            stretches::join(&mut self.watermark, &mut self.runs);
         }
-    }
-
-    /// Joins what touches.
-    fn absorb(&mut self) {
-        self.runs.sort_unstable();
-        let mut runs: Vec<(u64, u64)> = Vec::with_capacity(self.runs.len());
-        for (first, last) in self.runs.drain(..) {
-            if first <= self.watermark.saturating_add(1) {
-                self.watermark = self.watermark.max(last);
-                continue;
-            }
-            match runs.last_mut() {
-                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-                _ => runs.push((first, last)),
-            }
-        }
-        if runs.len() > MOST_RUNS {
-            runs.remove(0);
-        }
-        self.runs = runs;
     }
 
     /// What is missing, and what to do about it; none when nothing is.
@@ -183,7 +153,7 @@ mod tests {
         for seq in (10..1_000).step_by(2) {
             source.saw(seq);
         }
-        assert_eq!(source.runs.len(), MOST_RUNS);
+        assert_eq!(source.runs.len(), stretches::MOST_STRETCHES);
         assert_eq!((source.watermark, source.seen()), (0, 998));
         source.saw(u64::MAX);
         source.saw(u64::MAX - 1);

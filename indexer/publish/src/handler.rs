@@ -97,6 +97,15 @@ pub trait Handler {
     /// When there is no use in going on; nothing of the batch is acknowledged.
     fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal>;
 
+    /// Whether there is room for more. Where there is none the subscription leaves its queue, so that what is here goes back and is not
+    /// counted as delivered again and again, and asks once a second.
+    ///
+    /// # Errors
+    /// When there is no use in going on.
+    fn has_room(&mut self) -> Result<bool, Fatal> {
+        Ok(true)
+    }
+
     /// There is a new connection: what was said over the last may not have arrived.
     fn connected(&mut self) {}
 

@@ -30,6 +30,8 @@ const BATCH: usize = 8 << 20;
 const AGAIN: Duration = Duration::from_millis(500);
 /// Between two questions to a handler that says nothing.
 const SILENCE: Duration = Duration::from_secs(3600);
+/// Between two questions whether there is room.
+const ROOM: Duration = Duration::from_secs(1);
 /// Characters that a header has of why, at most.
 const MOST_WHY: usize = 1_000;
 /// Codes of AMQP by which a broker says that asking again will not help: refused, not there, locked, other arguments, and a
@@ -151,8 +153,13 @@ impl Reader<'_> {
         let mut pause = least;
         while !self.stop.is_set() {
             let before = self.handled;
+            if !self.handler.has_room()? {
+                let _ = timeout(ROOM, self.stop.set()).await;
+                continue;
+            }
             match self.session().await {
-                Ok(()) => break,
+                // To end, or to wait for room.
+                Ok(()) => continue,
                 Err(Trouble::Fatal(fatal)) => return Err(fatal.into()),
                 Err(Trouble::Final(why, code)) if !self.welcome => return Err(self.refused(why, code)),
                 Err(Trouble::Final(why, code)) => {
@@ -187,7 +194,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One connection, from its begin to what ends it. `Ok`: all is to end.
+    /// One connection, from its begin to what ends it. `Ok`: all is to end, or there is no room.
     async fn session(&mut self) -> Result<(), Trouble> {
         let stop = self.stop.clone();
         let opened = tokio::select! {
@@ -234,6 +241,9 @@ impl Reader<'_> {
             }
             self.batch(&channel, batch).await?;
             due = Instant::now();
+            if !self.handler.has_room().map_err(Trouble::Fatal)? {
+                break;
+            }
         }
         // What is not acknowledged goes back at once.
         let _ = timeout(PATIENCE, connection.close(200, "done".into())).await;

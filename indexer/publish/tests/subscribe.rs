@@ -2,6 +2,8 @@
 //! and connections are outlived.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -136,4 +138,49 @@ fn a_broker_that_was_killed_is_read_from_again() {
     }
     stopper.stop();
     reader.join().unwrap().unwrap();
+}
+
+/// Takes everything, while it has room.
+struct Roomy(Sender<String>, Arc<AtomicBool>);
+
+impl Handler for Roomy {
+    fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal> {
+        for message in messages {
+            let text = String::from_utf8(message.body.clone()).unwrap();
+            // Room for one batch.
+            self.1.store(false, Ordering::Relaxed);
+            self.0.send(text).unwrap();
+        }
+        Ok(vec![Verdict::Done; messages.len()])
+    }
+
+    fn has_room(&mut self) -> Result<bool, Fatal> {
+        Ok(self.1.load(Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn without_room_the_queue_keeps_what_comes() {
+    let (url, name) = (broker_url(), format!("room-{}", std::process::id()));
+    let subscriber = Subscriber::new(&url);
+    let (sender, heard) = channel();
+    let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
+    let (stopper, settings, queue) = (stop.clone(), settings(&url, &name), name.clone());
+    let mut handler = Roomy(sender, Arc::clone(&room));
+    let one = Subscription { prefetch: 1, ..subscription(&queue) };
+    let reader = thread::spawn(move || subscribe(&settings, &one, &mut handler, &stop));
+    wait_for("a reader", || subscriber.waiting(&name).filter(|(_, readers)| *readers == 1));
+    for turn in 0..4 {
+        subscriber.publish(&name, "k.x", format!("{turn}").as_bytes());
+    }
+    for turn in 0..4 {
+        assert_eq!(heard.recv_timeout(Duration::from_secs(60)).unwrap(), format!("{turn}"));
+        wait_for("the rest to wait", || subscriber.waiting(&name).filter(|told| *told == (3 - turn, 0)));
+        room.store(true, Ordering::Relaxed);
+    }
+    wait_for("a reader", || subscriber.waiting(&name).filter(|told| *told == (0, 1)));
+    room.store(false, Ordering::Relaxed);
+    stopper.stop();
+    reader.join().unwrap().unwrap();
+    assert_eq!(subscriber.waiting(&format!("{name}.dead")), Some((0, 0)));
 }

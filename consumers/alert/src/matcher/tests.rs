@@ -59,7 +59,7 @@ fn file(op: Op, path: &str, size: u64) -> Record {
 }
 
 fn look(conditions: Conditions, record: &Record) -> Option<&'static str> {
-    Matcher::new(conditions).look(record)
+    Matcher::new(conditions).look(0, record)
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_file_is_told_of_once_and_when_it_is_whole() {
             .map(|&(op, complete, birth, size)| {
                 let change =
                     Change { complete, birth: Some(Time(birth)), ..change(op, "/a", Kind::File, size) };
-                matcher.look(&record(Body::Change(Box::new(change))))
+                matcher.look(0, &record(Body::Change(Box::new(change))))
             })
             .collect();
         assert_eq!(said, expected, "{ops:?} {steps:?}");
@@ -203,8 +203,8 @@ fn the_size_of_a_new_file_is_that_of_the_whole() {
     let mut matcher = Matcher::new(Conditions { at_least: Some(9), ..of(&["created"]) });
     let mut begun = change(Op::Created, "/a", Kind::File, 0);
     begun.complete = false;
-    assert_eq!(matcher.look(&record(Body::Change(Box::new(begun)))), None);
-    assert_eq!(matcher.look(&file(Op::Modified, "/a", 9)), Some("created"));
+    assert_eq!(matcher.look(0, &record(Body::Change(Box::new(begun)))), None);
+    assert_eq!(matcher.look(0, &file(Op::Modified, "/a", 9)), Some("created"));
 }
 
 #[test]
@@ -217,7 +217,18 @@ fn what_cannot_be_remembered_is_told_at_once() {
         record(Body::Change(Box::new(begun)))
     };
     for inode in 0..MOST_UNFINISHED as u64 {
-        assert_eq!(matcher.look(&begun(inode)), None);
+        assert_eq!(matcher.look(0, &begun(inode)), None);
     }
-    assert_eq!(matcher.look(&begun(u64::MAX)), Some("created"));
+    assert_eq!(matcher.look(0, &begun(u64::MAX)), Some("created"));
+}
+
+/// Two hosts have files of the same numbers, and each is its own.
+#[test]
+fn an_unfinished_file_of_another_index_is_another_file() {
+    let mut matcher = Matcher::new(of(&["created"]));
+    let mut begun = change(Op::Created, "/a", Kind::File, 0);
+    begun.complete = false;
+    assert_eq!(matcher.look(1, &record(Body::Change(Box::new(begun)))), None);
+    let end = file(Op::Modified, "/a", 9);
+    assert_eq!((matcher.look(2, &end), matcher.look(1, &end)), (None, Some("created")));
 }

@@ -53,6 +53,22 @@ Examples:
         #[arg(long, value_name = "SIZE", default_value = "1", value_parser = crate::values::size)]
         min_size: u64,
     },
+    /// Run the alert rules of the configuration over what indexers publish
+    #[command(after_help = "\
+Rules are those of [[alert]] in the configuration file, as `indexer watch` takes them, but for lag; see docs/alerts.md. Messages say
+which host they are of. What arrives is kept in the state folder until every rule is done with it, so each record that a rule looks
+for is told at least once, however often this is killed. A new rule begins with what arrives from then on. Runs until it is
+interrupted.
+
+Examples:
+  indexer consume alert --config alerts.toml --amqp amqp://user:password@mq/%2f --state ~/alerts
+  INDEXER_AMQP_URL=amqp://mq indexer consume alert --state ~/alerts
+  indexer alerts test films                  # whether a rule's message arrives")]
+    Alert {
+        /// The broker.
+        #[command(flatten)]
+        broker: Broker,
+    },
     /// Read contents for an index on another host
     #[command(after_help = "\
 Reads files that `indexer watch --hash remote` on HOST asks for, and sends their digests back; the index there stores what still is as
@@ -106,7 +122,7 @@ pub(crate) struct Broker {
     /// The broker.
     #[command(flatten)]
     pub(crate) at: At,
-    /// Queue to read from; each state folder needs its own [default: EXCHANGE.replica.HOST]
+    /// Queue to read from; each state folder needs its own [default: EXCHANGE.replica.HOST, of alert EXCHANGE.alert.HOST]
     #[arg(long, value_name = "NAME")]
     pub(crate) queue: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! `consume`: reads what indexers publish from a broker, until told to leave, and answers from what it kept. Needs no index.
 
+mod alert;
 mod rehash;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub(crate) fn run(context: &Context, what: &Consume) -> Result<Outcome, Failure>
         Consume::Duplicates { list: true, top, min_size, .. } => {
             sets(context, &Replica::existing(&folder)?, (*min_size, top.unwrap_or(usize::MAX)))
         }
+        Consume::Alert { broker } => alert::run(context, broker, &folder),
         Consume::Duplicates { broker, min_size, .. } => keep(context, broker, folder, Some(*min_size)),
         Consume::Rehash { .. } => Ok(Outcome::Done),
     }
@@ -45,14 +47,7 @@ pub(crate) fn run(context: &Context, what: &Consume) -> Result<Outcome, Failure>
 /// Keeps a replica; `tell` says that sets of files so large are told of.
 fn keep(context: &Context, broker: &Broker, folder: PathBuf, tell: Option<u64>) -> Result<Outcome, Failure> {
     let settings = settings(context, &broker.at)?;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let queue = broker.queue.clone().unwrap_or_else(|| format!("{}.replica.{host}", settings.exchange));
-    if queue.is_empty() || queue.len() > 200 || queue.chars().any(char::is_control) {
-        return Err(Failure::Usage("--queue: write a name of 1 to 200 bytes".to_owned()));
-    }
-    settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
-    let from = Origins::Records(vec!["fs.v1.#".to_owned()]);
-    let subscription = Subscription { queue, from, prefetch: PREFETCH, one_reader: true };
+    let subscription = subscription(&settings, broker, "replica")?;
     let mut keeper =
         Keeper { replica: Replica::open(&folder)?, out: Out::stdout(), json: context.global.json, tell };
     let stop = Stop::default();
@@ -61,6 +56,18 @@ fn keep(context: &Context, broker: &Broker, folder: PathBuf, tell: Option<u64>) 
     subscribe(&settings, &subscription, &mut keeper, &stop)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(Outcome::Done)
+}
+
+/// The queue of those who need the order of all that is published, called `word` where it is not named.
+fn subscription(settings: &Settings, broker: &Broker, word: &str) -> Result<Subscription, Failure> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let queue = broker.queue.clone().unwrap_or_else(|| format!("{}.{word}.{host}", settings.exchange));
+    if queue.is_empty() || queue.len() > 200 || queue.chars().any(char::is_control) {
+        return Err(Failure::Usage("--queue: write a name of 1 to 200 bytes".to_owned()));
+    }
+    settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    let from = Origins::Records(vec!["fs.v1.#".to_owned()]);
+    Ok(Subscription { queue, from, prefetch: PREFETCH, one_reader: true })
 }
 
 fn settings(context: &Context, broker: &At) -> Result<Settings, Failure> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::v1::{self, bytes_of, digest_text, text_and_raw};
+use super::v1::{self, bytes_of, digest_of, digest_text, hex, text_and_raw, unhex};
 use crate::{Category, Digest, DigestKind, EntryId, Time, VolumeId};
 
 /// Bytes of a text that somebody else wrote, at most: paths, names of hosts, reasons.
@@ -170,8 +170,8 @@ impl Job {
         Answer {
             digest: Some(digest_text(&told.digest)),
             magic: Some(told.magic.word().to_owned()),
-            head: Some(hex(&told.head)),
-            tail: told.tail.map(|tail| hex(&tail)),
+            head: Some(token(&told.head)),
+            tail: told.tail.map(|tail| token(&tail)),
             read: told.read,
             ..self.answer(worker)
         }
@@ -215,12 +215,8 @@ impl Answer {
             _ => return Err(Malformed("an answer says what was found, or why nothing was".to_owned())),
         };
         let bad = |what: &str, text: &str| Malformed(format!("{what}: {text:?} is none"));
-        let parsed = digest.split_once(':').and_then(|(kind, hex)| {
-            let kind = DigestKind::ALL.into_iter().find(|known| known.word() == kind)?;
-            Some(Digest { kind, bytes: unhex(hex)? })
-        });
         Ok(Ok(Told {
-            digest: parsed.ok_or_else(|| bad("digest", digest))?,
+            digest: digest_of(digest).ok_or_else(|| bad("digest", digest))?,
             magic: Category::from_word(magic).ok_or_else(|| bad("magic", magic))?,
             head: unhex(head).ok_or_else(|| bad("head", head))?,
             tail: match &self.tail {
@@ -232,26 +228,17 @@ impl Answer {
     }
 }
 
+fn token(bytes: &[u8; 16]) -> String {
+    let mut text = String::new();
+    hex(bytes, &mut text);
+    text
+}
+
 fn short(texts: &[&str]) -> Result<(), Malformed> {
     match texts.iter().find(|text| text.len() > MOST_TEXT) {
         Some(text) => Err(Malformed(format!("a text of {} bytes; at most {MOST_TEXT} are read", text.len()))),
         None => Ok(()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

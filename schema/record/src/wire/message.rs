@@ -1,12 +1,15 @@
 //! A record as a message of a broker, version 1: routing key, identity and a JSON body in the shape of Debezium's change
 //! events, so that readers of those find `before`, `after`, `op`, `ts_ms` and `source` where they look. Knows no broker.
 
+mod back;
 mod reads;
+pub mod trust;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::reads::{Read, Replay};
+pub use self::trust::Unusable;
 use super::schema;
 pub use super::shape::Shape;
 use super::v1::{self, DuplicateSet, Entry, Parent, Place, text_and_raw};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::duplicates::{DuplicateSet, Duplicates, OtherNames};
 use super::schema;
-use crate::{Body, Category, Digest, EntryId, Record, State, Totals};
+use crate::{Body, Category, Digest, DigestKind, EntryId, Record, State, Totals};
 
 /// A path or a name for the edge: exact text, or text for display with the bytes beside it.
 #[must_use]
@@ -40,22 +40,49 @@ pub fn digest_text(digest: &Digest) -> String {
     let mut text = String::with_capacity(digest.kind.word().len() + 65);
     text.push_str(digest.kind.word());
     text.push(':');
-    for byte in digest.bytes {
+    hex(&digest.bytes, &mut text);
+    text
+}
+
+/// What [`digest_text`] made; none of any other text.
+#[must_use]
+pub fn digest_of(text: &str) -> Option<Digest> {
+    let (word, hex) = text.split_once(':')?;
+    let kind = DigestKind::ALL.into_iter().find(|kind| kind.word() == word)?;
+    Some(Digest { kind, bytes: unhex(hex)? })
+}
+
+/// Adds two digits a byte.
+pub(crate) fn hex(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
         for half in [byte >> 4, byte & 15] {
             text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
         }
     }
-    text
+}
+
+/// What [`hex`] made of so many bytes.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let lower = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 2 * N || !text.bytes().all(lower) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 fn category_text(category: Category) -> String {
     category.word().to_owned()
 }
 
-/// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so up to
-/// 64 bits of either sign, which end in the years 1677 and 2554.
+/// Nanoseconds. Written as an integer of any size; read through buffers that know none of 128 bits, so exactly up to
+/// 64 bits of either sign, which end in the years 1677 and 2554, and to some microseconds beyond: a file may have such a time, and
+/// what is said of it is not to be lost for that.
 pub(crate) mod ns {
-    use serde::de::{Error, Visitor};
+    use serde::de::{Error, Unexpected, Visitor};
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[derive(Clone, Copy)]
@@ -77,6 +104,14 @@ pub(crate) mod ns {
                 }
                 fn visit_i128<E: Error>(self, value: i128) -> Result<Ns, E> {
                     Ok(Ns(value))
+                }
+                fn visit_f64<E: Error>(self, value: f64) -> Result<Ns, E> {
+                    // Beyond 64 bits alone, and within what a file system can say: 64 bits of seconds.
+                    let beyond = value < i64::MIN as f64 || value >= u64::MAX as f64;
+                    if !beyond || value.abs() > 1e28 {
+                        return Err(E::invalid_value(Unexpected::Float(value), &self));
+                    }
+                    Ok(Ns(value as i128))
                 }
             }
             from.deserialize_any(Any)
