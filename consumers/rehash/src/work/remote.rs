@@ -225,9 +225,13 @@ impl<'a> Remote<'a> {
                     continue;
                 }
                 Err(why) => {
-                    self.meter.refused(id, why.clone());
-                    // Until it changes, or all are gone through again.
-                    found.push(Found::Done { id, stamp: Some(*stamp) });
+                    // A folder above it may have another name by now.
+                    found.extend(self.put_off(id, Why::Gone).into_iter().flatten());
+                    if !self.later.holds(id) {
+                        self.meter.refused(id, why.clone());
+                        // Until it changes, or all are gone through again.
+                        found.push(Found::Done { id, stamp: Some(*stamp) });
+                    }
                     continue;
                 }
             };

@@ -225,12 +225,22 @@ fn what_nobody_could_read_waits_until_it_changes_or_all_are_gone_through_again()
     let (fake, meter) = (Fake::new(2), Meter::default());
     let mut remote = Remote::new(&fake, &meter, LATER);
     let (wanted, _) = remote.want().unwrap();
-    let refused = wanted.iter().map(|wanted| Answered { wanted: *wanted, told: Err("no rights".into()) });
-    remote.take(&refused.collect::<Vec<_>>()).unwrap();
+    let refuse = |remote: &mut Remote<'_>| {
+        let refused = wanted.iter().map(|wanted| Answered { wanted: *wanted, told: Err("no rights".into()) });
+        remote.take(&refused.collect::<Vec<_>>()).unwrap();
+    };
     let done = |found: &Found| matches!(found, Found::Done { stamp: Some(_), .. });
-    assert_eq!(fake.desk().found.iter().filter(|found| done(found)).count(), 2);
+    let mut tries = 0;
+    while !fake.desk().found.iter().any(done) {
+        refuse(&mut remote);
+        tries += 1;
+        assert!(tries < 100, "it is tried for ever");
+        // The path may be another, and somebody else may have the rights.
+        assert!(tries > 1 || fake.desk().found.contains(&Found::Wait(id(1))));
+    }
+    // As the index does.
     fake.change(2, |sheet| sheet.waits = false);
-    assert!(remote.want().unwrap().0.is_empty() && remote.is_through());
+    assert!(tries > 2 && remote.want().unwrap().0.is_empty() && remote.is_through());
     assert_eq!(meter.last_refused().len(), 2);
     remote.again = Duration::ZERO;
     assert_eq!(remote.want().unwrap().0.len(), 2, "a day later");
