@@ -243,6 +243,20 @@ fn what_a_worker_cannot_or_must_not_read_is_said() {
     assert_eq!(daemon.assert_hashed(root), 1);
 }
 
+/// A queue of that name with other arguments is in the way.
+#[test]
+fn a_refusal_stands_in_the_status() {
+    let here = Here::new("inway");
+    here.subscriber.declare(&here.jobs());
+    let daemon = here.daemon();
+    let why = wait_for("a warning", || {
+        let status = daemon.status();
+        let warnings = status["warnings"].as_array().unwrap().clone();
+        warnings.into_iter().find(|why| why.as_str().is_some_and(|why| why.contains("read by nobody")))
+    });
+    assert!(why.as_str().unwrap().contains(&here.jobs()), "{why}");
+}
+
 #[test]
 fn nobody_is_left_to_wait_for_what_cannot_come() {
     let ground = Place::Here.open().unwrap();

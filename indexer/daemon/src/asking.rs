@@ -2,6 +2,7 @@
 //! answers count, is [`rehash::Remote`]'s to say.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use publish::{Arrived, Fatal, Handler, Origins, Outgoing, Say, Settings, Stop, Subscription, To, Verdict};
@@ -29,13 +30,26 @@ pub(crate) struct Asking {
     pub(crate) stop: Stop,
     /// All is known that was asked for.
     pub(crate) at_rest: AtomicBool,
+    /// Why nobody is asked for now.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Asking {
+    /// Asks through `settings`.
+    pub(crate) fn new(settings: Settings, origin: Origin) -> Asking {
+        Asking {
+            settings,
+            origin,
+            stop: Stop::default(),
+            at_rest: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        }
+    }
+
     /// Until it is stopped.
     ///
     /// # Errors
-    /// When the broker refuses, or the index fails.
+    /// When the broker refuses, or the index fails; it may be tried again.
     pub(crate) fn run(&self, shelf: &EngineShelf, meter: &Meter, again: Duration) -> Result<(), String> {
         let (epoch, jobs) =
             (self.origin.epoch.clone(), publish::jobs(&self.settings.exchange, &self.origin.host));
@@ -47,8 +61,16 @@ impl Asking {
         };
         let remote = Remote::new(shelf, meter, again);
         let mut asker = Asker { asking: self, shelf, remote, jobs, rest: None };
-        publish::subscribe(&self.settings, &subscription, &mut asker, &self.stop)
-            .map_err(|error| error.to_string())
+        publish::subscribe(&self.settings, &subscription, &mut asker, &self.stop).map_err(|error| {
+            let why = error.to_string();
+            *self.trouble() = Some(why.clone());
+            why
+        })
+    }
+
+    /// Why nobody is asked for now.
+    pub(crate) fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,6 +86,7 @@ struct Asker<'a> {
 
 impl Handler for Asker<'_> {
     fn connected(&mut self) {
+        *self.asking.trouble() = None;
         self.remote.forget();
         self.rest = None;
     }

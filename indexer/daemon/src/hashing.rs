@@ -33,6 +33,9 @@ const GROW_EVERY: Duration = Duration::from_millis(200);
 /// The same while all is read that is to be known, which makes them due again and again.
 const GROW_RARELY: Duration = Duration::from_secs(10);
 
+/// Before a broker is asked again that refused.
+const REFUSED: Duration = Duration::from_secs(60);
+
 /// What one of the threads does until it is told to stop.
 type Run = fn(&Inner) -> Result<(), ShelfError>;
 
@@ -56,8 +59,6 @@ struct Inner {
     going_through: AtomicBool,
     /// Where others read.
     asking: Option<Asking>,
-    /// Why nobody is asked any more.
-    trouble: Mutex<Option<String>>,
 }
 
 /// Counts what may be news: of changed files, and of what is to be known at all.
@@ -124,7 +125,6 @@ pub(crate) fn start(
         going_through: AtomicBool::new(true),
         speed: Mutex::new(Speed { at: Instant::now(), bytes: 0, rate: 0 }),
         asking,
-        trouble: Mutex::default(),
     });
     let mut threads = Vec::new();
     let work: [(&str, Run); 4] = [
@@ -200,11 +200,11 @@ impl Inner {
     /// Has others read.
     fn ask(&self) -> Result<(), ShelfError> {
         let Some(asking) = &self.asking else { return Ok(()) };
-        if let Err(why) = asking.run(&self.shelf, &self.meter, AGAIN)
+        while let Err(why) = asking.run(&self.shelf, &self.meter, AGAIN)
             && !self.stop.load(Ordering::Relaxed)
         {
-            warn!(why, "workers are asked no more");
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            warn!(why, "workers cannot be asked; it is tried again");
+            self.bell.wait(&self.stop, Some(Instant::now() + REFUSED), |_| false);
         }
         Ok(())
     }
@@ -317,7 +317,8 @@ impl Hasher {
             ));
         }
         let asked = self.inner.asking.as_ref().is_some_and(|asking| asking.at_rest.load(Ordering::Relaxed));
-        if let Some(why) = &*self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+        let asking = self.inner.asking.as_ref();
+        if let Some(why) = asking.and_then(|asking| asking.trouble().clone()) {
             status.warnings.push(format!("contents are read by nobody: {why}"));
         }
         status.hashing = Some(HashingStatus {

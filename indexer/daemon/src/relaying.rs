@@ -1,10 +1,9 @@
 //! The relay as part of the daemon: what it is told, and how it shows. Knows no broker's protocol.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use consumer::Feed;
-use publish::{Relay, Report, Settings, Stop};
+use publish::{Relay, Report, Settings};
 use record::wire::message::Origin;
 
 use crate::alerting::EngineFeed;
@@ -32,8 +31,7 @@ pub(crate) fn start(engine: &Arc<Engine>, settings: Option<Settings>) -> Result<
 pub(crate) fn asking(engine: &Arc<Engine>, settings: Option<&Settings>) -> Result<Option<Asking>, Failure> {
     let Some(settings) = settings else { return Ok(None) };
     let epoch = EngineFeed::new(engine).epoch().map_err(|error| Failure::doing("read the epoch", error))?;
-    let (settings, origin) = (settings.clone(), origin(epoch));
-    Ok(Some(Asking { settings, origin, stop: Stop::default(), at_rest: AtomicBool::new(false) }))
+    Ok(Some(Asking::new(settings.clone(), origin(epoch))))
 }
 
 /// Where messages of this index come from.
