@@ -59,6 +59,7 @@ impl Asking {
             prefetch: ANSWERS,
             one_reader: true,
         };
+        self.at_rest.store(false, Ordering::Relaxed);
         let remote = Remote::new(shelf, meter, again);
         let mut asker = Asker { asking: self, shelf, remote, jobs, rest: None };
         publish::subscribe(&self.settings, &subscription, &mut asker, &self.stop).map_err(|error| {

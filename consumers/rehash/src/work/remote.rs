@@ -77,6 +77,8 @@ impl<'a> Remote<'a> {
     /// What was asked for may not have arrived: it is asked for again.
     pub fn forget(&mut self) {
         self.asked.clear();
+        // What was there before is noted nowhere else.
+        self.at = Some(START);
     }
 
     /// What is to be asked for now: what changed, then what was there before. The second part says when there may be more, if
@@ -86,7 +88,11 @@ impl<'a> Remote<'a> {
     /// When the index fails.
     pub fn want(&mut self) -> Result<(Vec<Wanted>, Option<Instant>), ShelfError> {
         let now = Instant::now();
+        let asked = self.asked.len();
         self.asked.retain(|_, (_, until)| *until > now);
+        if self.asked.len() < asked {
+            self.at = Some(START);
+        }
         let hashing = self.shelf.hashing()?;
         if hashing.reading != Reading::Remote {
             return Ok((Vec::new(), None));
@@ -222,6 +228,7 @@ impl<'a> Remote<'a> {
                 Ok(content) if content.digest.kind == kind && content.stamp == *stamp => *content,
                 Ok(_) => {
                     self.meter.refused(id, "the answer is not to what was asked".to_owned());
+                    found.extend(self.put_off(id, Why::Behind).into_iter().flatten());
                     continue;
                 }
                 Err(why) => {
