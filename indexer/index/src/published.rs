@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,8 +20,8 @@ use crate::file::Index;
 const NAME: &str = "published";
 /// What it begins with: whose it is, and its version.
 const HEAD: &str = "indexer published 1";
-/// No file of ours is longer.
-const MOST_BYTES: u64 = 4096;
+/// Bytes of each of the two places that marks are written to in turn: a write that is cut off spoils one of them.
+const SLOT: usize = 4096;
 
 /// An epoch, and the last record of it that may have been shown outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,15 @@ struct Mark {
 /// The file, for the one process that may write to the index.
 pub struct Published {
     path: PathBuf,
-    mark: Mutex<Mark>,
+    noted: Mutex<Noted>,
+}
+
+/// The mark on the disk, and where the next one goes.
+struct Noted {
+    mark: Mark,
+    /// As it was made; none where that could not be done, or it could not be written to.
+    file: Option<File>,
+    next: usize,
 }
 
 impl Published {
@@ -60,8 +69,8 @@ impl Published {
                 mark.seq
             )),
             Ok(mark) => {
-                let published = Published { path, mark: Mutex::new(mark) };
-                if let Err(error) = published.raise(last) {
+                let published = Published { path, noted: Mutex::new(Noted { mark, file: None, next: 0 }) };
+                if let Err(error) = published.note(last) {
                     // Nothing is shown before it could be written.
                     warn!(%error, "what was shown outside cannot be noted for now");
                 }
@@ -72,13 +81,15 @@ impl Published {
         };
         let epoch = index.renew_epoch()?;
         let mark = Mark { epoch, seq: last };
-        write(&path, mark)?;
+        let published = Published { path, noted: Mutex::new(Noted { mark, file: None, next: 0 }) };
+        published.note(last)?;
+        let path = &published.path;
         // A new index has shown nothing to anybody.
         if let Some(why) = doubt.filter(|_| last > Seq(0)) {
             let (file, epoch) = (path.display(), format!("{epoch:032x}"));
             warn!(%file, why, epoch, "the journal goes on with a new epoch: subscribers begin anew");
         }
-        Ok(Published { path, mark: Mutex::new(mark) })
+        Ok(published)
     }
 
     /// Notes durably that records up to `seq`, which are in the journal, may be shown outside. Costs nothing where that is noted.
@@ -86,19 +97,26 @@ impl Published {
     /// # Errors
     /// When the file cannot be written: then they must not be shown.
     pub fn raise(&self, seq: Seq) -> Result<(), IndexError> {
-        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        if mark.seq < seq {
-            let raised = Mark { seq, ..*mark };
-            write(&self.path, raised)?;
-            *mark = raised;
-        }
+        if self.seq() < seq { self.note(seq) } else { Ok(()) }
+    }
+
+    fn note(&self, seq: Seq) -> Result<(), IndexError> {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = Mark { seq, ..noted.mark };
+        let written = match noted.file.take() {
+            None => make(&self.path, mark),
+            Some(file) => overwrite(&file, noted.next, mark).map(|()| file),
+        };
+        let file =
+            written.map_err(|source| IndexError::Run { doing: "write", path: self.path.clone(), source })?;
+        *noted = Noted { mark, file: Some(file), next: 1 - noted.next };
         Ok(())
     }
 
     /// The last record that is noted.
     #[must_use]
     pub fn seq(&self) -> Seq {
-        self.mark.lock().unwrap_or_else(PoisonError::into_inner).seq
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).mark.seq
     }
 }
 
@@ -123,31 +141,75 @@ fn parse(text: &str) -> Option<Mark> {
     (head == HEAD && text == self::text(mark)).then_some(mark)
 }
 
+/// The later of the two: one that was cut off announced nothing yet.
 fn read(path: &Path) -> io::Result<Mark> {
-    let mut found = String::new();
-    File::open(path)?.take(MOST_BYTES).read_to_string(&mut found)?;
-    parse(&found).ok_or_else(|| {
+    let mut found = Vec::new();
+    File::open(path)?.take(2 * SLOT as u64).read_to_end(&mut found)?;
+    let marks = found.chunks(SLOT).filter_map(|slot| {
+        let text = std::str::from_utf8(slot).ok()?;
+        parse(text.trim_end_matches(' '))
+    });
+    marks.max_by_key(|mark| mark.seq).ok_or_else(|| {
         io::Error::new(ErrorKind::InvalidData, "it is damaged, of another version, or no file of ours")
     })
 }
 
-/// Writes it aside and gives it its name, each step on the disk before the next.
-fn write(path: &Path, mark: Mark) -> Result<(), IndexError> {
+fn slot(mark: Mark) -> Vec<u8> {
+    let mut slot = text(mark).into_bytes();
+    slot.resize(SLOT, b' ');
+    slot
+}
+
+/// No more than this page, and no word of it but what it holds: that is one flush, and no commit of the file system.
+fn overwrite(file: &File, place: usize, mark: Mark) -> io::Result<()> {
+    file.write_all_at(&slot(mark), (place * SLOT) as u64)?;
+    file.sync_data()
+}
+
+/// Writes it aside, with room for two marks, and gives it its name, each step on the disk before the next.
+fn make(path: &Path, mark: Mark) -> io::Result<File> {
     let aside = path.with_extension("new");
-    let written = || -> io::Result<()> {
-        let mut file = File::create(&aside)?;
-        file.write_all(text(mark).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|source| IndexError::Run { doing: "write", path: path.into(), source })
+    let mut file = File::create(&aside)?;
+    file.write_all(&slot(mark))?;
+    file.write_all(&[b' '; SLOT])?;
+    file.sync_all()?;
+    fs::rename(&aside, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_that_fails_or_is_cut_off_announces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let at = |seq| Mark { epoch: 7, seq: Seq(seq) };
+        let noted = Mutex::new(Noted { mark: at(1), file: None, next: 0 });
+        let published = Published { path: path.clone(), noted };
+        for seq in 2..6 {
+            published.raise(Seq(seq)).unwrap();
+            assert_eq!(read(&path).unwrap(), at(seq));
+            // Cut off at any byte, the one before counts.
+            let good = fs::read(&path).unwrap();
+            let place = usize::from(good[SLOT..].starts_with(text(at(seq)).as_bytes())) * SLOT;
+            for cut in 0..text(at(seq)).len() {
+                let mut bytes = good.clone();
+                bytes[place + cut..place + SLOT].fill(b'x');
+                fs::write(folder.path().join("torn"), &bytes).unwrap();
+                let torn = read(&folder.path().join("torn")).ok();
+                assert_eq!(torn, (seq > 2).then(|| at(seq - 1)), "{seq} cut at {cut}");
+            }
+        }
+        published.noted.lock().unwrap().file = Some(File::options().write(true).open("/dev/full").unwrap());
+        published.raise(Seq(9)).unwrap_err();
+        assert_eq!((published.seq(), read(&path).unwrap()), (Seq(5), at(5)));
+        published.raise(Seq(9)).unwrap();
+        assert_eq!((published.seq(), read(&path).unwrap()), (Seq(9), at(9)));
+    }
 
     #[test]
     fn a_mark_is_read_back_and_no_changed_byte_is() {
