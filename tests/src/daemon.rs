@@ -176,12 +176,32 @@ impl Daemon {
     /// When it is not live, or its broker not reached, within three minutes.
     #[must_use]
     pub fn publishing(state: &Path, root: &Path, exchange: &str, url: &str, flags: &[&str]) -> Daemon {
+        Daemon::publishing_of(indexer_binary(), state, root, exchange, url, flags)
+    }
+
+    /// The same of another build.
+    ///
+    /// # Panics
+    /// Likewise.
+    #[must_use]
+    pub fn publishing_of(
+        binary: &Path,
+        state: &Path,
+        root: &Path,
+        exchange: &str,
+        url: &str,
+        flags: &[&str],
+    ) -> Daemon {
         let config = state.with_extension("toml");
         fs::write(&config, format!("[amqp]\nexchange = {exchange:?}\n"))
             .expect("a state folder's place takes files");
-        let environment = [("INDEXER_AMQP_URL", OsStr::new(url))];
-        let flags = [&["--config", config.to_str().expect("grounds have names of text")], flags].concat();
-        let mut daemon = Daemon::spawn_in(&environment, state, &[root], &flags);
+        let mut arguments: Vec<&dyn AsRef<OsStr>> = vec![&"watch", &root, &"--config", &config];
+        for flag in flags {
+            arguments.push(flag);
+        }
+        let mut command = command(binary, state, &arguments);
+        command.env("INDEXER_AMQP_URL", url);
+        let mut daemon = Daemon::spawn_command(command, binary, state);
         daemon.wait_live();
         wait_for("the broker", || (daemon.status()["amqp"]["state"] == "publishing").then_some(()));
         daemon

@@ -198,7 +198,8 @@ fn latency(arguments: &Arguments, rate: u32, seconds: u32, pika: Option<&Path>) 
                 fs::remove_dir_all(&state)?;
             }
             fs::create_dir_all(&state)?;
-            let daemon = Daemon::publishing(&state, &arguments.root, &exchange, &url, &[]);
+            let binary = arguments.indexer.as_deref().unwrap_or_else(|| indexer_binary());
+            let daemon = Daemon::publishing_of(binary, &state, &arguments.root, &exchange, &url, &[]);
             (daemon, subscribe(&url, &exchange, pika))
         }
     };

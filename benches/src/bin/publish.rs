@@ -31,6 +31,9 @@ struct Arguments {
     /// Times that each is measured
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Records that wait for the broker at first, published by the relay alone while its memory is looked at; none if 0
+    #[arg(long, default_value_t = 0)]
+    backlog: u64,
     /// File that a line of JSON is added to
     #[arg(long)]
     results: Option<PathBuf>,
@@ -168,6 +171,39 @@ async fn loop_bare(
     Ok(begin.elapsed().as_secs_f64())
 }
 
+/// How fast a backlog goes out, and how far from each other the least and the most memory are meanwhile, from its first tenth on.
+fn drain(records: u64, url: &str, exchange: &str) -> Result<Figures, Box<dyn Error>> {
+    let begin = Instant::now();
+    let (journal, relay) = start(records, url, exchange)?;
+    let (mut least, mut most) = (u64::MAX, 0);
+    while journal.cursor_now() < records {
+        if journal.cursor_now() > records / 10 {
+            let now = resident()?;
+            (least, most) = (least.min(now), most.max(now));
+        }
+        if begin.elapsed() > Duration::from_secs(1800) {
+            return Err("the backlog is not drained within half an hour".into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let rate = records as f64 / begin.elapsed().as_secs_f64();
+    relay.stop();
+    relay.join();
+    Ok(Figures::from([
+        ("backlog, records".to_owned(), json!(records)),
+        ("backlog, messages a second".to_owned(), json!(rate)),
+        ("backlog, RSS from MiB".to_owned(), json!(least as f64 / 1024.0)),
+        ("backlog, RSS to MiB".to_owned(), json!(most as f64 / 1024.0)),
+    ]))
+}
+
+/// Memory that this process has in RAM, in KiB.
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let (url, exchange) = (broker_url(), format!("bench-{}", std::process::id()));
@@ -184,6 +220,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         &[("x-queue-type", AMQPValue::LongString("quorum".into()))],
     );
     at_broker(subscriber.channel.confirm_select(ConfirmSelectOptions::default()))?;
+    let purge =
+        || at_broker(subscriber.channel.queue_purge(exchange.as_str().into(), QueuePurgeOptions::default()));
+    let mut figures = Figures::new();
+    if arguments.backlog > 0 {
+        figures = drain(arguments.backlog, &url, &exchange)?;
+        purge()?;
+    }
     let mut messages = Vec::new();
     for seq in 1..=arguments.records {
         let record = made(seq);
@@ -193,9 +236,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut ours, mut bare, mut single) = (Vec::new(), Vec::new(), Vec::new());
     let all = arguments.records as f64;
     for _ in 0..arguments.runs {
-        let purge = || {
-            at_broker(subscriber.channel.queue_purge(exchange.as_str().into(), QueuePurgeOptions::default()))
-        };
         purge()?;
         bare.push(all / at_broker(loop_bare(&subscriber.channel, &exchange, &messages, window))?);
         purge()?;
@@ -211,7 +251,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     at_broker(subscriber.channel.queue_delete(exchange.as_str().into(), QueueDeleteOptions::default()))?;
     let (ours, bare, single) = (Summary::of(ours), Summary::of(bare), Summary::of(single));
-    let figures = Figures::from([
+    figures.extend([
         ("relay, messages a second".to_owned(), json!(ours.median())),
         ("bare loop, the same window".to_owned(), json!(bare.median())),
         ("bare loop, one at a time".to_owned(), json!(single.median())),

@@ -26,8 +26,8 @@ const CONSUMER: &str = "amqp";
 const RECORDS: usize = 512;
 /// Between two moves of the cursor, each of which is a commit.
 const COMMIT: Duration = Duration::from_millis(250);
-/// Between two notes of what goes out: each is brought to disk before its records go.
-const NOTE: Duration = Duration::from_millis(20);
+/// Between two notes of what goes out: each is brought to disk before its records go. Commits are no closer to each other.
+const NOTE: Duration = Duration::from_millis(5);
 /// For the word why a channel was closed.
 const CAUSE: Duration = Duration::from_secs(1);
 /// For what is on its way when all ends.
