@@ -10,6 +10,10 @@ use crate::tools::{need_tool, run};
 /// What the system's configuration would add to a certificate is left out.
 const CONFIG: &str = "[req]\ndistinguished_name = name\nprompt = no\n[name]\n";
 
+/// Kinds of keys, as `openssl req -newkey` wants them.
+const RSA: &str = "rsa:2048";
+const CURVE: &str = "ec -pkeyopt ec_paramgen_curve:prime256v1";
+
 /// An authority, and the folder of all that it signed.
 pub struct Authority {
     folder: TempDir,
@@ -26,7 +30,7 @@ impl Authority {
         let openssl = need_tool("openssl", "openssl").unwrap_or_else(|why| panic!("{why}"));
         let authority = Authority { folder: tempfile::tempdir().expect("a folder"), openssl };
         std::fs::write(authority.path("config"), CONFIG).expect("a file");
-        authority.make("authority", &[], &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"]);
+        authority.make("authority", RSA, &[], &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"]);
         authority
     }
 
@@ -39,13 +43,19 @@ impl Authority {
     /// For a server at `127.0.0.1`: certificate and key.
     #[must_use]
     pub fn server(&self) -> (PathBuf, PathBuf) {
-        self.sign("server", &["subjectAltName=IP:127.0.0.1", "extendedKeyUsage=serverAuth"])
+        self.sign("server", RSA, &["subjectAltName=IP:127.0.0.1", "extendedKeyUsage=serverAuth"])
     }
 
     /// For a client of this name: certificate and key.
     #[must_use]
     pub fn client(&self, name: &str) -> (PathBuf, PathBuf) {
-        self.sign(name, &["extendedKeyUsage=clientAuth"])
+        self.sign(name, RSA, &["extendedKeyUsage=clientAuth"])
+    }
+
+    /// The same, with a key on an elliptic curve.
+    #[must_use]
+    pub fn client_on_a_curve(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.sign(name, CURVE, &["extendedKeyUsage=clientAuth"])
     }
 
     /// The key in another form: `arguments` are those of `openssl pkey` or another program of it.
@@ -70,17 +80,18 @@ impl Authority {
         self.path(name)
     }
 
-    fn sign(&self, name: &str, extensions: &[&str]) -> (PathBuf, PathBuf) {
+    fn sign(&self, name: &str, kind: &str, extensions: &[&str]) -> (PathBuf, PathBuf) {
         let (certificate, key) = (self.certificate(), self.path("authority.key"));
         let by = [OsStr::new("-CA"), certificate.as_os_str(), OsStr::new("-CAkey"), key.as_os_str()];
-        self.make(name, &by, extensions)
+        self.make(name, kind, &by, extensions)
     }
 
-    fn make(&self, name: &str, by: &[&OsStr], extensions: &[&str]) -> (PathBuf, PathBuf) {
+    fn make(&self, name: &str, kind: &str, by: &[&OsStr], extensions: &[&str]) -> (PathBuf, PathBuf) {
         let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         let (config, subject) = (self.path("config"), format!("/CN={name}"));
-        let plain = "req -x509 -newkey rsa:2048 -noenc -days 2 -subj".split(' ').map(OsStr::new);
+        let plain = "req -x509 -noenc -days 2 -newkey".split(' ').chain(kind.split(' ')).map(OsStr::new);
         let files = [
+            OsStr::new("-subj"),
             OsStr::new(&subject),
             OsStr::new("-config"),
             config.as_os_str(),

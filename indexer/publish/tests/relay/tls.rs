@@ -109,6 +109,10 @@ fn a_broker_is_believed_by_its_authority_and_believes_us_by_ours() {
     let with = |key: PathBuf| settings(&url, Some(ca.clone()), Some((client.0.clone(), key)));
     works(&with(client.1.clone()));
     works(&with(authority.rewritten(&client.1, "traditional.key", &["rsa", "-traditional"])));
+    let (certificate, key) = authority.client_on_a_curve("publisher on a curve");
+    for key in [key.clone(), authority.rewritten(&key, "sec1.key", &["ec"])] {
+        works(&settings(&url, Some(ca.clone()), Some((certificate.clone(), key))));
+    }
     refused(&settings(&url, Some(ca.clone()), None), &["who we are", "client_certificate"]);
     refused(
         &settings(&url, Some(ca.clone()), Some(stranger.client("publisher"))),
