@@ -22,7 +22,11 @@ use record::{
 };
 use serde_json::{Value, json};
 
-const COMMITTED: [(&str, &str); 2] = [("json", "message.v1.schema.json"), ("asyncapi", "asyncapi.v1.json")];
+const COMMITTED: [(&str, &str); 3] = [
+    ("json", "message.v1.schema.json"),
+    ("asyncapi", "asyncapi.v1.json"),
+    ("arrow", "batch.v1.arrow.json"),
+];
 
 fn committed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("schema").join(name)

@@ -9,8 +9,8 @@ mod tests;
 
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::ArrowError;
-use record::wire::message::{Message, Origin, key};
-use record::{Body, Record};
+use record::wire::message::{self, ALL_PARTITIONS, Message, Origin};
+use record::{Body, Record, RootId};
 
 pub use describe::schema;
 pub use read::read;
@@ -20,12 +20,22 @@ pub const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";
 /// The identity of its schema.
 pub const DATA_SCHEMA: &str = "urn:indexer:fs:v1:arrow";
 /// Rows of a batch, at most.
-pub const MOST_ROWS: usize = 2_048;
+pub const MOST_ROWS: usize = 1_024;
+/// The kind in the routing key of a batch, which has entries of any.
+pub const ANY_KIND: &str = "any";
+/// Its verb.
+pub const BATCH: &str = "batch";
 
 /// Buffers begin at multiples of this: as little as the format allows, since many batches are small.
 const ALIGNMENT: usize = 8;
 /// Bytes of a digest.
 const DIGEST: i32 = 32;
+
+/// The routing key of a batch of records of one root: all its partitions' readers are to have it.
+#[must_use]
+pub fn key(root: RootId) -> String {
+    format!("fs.v1.r{}.{ANY_KIND}.{BATCH}.{ALL_PARTITIONS}", root.0)
+}
 
 /// A record of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +54,7 @@ impl Row {
     /// The row of `record`, whose root is configured at `root`.
     #[must_use]
     pub fn new(record: &Record, root: &[u8], origin: &Origin, lost: bool) -> Row {
-        let key = key(record);
+        let key = message::key(record);
         let word = |nth| key.split('.').nth(nth).unwrap_or_default().to_owned();
         Row { kind: word(3), partition: word(5), message: Message::new(record, root, origin), lost }
     }

@@ -19,6 +19,11 @@ use record::wire::v1::{DuplicateSet, Entry, Parent, Place, Stat, digest_text};
 
 use crate::{DATA_SCHEMA, MOST_ROWS, Row};
 
+/// Bytes of words that a batch says, all rows together: a word stands in it once, and may be said by each row.
+const MOST_SAID: usize = 8 << 20;
+/// Of a kind.
+const MOST_WORD: usize = 32;
+
 fn bad<T>(why: impl Into<String>) -> Result<T, Unusable> {
     Err(Unusable(why.into()))
 }
@@ -56,7 +61,12 @@ fn rows(body: &[u8]) -> Result<Vec<Row>, Unusable> {
             return bad(format!("a batch of more than {MOST_ROWS} rows"));
         }
         let columns = Columns::new(&batch)?;
+        let mut said = 0;
         for row in 0..batch.num_rows() {
+            said += columns.said(row);
+            if said > MOST_SAID {
+                return bad(format!("its rows say more than {MOST_SAID} bytes of words"));
+            }
             rows.push(columns.row(row)?);
         }
     }
@@ -111,9 +121,13 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn at(&self, row: usize) -> Option<String> {
+    fn word(&self, row: usize) -> Option<&'a str> {
         let key = usize::try_from(at(self.0.keys(), row)?).ok()?;
-        at(self.1, key).map(str::to_owned)
+        at(self.1, key)
+    }
+
+    fn at(&self, row: usize) -> Option<String> {
+        self.word(row).map(str::to_owned)
     }
 }
 
@@ -201,6 +215,9 @@ impl<'a> Stats<'a> {
     /// The stat in a row; none where there is no entry.
     fn at(&self, row: usize, beyond: &Beyond, prefix: &str) -> Result<Option<Stat>, Unusable> {
         let Some(kind) = self.kind.at(row) else { return Ok(None) };
+        if kind.len() > MOST_WORD {
+            return bad("a kind that this version does not know");
+        }
         let name = |end: &str| format!("{prefix}{end}");
         let mut times = [None; 4];
         for ((value, column), end) in times.iter_mut().zip(self.times).zip(TIMES) {
@@ -330,6 +347,13 @@ impl<'a> Columns<'a> {
             root_id: get(batch, "root_id")?,
             beyond: get(batch, "beyond")?,
         })
+    }
+
+    /// Bytes of its words.
+    fn said(&self, row: usize) -> usize {
+        let states = [&self.before, &self.after].into_iter();
+        let more = states.flat_map(|state| [&state.stat.kind, &state.category, &state.digest.0]);
+        self.words.iter().chain(more).filter_map(|words| words.word(row)).map(str::len).sum()
     }
 
     fn row(&self, row: usize) -> Result<Row, Unusable> {

@@ -227,6 +227,11 @@ fn what_is_no_batch_of_this_version_says_why() {
     assert!(said(&other).contains("of the schema Some(\"urn:indexer:fs:v9:arrow\")"), "{}", said(&other));
     let many = vec![row(&created(), false); MOST_ROWS + 1];
     assert!(said(&write(&many).unwrap()).contains("more than"));
+    // A word stands in a batch once, however many say it.
+    let mut long = row(&created(), false);
+    long.message.source.host = "h".repeat(500_000);
+    let body = write(&vec![long; 100]).unwrap();
+    assert!(body.len() < 1 << 20 && said(&body).contains("bytes of words"), "{}", said(&body));
 }
 
 /// The bound on bytes is kept by this guess.

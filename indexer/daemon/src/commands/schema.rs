@@ -9,6 +9,7 @@ pub(crate) fn run(kind: SchemaArg) -> Result<Outcome, Failure> {
     let document = match kind {
         SchemaArg::Json => record::wire::schema::message(),
         SchemaArg::Asyncapi => publish::asyncapi(),
+        SchemaArg::Arrow => columns::schema(),
     };
     let mut out = Out::stdout();
     // With the `#`, a value is written over lines.
