@@ -31,6 +31,10 @@ pub(crate) enum SchemaArg {
     Asyncapi,
     /// Columns of a batch in Arrow's format
     Arrow,
+    /// JSON Schema of a job for `consume rehash`
+    Job,
+    /// JSON Schema of its answer
+    Answer,
 }
 
 /// How records are written for the message broker.
