@@ -5,8 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use indexer_tests::{
     AMQPValue, Daemon, Follower, Ground, Place, Rng, Subscriber, broker_url, indexer_binary, stderr, wait_for,
@@ -266,6 +270,118 @@ fn two_indexers_are_told_apart_and_garbage_is_put_aside() {
     let any = told(&ground.beside("any"));
     let ops: Vec<&str> = any.values().map(|(op, _)| op.as_str()).collect();
     assert_eq!(ops, ["created"; 3], "a replay is nothing that happened: {any:?}");
+}
+
+/// A webhook that takes requests and answers none, until it is told to.
+struct Hook {
+    address: String,
+    answers: Arc<AtomicBool>,
+    heard: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Hook {
+    fn listen() -> Hook {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        let (answers, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let hook = Hook { address, answers: Arc::clone(&answers), heard: Arc::clone(&heard) };
+        std::thread::spawn(move || {
+            // Held, so that nobody is told of an end.
+            let mut held = Vec::new();
+            for stream in listener.incoming().flatten() {
+                if !answers.load(Ordering::Relaxed) {
+                    held.push(stream);
+                    continue;
+                }
+                let mut from = BufReader::new(stream);
+                // Several requests may come over one connection.
+                while let Some(body) = request(&mut from) {
+                    heard.lock().unwrap().push(body);
+                    from.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                }
+            }
+        });
+        hook
+    }
+}
+
+/// The body of the next request.
+fn request(from: &mut impl BufRead) -> Option<Value> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if from.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body).ok()?;
+    Some(serde_json::from_slice(&body).unwrap())
+}
+
+/// The bound is 256 MiB of messages: these are as large as messages may be.
+#[test]
+fn a_webhook_that_hangs_fills_the_inbox_and_nothing_is_lost() {
+    let (ground, hook) = (Place::Here.open().unwrap(), Hook::listen());
+    let rule = format!(
+        "[[alert]]\nname = \"films\"\nop = \"created\"\nunfinished = true\nwebhook = {:?}\ntimeout = \"2s\"\n\
+         rate = {{ most = 1000, per = \"1s\" }}\n",
+        hook.address
+    );
+    let here = Here::new(&ground, "stuck", &rule);
+    let consumer = here.start();
+    here.wait_read();
+    let padding = "x".repeat(1_000_000);
+    let messages = 330u64;
+    for seq in 1..=messages {
+        let body = format!(
+            r#"{{"op":"c","ts_ms":1,"before":null,"after":{{"path":"/srv/{seq}","kind":"file","size":5,"allocated":8,
+            "modified_ns":1,"changed_ns":1,"created_ns":null,"accessed_ns":0,"mode":420,"uid":0,"gid":0,"links":1,"inode":{seq},
+            "volume":1,"category":null,"digest":null}},"source":{{"version":"0","connector":"indexer","name":"/indexer/nas",
+            "host":"nas","ts_ms":1,"ts_ns":1,"epoch":"0123456789abcdef0123456789abcdef","seq":{seq},"root":"/srv",
+            "root_id":1,"how":"sweep"}},"change":{{"verb":"created","complete":true}},"padding":"{padding}"}}"#
+        );
+        here.subscriber.publish(&here.exchange, "fs.v1.r1.file.created.p00", body.as_bytes());
+    }
+    let left = wait_for("the queue to be left alone", || {
+        here.subscriber.waiting(&here.queue()).filter(|(messages, readers)| *messages > 0 && *readers == 0)
+    });
+    assert!((1..messages as u32 - 200).contains(&left.0), "{left:?}: the inbox took what it has room for");
+    assert!(hook.heard.lock().unwrap().is_empty());
+
+    hook.answers.store(true, Ordering::Relaxed);
+    // What came while it hung is folded: how many, and from which to which.
+    let told = || -> Vec<(u64, u64, u64)> {
+        let heard = hook.heard.lock().unwrap();
+        let number =
+            |body: &Value, name: &str| body[name].as_u64().unwrap_or_else(|| panic!("no {name}: {body}"));
+        let one = |body: &Value| match body["op"] == "summary" {
+            true => (number(body, "first_seq"), number(body, "last_seq"), number(body, "more")),
+            false => (number(body, "seq"), number(body, "seq"), 1),
+        };
+        heard.iter().map(one).collect()
+    };
+    wait_for("all of it to be told", || {
+        (told().iter().map(|(.., records)| records).sum::<u64>() >= messages).then_some(())
+    });
+    wait_for("the queue to be empty", || {
+        here.subscriber.waiting(&here.queue()).filter(|(messages, readers)| (*messages, *readers) == (0, 1))
+    });
+    consumer.leave();
+    let told = told();
+    let mut next = told[0].0;
+    for (first, last, records) in &told {
+        assert_eq!((*first, *records), (next, last + 1 - first), "each, in order, and once: {told:?}");
+        next = last + 1;
+    }
+    assert_eq!(next - told[0].0, messages);
+    assert_eq!(here.subscriber.waiting(&format!("{}.dead", here.queue())), Some((0, 0)));
 }
 
 #[test]

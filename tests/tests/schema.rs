@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use indexer_tests::{
     Daemon, Delivery, Ground, Place, Skipped, Subscriber, broker_url, indexer, need_tool, skipped, wait_for,
 };
+use record::wire::job::{Answer, Job, Told, Which};
 use record::wire::message::{Message, Origin, Replay, Shape};
 use record::wire::v1::{Entry, Place as WirePlace};
 use record::{
@@ -22,7 +23,13 @@ use record::{
 };
 use serde_json::{Value, json};
 
-const COMMITTED: [(&str, &str); 2] = [("json", "message.v1.schema.json"), ("asyncapi", "asyncapi.v1.json")];
+const COMMITTED: [(&str, &str); 5] = [
+    ("json", "message.v1.schema.json"),
+    ("asyncapi", "asyncapi.v1.json"),
+    ("arrow", "batch.v1.arrow.json"),
+    ("job", "rehash-job.v1.schema.json"),
+    ("answer", "rehash-answer.v1.schema.json"),
+];
 
 fn committed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("schema").join(name)
@@ -88,11 +95,16 @@ impl Validator {
     }
 }
 
+/// The messages of JSON that the exchange of records has.
+fn of_changes(document: &Value) -> impl Iterator<Item = &Value> {
+    let names = document["channels"]["changes"]["messages"].as_object().unwrap().keys();
+    names.map(|name| &document["components"]["messages"][name])
+}
+
 /// A schema for `{"headers": …, "payload": …}` of exactly one message of the AsyncAPI document, without `headers` for bodies
 /// alone.
 fn of_one_message(document: &Value, parts: &[&str]) -> Value {
-    let messages = document["components"]["messages"].as_object().unwrap().values();
-    let choices: Vec<Value> = messages
+    let choices: Vec<Value> = of_changes(document)
         .map(|message| {
             let part = |part: &&str| ((*part).to_owned(), message[*part].clone());
             json!({"properties": Value::Object(parts.iter().map(part).collect())})
@@ -273,15 +285,110 @@ fn messages_of_every_sort_are_valid_and_bad_ones_are_not() {
             assert!(wrong.is_some(), "{what} is taken, wrapped {wrapped}: {body}");
         }
     }
-    let examples: Vec<String> = document["components"]["messages"]
-        .as_object()
-        .unwrap()
-        .values()
+    let examples: Vec<String> = of_changes(&document)
         .flat_map(|message| message["examples"].as_array().unwrap())
         .map(ToString::to_string)
         .collect();
     let verdicts = validator.judge(&of_one_message(&document, &["headers", "payload"]), &examples);
     assert_eq!(verdicts, vec![None; Shape::ALL.len()], "{examples:?}");
+}
+
+/// A job, and what is answered: found, with and without a second end, and not found.
+fn job_and_answers() -> (Job, Vec<Answer>) {
+    let which = Which {
+        volume: u32::MAX,
+        inode: u64::MAX,
+        size: u64::MAX,
+        modified_ns: -9_223_372_036_854_775_809,
+        changed_ns: 15_032_385_535_999_999_999,
+        created_ns: None,
+    };
+    let job = Job::new("nas", &"0a".repeat(16), b"/srv/\xff", which, DigestKind::Blake2b256);
+    let digest = Digest { kind: DigestKind::Blake2b256, bytes: [0xa5; 32] };
+    let found = |tail| Told { digest, magic: Category::Other, head: [7; 16], tail, read: 9 };
+    let answers = vec![
+        job.done("pc", &found(None)),
+        job.done("pc", &found(Some([1; 16]))),
+        job.refused("pc", "it is not there"),
+    ];
+    (job, answers)
+}
+
+#[test]
+fn jobs_and_answers_are_valid_and_bad_ones_are_not() {
+    let ground = Place::Here.open().unwrap();
+    let validator = match Validator::bring(&ground) {
+        Ok(validator) => validator,
+        Err(reason) => return skipped(reason),
+    };
+    let (job, answers) = job_and_answers();
+    let small = |mut value: Value| {
+        // A `Value` holds no number of more than 64 bits.
+        (value["which"]["modified_ns"], value["which"]["changed_ns"]) = (json!(1), json!(2));
+        value
+    };
+    let value = |text: &str| small(serde_json::from_str(&text.replace("-9223372036854775809", "1")).unwrap());
+    let with = |of: &str, path: &str, is: Value| {
+        let mut value = value(of);
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        value.pointer_mut(parent).unwrap()[name] = is;
+        value.to_string()
+    };
+    let without = |of: &str, name: &str| {
+        let mut value = value(of);
+        assert!(value.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+        value.to_string()
+    };
+    let text = serde_json::to_string(&job).unwrap();
+    let texts: Vec<String> = answers.iter().map(|answer| serde_json::to_string(answer).unwrap()).collect();
+    let bad_jobs = [
+        "{}".to_owned(),
+        without(&text, "path"),
+        without(&text, "which"),
+        with(&text, "/digest", json!("md5")),
+        with(&text, "/digest", json!("blake3-sampled")),
+        with(&text, "/epoch", json!("latest")),
+        with(&text, "/which/size", json!(-1)),
+        with(&text, "/which/modified_ns", json!("now")),
+        texts[0].clone(),
+    ];
+    let bad_answers = [
+        "{}".to_owned(),
+        without(&texts[0], "digest"),
+        without(&texts[2], "refused"),
+        with(&texts[0], "/refused", json!("and yet")),
+        with(&texts[0], "/digest", json!("md5:00")),
+        with(&texts[0], "/magic", json!("novel")),
+        with(&texts[0], "/head", json!("00")),
+        with(&texts[2], "/worker", json!(7)),
+        text.clone(),
+    ];
+    let document = read("asyncapi.v1.json");
+    let of = |name: &str| {
+        let mut schema = document["components"]["messages"][name]["payload"].clone();
+        schema["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+        schema["components"] = document["components"].clone();
+        // In draft 7 nothing counts beside a reference.
+        json!({"allOf": [schema.clone()], "$schema": schema["$schema"], "components": schema["components"]})
+    };
+    for (schema, good, bad) in [
+        (read("rehash-job.v1.schema.json"), vec![text.clone()], &bad_jobs[..]),
+        (of("job"), vec![text.clone()], &bad_jobs[..]),
+        (read("rehash-answer.v1.schema.json"), texts.clone(), &bad_answers[..]),
+        (of("answer"), texts.clone(), &bad_answers[..]),
+    ] {
+        for (text, wrong) in good.iter().zip(validator.judge(&schema, &good)) {
+            assert_eq!(wrong, None, "{text}");
+        }
+        for (text, wrong) in bad.iter().zip(validator.judge(&schema, bad)) {
+            assert!(wrong.is_some(), "taken: {text}");
+        }
+    }
+    for name in ["job", "answer"] {
+        let examples = document["components"]["messages"][name]["examples"].as_array().unwrap();
+        let bodies: Vec<String> = examples.iter().map(|example| example["payload"].to_string()).collect();
+        assert_eq!(validator.judge(&of(name), &bodies), vec![None; bodies.len()], "{bodies:?}");
+    }
 }
 
 /// Headers, key and body as the document has them.
@@ -424,6 +531,8 @@ fn asyncapis_own_parser_takes_the_document_and_no_broken_one() {
         document.clone(),
         with("/channels/changes/bindings/amqp/bindingVersion", json!("0.2.0")),
         with("/channels/changes/parameters", json!({"root": {}})),
+        with("/channels/answers/parameters", json!({})),
+        with("/operations/work/messages/0/$ref", json!("#/channels/jobs/messages/none")),
         with("/operations/subscribe/action", json!("hear")),
         with("/operations/subscribe/channel/$ref", json!("#/channels/none")),
         with("/components/schemas/Entry/type", json!("thing")),

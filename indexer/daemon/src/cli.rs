@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use consume::{At, Broker, Consume, Map};
 pub(crate) use flags::{
-    AlgorithmArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg, LogFormat,
-    ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Watch,
+    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg,
+    LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change

@@ -1,8 +1,10 @@
 //! What the relay publishes, as an AsyncAPI document: exchange, keys, headers and bodies, from the constants and functions
 //! that publish them. Knows the names that are used without a word in the configuration, and no others.
 
+mod reading;
 mod samples;
 
+use columns::{ANY_KIND, BATCH};
 use lapin::types::AMQPValue;
 use record::Kind;
 use record::wire::message::{ALL_PARTITIONS, DATA_SCHEMA, NO_KIND, PARTITIONS, Shape, token};
@@ -12,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::headers::{CONTENT_ENCODING, CONTENT_TYPE, EVENT, PERSISTENT, properties};
 use crate::letter::Letter;
 use crate::settings::DEFAULT_EXCHANGE;
-use crate::topology::{MOST_UNROUTED, MOST_UNROUTED_BYTES, unrouted};
+use crate::topology::{MOST_STREAM_BYTES, MOST_UNROUTED, MOST_UNROUTED_BYTES, stream, unrouted};
 
 /// Of AsyncAPI's AMQP bindings: the parser takes no other.
 const BINDINGS: &str = "0.3.0";
@@ -22,10 +24,14 @@ const SCHEMAS: &str = "/components/schemas";
 /// The document, AsyncAPI 3.1, the same each time.
 #[must_use]
 pub fn asyncapi() -> Value {
-    let (mut schemas, body) = schema::definitions(SCHEMAS);
+    let (mut schemas, bodies) = schema::definitions(SCHEMAS);
     schemas.insert("Headers".to_owned(), headers_schema());
-    let messages: Map<String, Value> =
-        Shape::ALL.map(|shape| (shape.word().to_owned(), message(shape, &body))).into_iter().collect();
+    let mut messages: Map<String, Value> = Shape::ALL
+        .map(|shape| (shape.word().to_owned(), message(shape, &bodies.message)))
+        .into_iter()
+        .collect();
+    messages.insert(BATCH.to_owned(), batch());
+    messages.extend(reading::messages(&bodies));
     let mut document = json!({
         "asyncapi": "3.1.0",
         "info": {
@@ -47,7 +53,14 @@ pub fn asyncapi() -> Value {
                 "port": {"default": "5672"},
             },
         }},
-        "channels": {"changes": changes(), "unrouted": catch_all()},
+        "channels": {
+            "changes": changes(),
+            "batches": batches(),
+            "unrouted": catch_all(),
+            "stream": stream_queue(),
+            "jobs": reading::jobs(),
+            "answers": reading::answers(),
+        },
         "operations": {
             "publish": operation("send", "changes", "What indexer does.", json!({
                 "deliveryMode": PERSISTENT,
@@ -61,6 +74,37 @@ pub fn asyncapi() -> Value {
                  acknowledges what it is done with. A queue of some partitions takes `#.pall` too.",
                 json!({"ack": true}),
             ),
+            "publishBatches": between(
+                "send",
+                "batches",
+                "What indexer does instead of `publish` where it was told to (`--amqp-format arrow`).",
+                &[BATCH],
+                json!({"deliveryMode": PERSISTENT, "mandatory": true, "timestamp": true}),
+            ),
+            "subscribeBatches": between(
+                "receive",
+                "batches",
+                "What a subscriber to batches does: it binds a queue by `fs.v1.*.any.batch.#`. Bindings by a kind or a verb match \
+                 no batch.",
+                &[BATCH],
+                json!({"ack": true}),
+            ),
+            "readStream": operation(
+                "receive",
+                "stream",
+                "What a reader of the stream does, with a prefetch and the argument `x-stream-offset`.",
+                json!({"ack": true}),
+            ),
+            "ask": between("send", "jobs", reading::ASK, &[reading::JOB], json!({"deliveryMode": PERSISTENT})),
+            "work": between("receive", "jobs", reading::WORK, &[reading::JOB], json!({"ack": true})),
+            "answer": between(
+                "send",
+                "answers",
+                reading::ANSWER_TO,
+                &[reading::ANSWER],
+                json!({"deliveryMode": PERSISTENT, "mandatory": true}),
+            ),
+            "learn": between("receive", "answers", reading::LEARN, &[reading::ANSWER], json!({"ack": true})),
             "inspect": operation(
                 "receive",
                 "unrouted",
@@ -118,10 +162,12 @@ fn changes() -> Value {
 
 /// The queue behind the alternate exchange.
 fn catch_all() -> Value {
+    let mut messages = references("#/components/messages");
+    messages[BATCH] = json!({"$ref": format!("#/components/messages/{BATCH}")});
     json!({
         "address": unrouted(DEFAULT_EXCHANGE),
         "description": "The queue of the alternate exchange: messages that no binding wants. The oldest go.",
-        "messages": references("#/components/messages"),
+        "messages": messages,
         "bindings": {"amqp": {
             "is": "queue",
             "queue": {
@@ -140,16 +186,63 @@ fn catch_all() -> Value {
     })
 }
 
+/// Batches of the same exchange.
+fn batches() -> Value {
+    let mut channel = changes();
+    let parameter = channel["parameters"]["root"].clone();
+    channel["address"] = format!("fs.v1.{{root}}.{ANY_KIND}.{BATCH}.{ALL_PARTITIONS}").into();
+    channel["description"] = "Consecutive records of one root, of any kind, verb and partition.".into();
+    channel["parameters"] = json!({"root": parameter});
+    channel["messages"] = named("#/components/messages", &[BATCH]);
+    channel
+}
+
+/// The queue that keeps everything for whoever comes later.
+fn stream_queue() -> Value {
+    let mut messages = references("#/components/messages");
+    messages[BATCH] = json!({"$ref": format!("#/components/messages/{BATCH}")});
+    json!({
+        "address": stream(DEFAULT_EXCHANGE),
+        "description": "A stream of all that is published, where `stream = true` is configured: readers take nothing from each other, \
+            and begin where they like.",
+        "messages": messages,
+        "bindings": {"amqp": {
+            "is": "queue",
+            "queue": {
+                "name": stream(DEFAULT_EXCHANGE),
+                "durable": true,
+                "exclusive": false,
+                "autoDelete": false,
+            },
+            "bindingVersion": BINDINGS,
+        }},
+        // The age is that of the configuration.
+        "x-arguments": {"x-queue-type": "stream", "x-max-length-bytes": MOST_STREAM_BYTES},
+    })
+}
+
+/// References to messages by name.
+fn named(to: &str, names: &[&str]) -> Value {
+    let reference = |name: &&str| ((*name).to_owned(), json!({"$ref": format!("{to}/{name}")}));
+    Value::Object(names.iter().map(reference).collect())
+}
+
 fn references(to: &str) -> Value {
     let reference =
         |shape: Shape| (shape.word().to_owned(), json!({"$ref": format!("{to}/{}", shape.word())}));
     Value::Object(Shape::ALL.map(reference).into_iter().collect())
 }
 
-fn operation(action: &str, channel: &str, what: &str, mut binding: Value) -> Value {
+fn operation(action: &str, channel: &str, what: &str, binding: Value) -> Value {
+    between(action, channel, what, &Shape::ALL.map(Shape::word), binding)
+}
+
+/// An operation with messages of these names.
+fn between(action: &str, channel: &str, what: &str, names: &[&str], mut binding: Value) -> Value {
     binding["bindingVersion"] = BINDINGS.into();
     let channel = format!("#/channels/{channel}");
-    let messages = Shape::ALL.map(|shape| json!({"$ref": format!("{channel}/messages/{}", shape.word())}));
+    let messages: Vec<Value> =
+        names.iter().map(|name| json!({"$ref": format!("{channel}/messages/{name}")})).collect();
     json!({
         "action": action,
         "channel": {"$ref": channel},
@@ -192,6 +285,40 @@ fn headers_schema() -> Value {
         "description": "CloudEvents 1.0 in binary mode.",
         "properties": properties,
         "required": always.map(|name| format!("cloudEvents_{name}")),
+    })
+}
+
+/// A batch. Its columns are no JSON, and are told of beside.
+fn batch() -> Value {
+    let number = |what: &str| json!({"type": "string", "pattern": "^[0-9]+$", "description": what});
+    let own = json!({
+        "cloudEvents_id": {"description": "`source/epoch/first-last`; of one record, as it would be by itself, where it is lost."},
+        "cloudEvents_type": {"const": format!("{EVENT}{BATCH}")},
+        "cloudEvents_dataschema": {"const": columns::DATA_SCHEMA},
+        "cloudEvents_partitionkey": {"const": ALL_PARTITIONS},
+        "cloudEvents_firstseq": number("Seq of the first record."),
+        "cloudEvents_lastseq": number("Of the last."),
+        "cloudEvents_records": number("How many there are."),
+    });
+    let mut headers = headers_schema();
+    if let (Some(all), Value::Object(own)) = (headers["properties"].as_object_mut(), own) {
+        all.remove("cloudEvents_subject");
+        for (name, more) in own {
+            all.insert(name, more);
+        }
+    }
+    json!({
+        "name": BATCH,
+        "title": "Consecutive records of one root, as columns",
+        "contentType": columns::CONTENT_TYPE,
+        "headers": headers,
+        "payload": {
+            "type": "string",
+            "format": "binary",
+            "description": "An Arrow IPC stream of one schema and one record batch.",
+            "x-arrow": columns::schema(),
+        },
+        "bindings": {"amqp": {"bindingVersion": BINDINGS}},
     })
 }
 

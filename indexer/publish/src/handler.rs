@@ -66,6 +66,8 @@ pub struct Arrived {
     pub id: String,
     /// Its routing key.
     pub key: String,
+    /// What its body is, as its sender says; empty where it does not.
+    pub content_type: String,
     /// Its body.
     pub body: Vec<u8>,
 }

@@ -18,7 +18,7 @@ pub(crate) const CONTENT_ENCODING: &str = "utf-8";
 /// Before a verb, the type of an event.
 pub(crate) const EVENT: &str = "indexer.fs.v1.";
 
-/// The properties of a message whose body is JSON.
+/// The properties of a message.
 pub(crate) fn properties(letter: &Letter) -> BasicProperties {
     let mut table = FieldTable::default();
     let mut put = |name: &str, value: String| {
@@ -30,20 +30,29 @@ pub(crate) fn properties(letter: &Letter) -> BasicProperties {
     put("id", letter.id.clone());
     put("source", letter.source.clone());
     put("type", kind.clone());
-    put("dataschema", DATA_SCHEMA.to_owned());
+    let schema = if letter.batch.is_some() { columns::DATA_SCHEMA } else { DATA_SCHEMA };
+    put("dataschema", schema.to_owned());
     put("partitionkey", letter.key.rsplit('.').next().unwrap_or_default().to_owned());
     if let Some(subject) = &letter.subject {
         put("subject", subject.clone());
+    }
+    if let Some(batch) = letter.batch {
+        put("firstseq", batch.first.to_string());
+        put("lastseq", batch.last.to_string());
+        put("records", batch.records.to_string());
     }
     let nanoseconds = letter.seen.0;
     if let Ok(time) = Timestamp::from_nanosecond(nanoseconds) {
         put("time", time.to_string());
     }
     let seconds = u64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(0);
-    BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
-        .with_content_encoding(CONTENT_ENCODING.into())
-        .with_delivery_mode(PERSISTENT)
+    let is = match letter.batch {
+        Some(_) => BasicProperties::default().with_content_type(columns::CONTENT_TYPE.into()),
+        None => BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_content_encoding(CONTENT_ENCODING.into()),
+    };
+    is.with_delivery_mode(PERSISTENT)
         .with_message_id(short(&letter.id))
         .with_app_id("indexer".into())
         .with_type(short(&kind))

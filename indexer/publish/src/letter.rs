@@ -1,7 +1,7 @@
 //! A message on its way to the broker: where it goes, what tells it apart, what it says. Knows no broker.
 
 use record::wire::message::{Origin, key, verb};
-use record::{Body, Record, Time};
+use record::{Body, Record, Seq, Time};
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,21 @@ pub struct Letter {
     pub subject: Option<String>,
     /// When what it says was seen.
     pub seen: Time,
-    /// JSON.
+    /// JSON, or columns of Arrow.
     pub body: Vec<u8>,
+    /// Of which records it is a batch, which is of columns; none where it is one message of JSON.
+    pub batch: Option<Batch>,
+}
+
+/// Consecutive records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The first.
+    pub first: Seq,
+    /// The last.
+    pub last: Seq,
+    /// How many there are.
+    pub records: usize,
 }
 
 impl Letter {
@@ -37,6 +50,7 @@ impl Letter {
             subject,
             seen: record.seen,
             body,
+            batch: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Handler`] and acknowledges them after it.
 
 mod asyncapi;
+mod batch;
 mod handler;
 mod headers;
 mod letter;
@@ -19,11 +20,11 @@ mod window;
 
 pub use asyncapi::asyncapi;
 pub use handler::{Arrived, Fatal, Handler, Origins, Outgoing, Say, Subscription, To, Verdict};
-pub use letter::Letter;
+pub use letter::{Batch, Letter};
 pub use publisher::{PublishError, Published, Publisher, Stopper};
 pub use relay::Relay;
 pub use report::Report;
-pub use settings::{Address, DEFAULT_EXCHANGE, Settings, SettingsError};
+pub use settings::{Address, DEFAULT_EXCHANGE, Format, Settings, SettingsError};
 pub use subscribe::{MOST_BYTES, Stop, SubscribeError, subscribe};
 pub use tls::Tls;
 pub use topology::jobs;

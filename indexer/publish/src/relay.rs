@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
+use crate::batch;
 use crate::letter::Letter;
 use crate::link::{Link, LinkError, arrived, try_arrived};
 use crate::report::Report;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Format, Settings, SettingsError};
 use crate::window::{Sent, Window};
 
 /// The cursor's name.
@@ -161,6 +162,8 @@ enum Trouble {
     Source(#[from] SourceError),
     #[error("a record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Arrow(#[from] columns::WriteError),
 }
 
 struct Worker {
@@ -323,7 +326,8 @@ impl Worker {
     async fn fill(&mut self, link: &Link, stretch: &mut Stretch) -> Result<(), Trouble> {
         while !stretch.window.is_full() && !self.shared.stopping() {
             let Some(next) = stretch.batch.front().map(|record| record.seq) else {
-                match self.feed.records(stretch.position, RECORDS) {
+                let most = if self.settings.format == Format::Arrow { columns::MOST_ROWS } else { RECORDS };
+                match self.feed.records(stretch.position, most) {
                     Ok(records) if records.is_empty() => return Ok(()),
                     Ok(records) => stretch.batch = records.into(),
                     Err(SourceError::FreshStartRequired { oldest }) => {
@@ -335,6 +339,10 @@ impl Worker {
             };
             if !self.may_go(next, &mut stretch.wait)? {
                 return Ok(());
+            }
+            if self.settings.format == Format::Arrow {
+                self.publish_some(link, stretch, next).await?;
+                continue;
             }
             let Some(record) = stretch.batch.pop_front() else { return Ok(()) };
             let id = self.origin.id(record.seq.0);
@@ -379,10 +387,33 @@ impl Worker {
         if stretch.root.0 != record.root || stretch.root.1.is_empty() {
             stretch.root = (record.root, self.feed.root(record.root)?);
         }
-        let body = serde_json::to_vec(&Message::new(record, &stretch.root.1, &self.origin))?;
-        let letter = Letter::of(record, &self.origin, id, body);
+        let letter = match self.settings.format {
+            Format::Json => {
+                let body = serde_json::to_vec(&Message::new(record, &stretch.root.1, &self.origin))?;
+                Letter::of(record, &self.origin, id, body)
+            }
+            // All others go together.
+            Format::Arrow => batch::lost(record, &stretch.root.1, &self.origin, id)?,
+        };
         let confirm = link.publish(&letter).await?;
         stretch.window.push(Sent { seq: record.seq, seen: record.seen, bytes: letter.body.len(), confirm });
+        Ok(())
+    }
+}
+
+impl Worker {
+    /// Publishes what may go out of what was read, `next` at least and up to another root, as columns.
+    async fn publish_some(&mut self, link: &Link, stretch: &mut Stretch, next: Seq) -> Result<(), Trouble> {
+        let records = batch::take(&mut stretch.batch, self.covered.max(next));
+        let Some(first) = records.first() else { return Ok(()) };
+        if stretch.root.0 != first.root || stretch.root.1.is_empty() {
+            stretch.root = (first.root, self.feed.root(first.root)?);
+        }
+        for (letter, seq) in batch::letters(&records, &stretch.root.1, &self.origin)? {
+            let confirm = link.publish(&letter).await?;
+            stretch.window.push(Sent { seq, seen: letter.seen, bytes: letter.body.len(), confirm });
+            stretch.position = seq;
+        }
         Ok(())
     }
 }

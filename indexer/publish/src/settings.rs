@@ -52,6 +52,15 @@ pub enum SettingsError {
     Age(String),
 }
 
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Each is a message of its own.
+    Json,
+    /// Consecutive ones of a root are one message, for readers who take many at once.
+    Arrow,
+}
+
 /// How records are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -67,6 +76,8 @@ pub struct Settings {
     pub stream: Option<String>,
     /// Whether exchanges and these queues are made at the start; if not, they have to be there.
     pub declare: bool,
+    /// How records are written.
+    pub format: Format,
     /// Messages on their way that are not confirmed, at most.
     pub window: usize,
     /// Between two attempts, at first and at most.
@@ -84,6 +95,7 @@ impl Settings {
             unrouted: None,
             stream: None,
             declare: true,
+            format: Format::Json,
             window: 2_000,
             pause: (Duration::from_millis(200), Duration::from_secs(30)),
         }

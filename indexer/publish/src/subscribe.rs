@@ -387,6 +387,12 @@ fn message(delivery: &Delivery) -> Arrived {
     Arrived {
         id: whole.unwrap_or_else(short),
         key: delivery.routing_key.to_string(),
+        content_type: delivery
+            .properties
+            .content_type()
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         body: delivery.data.clone(),
     }
 }

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub(crate) const MOST_UNROUTED: i64 = 100_000;
 pub(crate) const MOST_UNROUTED_BYTES: i64 = 128 << 20;
 /// Bytes that the stream keeps, whatever their age.
-const MOST_STREAM_BYTES: i64 = 4 << 30;
+pub(crate) const MOST_STREAM_BYTES: i64 = 4 << 30;
 
 /// The catch-all exchange of `exchange`, and its queue, unless it is named.
 pub(crate) fn unrouted(exchange: &str) -> String {
@@ -64,10 +64,10 @@ async fn queue(
 const MOST_DEAD: i64 = 10_000;
 const MOST_DEAD_BYTES: i64 = 64 << 20;
 /// Deliveries of one message before it is put aside.
-const DELIVERIES: i64 = 20;
+pub(crate) const DELIVERIES: i64 = 20;
 
 /// How long answers are kept for an index that does not read them, in milliseconds: a week.
-const ANSWERS_KEPT: i64 = 7 * 24 * 3600 * 1000;
+pub(crate) const ANSWERS_KEPT: i64 = 7 * 24 * 3600 * 1000;
 
 /// The exchange that answers of workers go to, by the epoch of whom they are for.
 pub(crate) fn results(exchange: &str) -> String {

@@ -21,6 +21,7 @@ fn letter(number: u64) -> Letter {
         verb: "read".to_owned(),
         subject: Some(format!("1:{number}")),
         seen: Time(1_700_000_000_000_000_000),
+        batch: None,
         body: format!("{{\"number\":{number}}}").into_bytes(),
     }
 }

@@ -100,9 +100,18 @@ impl Subscriber {
     /// # Panics
     /// When there is no connection.
     pub fn publish(&self, exchange: &str, key: &str, body: &[u8]) {
+        self.publish_as("", exchange, key, body);
+    }
+
+    /// Publishes whatever it is, and says that it is of this type.
+    ///
+    /// # Panics
+    /// When there is no connection.
+    pub fn publish_as(&self, content_type: &str, exchange: &str, key: &str, body: &[u8]) {
         at_broker(async {
-            let (plain, none) = (BasicPublishOptions::default(), BasicProperties::default());
-            let sent = self.channel.basic_publish(exchange.into(), key.into(), plain, body, none).await;
+            let (plain, is) = (BasicPublishOptions::default(), BasicProperties::default());
+            let is = if content_type.is_empty() { is } else { is.with_content_type(content_type.into()) };
+            let sent = self.channel.basic_publish(exchange.into(), key.into(), plain, body, is).await;
             sent.expect("a connection").await.expect("a connection");
         });
     }

@@ -29,6 +29,21 @@ pub(crate) enum SchemaArg {
     Json,
     /// AsyncAPI: exchange, keys, headers and bodies
     Asyncapi,
+    /// Columns of a batch in Arrow's format
+    Arrow,
+    /// JSON Schema of a job for `consume rehash`
+    Job,
+    /// JSON Schema of its answer
+    Answer,
+}
+
+/// How records are written for the message broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AmqpFormatArg {
+    /// Each is a message
+    Json,
+    /// Many are one message, an Arrow IPC stream
+    Arrow,
 }
 
 /// Which means of watching to use.
@@ -150,6 +165,9 @@ pub(crate) struct Watch {
     /// Serve /metrics and /healthz at this loopback address too, as 127.0.0.1:9187
     #[arg(long, value_name = "ADDRESS", value_parser = crate::values::loopback)]
     pub(crate) metrics_listen: Option<std::net::SocketAddr>,
+    /// Write records for the message broker in this form [default: json]
+    #[arg(long, value_enum)]
+    pub(crate) amqp_format: Option<AmqpFormatArg>,
     /// What and how.
     #[command(flatten)]
     pub(crate) scan: Scan,

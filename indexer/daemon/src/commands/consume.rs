@@ -1,6 +1,7 @@
 //! `consume`: reads what indexers publish from a broker, until told to leave, and answers from what it kept. Needs no index.
 
 mod alert;
+mod batches;
 mod rehash;
 
 use std::path::PathBuf;
@@ -100,10 +101,6 @@ struct Keeper {
 
 impl Handler for Keeper {
     fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal> {
-        let incoming: Vec<Incoming<'_>> = messages
-            .iter()
-            .map(|message| Incoming { id: &message.id, key: &message.key, body: &message.body })
-            .collect();
         let Keeper { replica, out, json, tell } = self;
         let mut tell = |change: &SetChange| match tell {
             // Of a set that dissolved nobody may be left who knows the size.
@@ -117,11 +114,11 @@ impl Handler for Keeper {
             }
             _ => Ok(()),
         };
-        let answers = replica.apply(&incoming, &mut tell).map_err(|error| Fatal(error.to_string()))?;
-        let verdict = |answer: Option<replica::Unusable>| {
-            answer.map_or(Verdict::Done, |unusable| Verdict::Unusable(unusable.to_string()))
-        };
-        Ok(answers.into_iter().map(verdict).collect())
+        batches::each(messages, &mut |some| {
+            let incoming: Vec<Incoming<'_>> =
+                some.iter().map(|one| Incoming { id: &one.id, key: &one.key, body: &one.body }).collect();
+            replica.apply(&incoming, &mut tell).map_err(|error| Fatal(error.to_string()))
+        })
     }
 }
 

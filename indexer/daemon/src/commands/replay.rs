@@ -146,7 +146,7 @@ impl Sending {
         }
         let ReplayLetter { key, id, source, verb, subject, seen_ns, body } = letter;
         let seen = Time(i128::from(seen_ns));
-        let letter = Letter { key, id, source, verb, subject, seen, body: body.into_bytes() };
+        let letter = Letter { key, id, source, verb, subject, seen, body: body.into_bytes(), batch: None };
         self.publisher.send(letter).map_err(failure)?;
         self.sent += 1;
         Ok(())

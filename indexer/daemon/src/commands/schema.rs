@@ -9,6 +9,9 @@ pub(crate) fn run(kind: SchemaArg) -> Result<Outcome, Failure> {
     let document = match kind {
         SchemaArg::Json => record::wire::schema::message(),
         SchemaArg::Asyncapi => publish::asyncapi(),
+        SchemaArg::Arrow => columns::schema(),
+        SchemaArg::Job => record::wire::schema::job(),
+        SchemaArg::Answer => record::wire::schema::answer(),
     };
     let mut out = Out::stdout();
     // With the `#`, a value is written over lines.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use publish::{Format, Settings};
 use record::{Hashing, Reading};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
@@ -14,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::alerting;
 use crate::api::{Api, listen, serve, serve_port};
-use crate::cli;
+use crate::cli::{self, AmqpFormatArg};
 use crate::commands::Context;
 use crate::commands::progress::Shown;
 use crate::config::File;
@@ -42,6 +43,7 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     let shown = Shown::new(context.global.quiet);
     alerting::check(&context.file.rules)?;
     relaying::check(context.file.relay.as_ref())?;
+    let relay = relay(context.file.relay.clone(), flags.amqp_format)?;
     let (state, lock, mut config) = context.prepare(flags, "watch", shown.hook())?;
     let reading = reading(config.hashing);
     config.hashing = Some(reading);
@@ -66,7 +68,7 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     };
     let ended = match engine::start(&state, lock, config) {
         Ok(engine) => {
-            let rules = (context.file.rules.clone(), context.file.relay.clone());
+            let rules = (context.file.rules.clone(), relay);
             Consumers::start(&engine, rules, hashing, reading.reading).and_then(|consumers| {
                 runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
             })
@@ -81,6 +83,22 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     // A listener that stalls must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// The relay's settings, with the form that was asked for.
+fn relay(settings: Option<Settings>, format: Option<AmqpFormatArg>) -> Result<Option<Settings>, Failure> {
+    let format = match format {
+        None => return Ok(settings),
+        Some(AmqpFormatArg::Json) => Format::Json,
+        Some(AmqpFormatArg::Arrow) => Format::Arrow,
+    };
+    match settings {
+        Some(settings) => Ok(Some(Settings { format, ..settings })),
+        None => Err(Failure::Usage(
+            "--amqp-format: there is no broker; name one by [amqp] in the configuration, or INDEXER_AMQP_URL"
+                .to_owned(),
+        )),
+    }
 }
 
 /// A daemon reads what may have a duplicate, unless something else was said.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use consumer::Secret;
-use publish::{Settings, Tls};
+use publish::{Format, Settings, Tls};
 use serde::Deserialize;
 
 use crate::config::Env;
@@ -26,6 +26,7 @@ pub(crate) struct Table {
     stream: Option<bool>,
     stream_max_age: Option<String>,
     declare: Option<bool>,
+    format: Option<String>,
     window: Option<usize>,
     ca: Option<PathBuf>,
     client_certificate: Option<PathBuf>,
@@ -63,6 +64,11 @@ impl Table {
             (None | Some(false), _) => None,
         };
         settings.declare = self.declare.unwrap_or(settings.declare);
+        settings.format = match self.format.as_deref() {
+            None | Some("json") => Format::Json,
+            Some("arrow") => Format::Arrow,
+            Some(other) => return Err(format!("format: {other:?} is none; write \"json\" or \"arrow\"")),
+        };
         settings.window = match self.window {
             Some(0) => return Err("window: write 1 or more messages".to_owned()),
             window => window.unwrap_or(settings.window),
@@ -98,11 +104,12 @@ mod tests {
         assert_eq!(settings("", None), Ok(None));
         let from_variable = settings("", Some("amqp://h")).unwrap().unwrap();
         assert_eq!(from_variable, Settings::new(Secret::Env(VARIABLE.into())));
-        let all = "url = { file = \"url\" }\nexchange = \"e\"\nunrouted = \"u\"\nstream = true\ndeclare = false\nwindow = 5\nca = \"ca.pem\"\n\
+        let all = "url = { file = \"url\" }\nexchange = \"e\"\nunrouted = \"u\"\nstream = true\ndeclare = false\nformat = \"arrow\"\nwindow = 5\nca = \"ca.pem\"\n\
                    client_certificate = \"c\"\nclient_key = \"/k\"";
         let file = settings(all, None).unwrap().unwrap();
         assert_eq!(file.url, Secret::File("/etc/url".into()));
         assert_eq!((file.exchange.as_str(), file.declare, file.window), ("e", false, 5));
+        assert_eq!(file.format, Format::Arrow);
         assert_eq!((file.unrouted.as_deref(), file.stream.as_deref()), (Some("u"), Some("7D")));
         let month = settings("url = \"amqp://h\"\nstream = true\nstream_max_age = \"1M\"", None);
         assert_eq!(month.unwrap().unwrap().stream.as_deref(), Some("1M"));
@@ -116,6 +123,7 @@ mod tests {
         for (text, said) in [
             ("exchange = \"e\"", "no url"),
             ("url = \"amqp://h\"\nwindow = 0", "window"),
+            ("url = \"amqp://h\"\nformat = \"avro\"", "\"json\" or \"arrow\""),
             ("url = \"amqp://h\"\nclient_key = \"k\"", "together"),
             ("url = \"amqp://h\"\nstream_max_age = \"1D\"", "without stream"),
             ("adress = \"x\"", "adress"),

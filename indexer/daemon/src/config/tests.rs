@@ -72,7 +72,8 @@ fn flags_are_over_variables_and_those_over_the_file() {
     assert_eq!(settings.metrics.unwrap().port(), 2);
     let scan = Scan { threads: Some(2), ..Scan::default() };
     let metrics_listen = Some("[::1]:1".parse().unwrap());
-    let flags = Watch { backend: Some(BackendArg::Fanotify), metrics_listen, scan };
+    let backend = Some(BackendArg::Fanotify);
+    let flags = Watch { backend, metrics_listen, scan, ..Watch::default() };
     let settings = Settings::resolve(&file, &env, &flags, 8).unwrap();
     assert_eq!((settings.backend, settings.threads), (Backend::Fanotify, 2));
     assert_eq!(settings.metrics, metrics_listen);

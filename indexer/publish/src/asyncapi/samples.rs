@@ -47,7 +47,7 @@ fn read(origin: &Origin) -> Letter {
     let read = replay.read(Entry::new(&path, id, &row), id, Some((&at).into()), Vec::new());
     let Read { key, id, verb, subject, message } = read;
     let (source, verb) = (origin.source.clone(), verb.to_owned());
-    Letter { key, id, source, verb, subject, seen: SEEN, body: text(&message) }
+    Letter { key, id, source, verb, subject, seen: SEEN, body: text(&message), batch: None }
 }
 
 fn text(message: &Message) -> Vec<u8> {

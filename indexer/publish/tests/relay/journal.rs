@@ -7,7 +7,7 @@ use std::time::Duration;
 use brokers::{Broker, wait_for};
 use consumer::{Feed, Secret, Source, SourceError};
 use lapin::message::Delivery;
-use publish::{Relay, Settings};
+use publish::{Format, Relay, Settings};
 use record::wire::message::{Message, Origin};
 use record::{Body, Change, EntryId, How, Kind, Op, Record, RootId, Seq, Stat, State, Time, VolumeId};
 
@@ -143,9 +143,14 @@ pub(crate) fn origin() -> Origin {
 }
 
 pub(crate) fn relay(journal: &Arc<Journal>, url: &str, exchange: &str) -> Relay {
+    relay_in(Format::Json, journal, url, exchange)
+}
+
+pub(crate) fn relay_in(format: Format, journal: &Arc<Journal>, url: &str, exchange: &str) -> Relay {
     let mut settings = Settings::new(Secret::Plain(url.to_owned()));
     // Where most connections break before anything is confirmed, the pauses would be most of the time.
     settings.pause = (Duration::from_millis(1), Duration::from_millis(10));
+    settings.format = format;
     exchange.clone_into(&mut settings.exchange);
     Relay::start(Arc::clone(journal) as Arc<dyn Feed>, settings, origin()).unwrap()
 }

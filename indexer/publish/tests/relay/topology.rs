@@ -11,13 +11,14 @@ use lapin::options::{
     ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use publish::{Relay, Settings};
+use publish::{Arrived, Fatal, Handler, Origins, Relay, Settings, Stop, Subscription, Verdict, subscribe};
 use serde_json::Value;
 use tokio_stream::StreamExt as _;
 
 use crate::journal::{Journal, check_all, origin, seq};
 
 const DEFINITIONS: &str = include_str!("../../../../deploy/rabbitmq/definitions.json");
+const CONSUMERS: &str = include_str!("../../../../deploy/rabbitmq/consumers.json");
 const POLICIES: &str = include_str!("../../../../deploy/rabbitmq/policies.json");
 
 fn text(text: &str) -> AMQPValue {
@@ -145,6 +146,83 @@ fn definitions_make_what_the_relay_makes_and_policies_keep_what_nobody_could_use
     });
     let why: BTreeSet<String> = dead.iter().map(reason).collect();
     assert_eq!(why, ["1 rejected", "2 delivery_limit"].map(str::to_owned).into());
+}
+
+/// Leaves at once, when it is connected.
+struct Leaves(Stop);
+
+impl Handler for Leaves {
+    fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal> {
+        Ok(vec![Verdict::Done; messages.len()])
+    }
+
+    fn connected(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// All subscriptions that `indexer` has.
+fn subscriptions() -> Vec<Subscription> {
+    let (epoch, jobs) = ("e".repeat(32), publish::jobs("indexer", "nas"));
+    let all = || Origins::Records(vec!["fs.v1.#".to_owned()]);
+    let one = |queue: &str, from, one_reader| {
+        let queue = queue.to_owned();
+        Subscription { queue, from, prefetch: 10, one_reader }
+    };
+    vec![
+        one("indexer.replica.pc", all(), true),
+        one("indexer.alert.pc", all(), true),
+        one(&jobs, Origins::Jobs, false),
+        one(&format!("indexer.results.{epoch}"), Origins::Answers { epoch, jobs: jobs.clone() }, true),
+    ]
+}
+
+#[test]
+fn definitions_make_what_consumers_make_and_they_need_no_right_to_it() {
+    let broker = Broker::start();
+    let settings = Settings::new(Secret::Plain(broker.url()));
+    let read = |settings: &Settings| {
+        for subscription in subscriptions() {
+            let stop = Stop::default();
+            subscribe(settings, &subscription, &mut Leaves(stop.clone()), &stop).unwrap();
+        }
+    };
+    let made = || -> BTreeSet<String> {
+        let all: Value = serde_json::from_str(&broker.export()).unwrap();
+        let parts = ["exchanges", "queues", "bindings"];
+        let each =
+            parts.iter().flat_map(|part| all[part].as_array().unwrap().iter().map(move |one| (part, one)));
+        // For consumers of others.
+        let ours = |one: &Value| !one.to_string().contains("\"indexer.dead\"");
+        each.filter(|(_, one)| ours(one)).map(|(part, one)| format!("{part} {one}")).collect()
+    };
+    read(&settings);
+    let declared = made();
+    // Exchanges: records, catch-all, results. Queues: the catch-all, four and four of the dead. Bindings: the catch-all, and three.
+    assert_eq!(declared.len(), 3 + 9 + 4, "{declared:#?}");
+    let subscriber = Subscriber::new(&broker.url());
+    at_broker(async {
+        let channel = &subscriber.channel;
+        for name in ["indexer", "indexer.unrouted", "indexer.results"] {
+            channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.unwrap();
+        }
+        let dead = subscriptions().into_iter().map(|one| format!("{}.dead", one.queue));
+        let queues = subscriptions().into_iter().map(|one| one.queue).chain(dead);
+        for queue in queues.chain(["indexer.unrouted".to_owned()]) {
+            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+        }
+    });
+    assert_eq!(made().len(), 0);
+    broker.import(DEFINITIONS);
+    broker
+        .import(&CONSUMERS.replace("READER", "pc").replace("INDEX", "nas").replace("EPOCH", &"e".repeat(32)));
+    assert_eq!(made(), declared);
+
+    // By a user who may read them, and put aside.
+    let _ = broker.control(&["add_user", "reader", "hunter2"]);
+    let _ = broker.control(&["set_permissions", "reader", "", "^amq.default$", "^indexer[.]"]);
+    let url = format!("amqp://reader:hunter2@127.0.0.1:{}/%2f", broker.port());
+    read(&Settings { declare: false, ..Settings::new(Secret::Plain(url)) });
 }
 
 /// The seq of a dead letter, and what it died of.

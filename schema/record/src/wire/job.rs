@@ -3,16 +3,26 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
 use super::v1::{self, bytes_of, digest_of, digest_text, hex, text_and_raw, unhex};
 use crate::{Category, Digest, DigestKind, EntryId, Time, VolumeId};
 
 /// Bytes of a text that somebody else wrote, at most: paths, names of hosts, reasons.
 const MOST_TEXT: usize = 64 << 10;
 
+/// Digests of a whole content.
+const KINDS: [DigestKind; 2] = [DigestKind::Blake3, DigestKind::Blake2b256];
+
+/// What jobs are an instance of: the identity of their JSON Schema.
+pub const JOB_SCHEMA: &str = "urn:indexer:rehash-job:v1";
+/// The same for answers.
+pub const ANSWER_SCHEMA: &str = "urn:indexer:rehash-answer:v1";
+
 /// Which content is meant: a file, and what it was when it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Which {
     /// Our number of the file system it is on.
     pub volume: u32,
@@ -22,12 +32,15 @@ pub struct Which {
     pub size: u64,
     /// Content last changed.
     #[serde(with = "v1::ns")]
+    #[schemars(with = "i128")]
     pub modified_ns: i128,
     /// Inode last changed.
     #[serde(with = "v1::ns")]
+    #[schemars(with = "i128")]
     pub changed_ns: i128,
     /// Birth; null where the file system keeps none.
     #[serde(with = "v1::ns::option")]
+    #[schemars(with = "Option<i128>")]
     pub created_ns: Option<i128>,
 }
 
@@ -46,11 +59,12 @@ impl Which {
 }
 
 /// Read this file in full.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// The host of the index.
     pub host: String,
     /// The epoch of its journal: whom the answer is for.
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub epoch: String,
     /// Absolute path, as that host sees it.
     pub path: String,
@@ -60,29 +74,35 @@ pub struct Job {
     /// Which content.
     pub which: Which,
     /// What the digest is to be made by: `blake3` or `blake2b-256`.
+    #[schemars(extend("enum" = KINDS.map(DigestKind::word)))]
     pub digest: String,
 }
 
 /// What came of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// The host that read it.
     pub worker: String,
     /// The epoch of the job.
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub epoch: String,
     /// Which content, as in the job.
     pub which: Which,
     /// `kind:hex` of the whole content; none where it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = schema::digest_pattern()))]
     pub digest: Option<String>,
     /// What its first bytes say it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = Category::ALL.map(Category::word)))]
     pub magic: Option<String>,
     /// Hash of the first 4 KiB, 16 bytes in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub head: Option<String>,
     /// Of the last 4 KiB of a larger file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub tail: Option<String>,
     /// Bytes read.
     #[serde(default)]
@@ -152,7 +172,7 @@ impl Job {
     /// # Errors
     /// When it is none of a whole content.
     pub fn kind(&self) -> Result<DigestKind, Malformed> {
-        [DigestKind::Blake3, DigestKind::Blake2b256]
+        KINDS
             .into_iter()
             .find(|kind| kind.word() == self.digest)
             .ok_or_else(|| Malformed(format!("{:?} is no digest of a whole content", self.digest)))

@@ -1,4 +1,4 @@
-//! The JSON Schema of a message's body, made from the types that are written and the words that the code has. Knows no broker
+//! The JSON Schemas of what is said over a broker, messages, jobs and answers, made from the types that are written and the words that the code has. Knows no broker
 //! and no file.
 
 use schemars::generate::SchemaSettings;
@@ -6,6 +6,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
+use super::job::{ANSWER_SCHEMA, Answer, JOB_SCHEMA, Job};
 use super::message::{DATA_SCHEMA, Message, Read, Shape};
 use crate::{Body, Category, DigestKind, Op};
 
@@ -20,16 +21,65 @@ pub fn message() -> Value {
     sorted(schema.to_value())
 }
 
-/// The same for a document that has definitions of its own at `path` (as `/components/schemas`), in draft 7: all of them by
-/// name, and the name of the body's. They do not hold the shapes.
+/// That of a job for a worker.
 #[must_use]
-pub fn definitions(path: &'static str) -> (Map<String, Value>, String) {
+pub fn job() -> Value {
+    titled::<Job>(JOB_SCHEMA, "A file whose content is to be read, version 1", None)
+}
+
+/// That of an answer to one: what was found, or why nothing was.
+#[must_use]
+pub fn answer() -> Value {
+    titled::<Answer>(ANSWER_SCHEMA, "What came of a job, version 1", Some(found_or_not()))
+}
+
+/// What of an answer is there together.
+#[must_use]
+pub fn found_or_not() -> Value {
+    let none_of = |names: [&str; 3]| json!({"anyOf": names.map(|name| json!({"required": [name]}))});
+    json!([
+        {"title": "found", "required": ["digest", "magic", "head"], "not": {"required": ["refused"]}},
+        {"title": "not found", "required": ["refused"], "not": none_of(["digest", "magic", "head"])},
+    ])
+}
+
+fn titled<T: JsonSchema>(id: &str, title: &str, choices: Option<Value>) -> Value {
+    let generator = settings(SchemaSettings::draft2020_12()).into_generator();
+    let mut schema = generator.into_root_schema_for::<T>();
+    schema.insert("$id".to_owned(), id.into());
+    schema.insert("title".to_owned(), title.into());
+    if let Some(choices) = choices {
+        schema.insert("oneOf".to_owned(), choices);
+    }
+    sorted(schema.to_value())
+}
+
+/// The names of the bodies among [`definitions`].
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    /// Of messages.
+    pub message: String,
+    /// Of jobs.
+    pub job: String,
+    /// Of answers.
+    pub answer: String,
+}
+
+/// The same for a document that has definitions of its own at `path` (as `/components/schemas`), in draft 7: all of them by
+/// name, and the names of the bodies'. They do not hold the shapes.
+#[must_use]
+pub fn definitions(path: &'static str) -> (Map<String, Value>, Bodies) {
     let mut settings = settings(SchemaSettings::draft07());
     settings.definitions_path = path.into();
     let mut generator = settings.into_generator();
     generator.subschema_for::<Message>();
+    generator.subschema_for::<Job>();
+    generator.subschema_for::<Answer>();
     let definitions = generator.take_definitions(true);
-    (definitions, Message::schema_name().into_owned())
+    let name = |name: std::borrow::Cow<'_, str>| name.into_owned();
+    let (message, job, answer) =
+        (name(Message::schema_name()), name(Job::schema_name()), name(Answer::schema_name()));
+    (definitions, Bodies { message, job, answer })
 }
 
 /// What a body of a shape holds beyond what all do.
@@ -209,7 +259,7 @@ mod tests {
 
     #[test]
     fn definitions_refer_to_each_other_where_they_will_stand() {
-        let (definitions, body) = definitions("/components/schemas");
+        let (definitions, bodies) = definitions("/components/schemas");
         let text = serde_json::to_string(&definitions).expect("text");
         let references: Vec<&str> = text.split("\"$ref\":\"").skip(1).collect();
         assert!(references.len() > 5, "{text}");
@@ -218,6 +268,9 @@ mod tests {
                 reference.strip_prefix("#/components/schemas/").and_then(|rest| rest.split('"').next());
             assert!(definitions.contains_key(name.expect("a place")), "{reference}");
         }
-        assert!(definitions.contains_key(&body) && !text.contains("$defs"), "{body}");
+        for body in [&bodies.message, &bodies.job, &bodies.answer] {
+            assert!(definitions.contains_key(body), "{body}");
+        }
+        assert!(!text.contains("$defs"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ use inbox::{Inbox, InboxError, Incoming, Limits};
 use publish::{Arrived, Fatal, Handler, Stop, Verdict, subscribe};
 use tracing::{info, warn};
 
+use super::batches;
 use crate::cli::Broker;
 use crate::commands::{Context, interrupt};
 use crate::failure::{Failure, Outcome};
@@ -63,16 +64,13 @@ struct Taker {
 
 impl Handler for Taker {
     fn handle(&mut self, messages: &[Arrived]) -> Result<Vec<Verdict>, Fatal> {
-        let incoming: Vec<Incoming<'_>> = messages
-            .iter()
-            .map(|message| Incoming { id: &message.id, key: &message.key, body: &message.body })
-            .collect();
-        let answers = self.inbox.take(&incoming).map_err(|error| Fatal(error.to_string()))?;
+        let verdicts = batches::each(messages, &mut |some| {
+            let incoming: Vec<Incoming<'_>> =
+                some.iter().map(|one| Incoming { id: &one.id, key: &one.key, body: &one.body }).collect();
+            self.inbox.take(&incoming).map_err(|error| Fatal(error.to_string()))
+        })?;
         self.alerts.tell();
-        let verdict = |answer: Option<inbox::Unusable>| {
-            answer.map_or(Verdict::Done, |unusable| Verdict::Unusable(unusable.to_string()))
-        };
-        Ok(answers.into_iter().map(verdict).collect())
+        Ok(verdicts)
     }
 
     fn has_room(&mut self) -> Result<bool, Fatal> {
