@@ -10,6 +10,7 @@ mod layers;
 mod licence;
 mod mounts;
 mod oracle;
+mod parquet;
 mod place;
 mod sets;
 
@@ -24,6 +25,7 @@ pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvol
 pub use licence::licence_allows;
 pub use mounts::{Fs, LoopMount, TmpfsMount};
 pub use oracle::{Rows, compare, find_json, independent_walk, independent_walk_without};
+pub use parquet::{parquet_footer, parquet_rows};
 pub use place::{Ground, NOBODY, Place};
 pub use prove::{Rng, WalkedStat, Work, Workload};
 pub use sets::{Sets, compare_sets, sets_by_indexer, sets_by_jdupes, sets_by_rmlint};

@@ -69,6 +69,12 @@ impl Rows {
         self.0.apply(change).expect("a record has what its op needs");
     }
 
+    /// Without entries that no name leads to, as [`prove::Rows::on_paths`].
+    #[must_use]
+    pub fn on_paths(&self) -> Rows {
+        Rows(self.0.on_paths())
+    }
+
     /// What differs, one line each.
     #[must_use]
     pub fn differences(&self, now: &Rows) -> Vec<String> {

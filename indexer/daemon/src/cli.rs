@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use consume::{At, Broker, Consume, Map};
 pub(crate) use flags::{
-    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, Du, Dups, Find, HashArg, LevelArg, LinkArg,
-    LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Watch,
+    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, LevelArg,
+    LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -257,6 +257,17 @@ Examples:
         #[arg(long, value_name = "AGE", default_value = "1m", value_parser = crate::values::age)]
         patience: std::time::Duration,
     },
+    /// Write the index as Parquet, as of one record of the journal
+    #[command(after_help = "\
+One row a name, sorted by path; see docs/snapshots.md for the columns. With a daemon or without one. A folder holds
+host=HOST/root=ROOT/date=DAY/snapshot.parquet and a manifest for each root; a name that ends in .parquet is one file, of one root.
+What is written comes into place whole or not at all; a run that was killed is tidied up after by the next.
+
+Examples:
+  indexer snapshot --output /backup/snapshots
+  indexer snapshot --root ~/Media --output media.parquet
+  indexer snapshot --root /srv --output srv.parquet --compat unix --json")]
+    Snapshot(Snapshot),
     /// Give unused space inside the index file back
     #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
     Compact,

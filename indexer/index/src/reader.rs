@@ -106,9 +106,22 @@ impl Reader {
     pub fn each_child<E: From<IndexError>>(
         &self,
         dir: EntryId,
+        each: impl FnMut(&[u8], Target) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        self.each_child_after(dir, None, each)
+    }
+
+    /// The same for the names after `after`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what `each` answers.
+    pub fn each_child_after<E: From<IndexError>>(
+        &self,
+        dir: EntryId,
+        after: Option<&[u8]>,
         mut each: impl FnMut(&[u8], Target) -> Result<bool, E>,
     ) -> Result<(), E> {
-        for item in self.name_range(dir, None)? {
+        for item in self.name_range(dir, after)? {
             let (key, value) = item.map_err(IndexError::from)?;
             let Some((_, name)) = split_name_key(key.value()) else { continue };
             if !each(name, target(value.value()))? {

@@ -1,7 +1,7 @@
 //! Rows rebuilt from the journal: what `find --json` said once, and the records since, give what it says now. Written from
 //! the description of the format alone, as a consumer would, and shares no code with one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use record::wire::v1;
 use serde_json::Value;
@@ -97,6 +97,15 @@ impl Rows {
         {
             self.names.remove(&place);
         }
+    }
+
+    /// Without entries that have no name and in which none is: another took theirs, and they have not shown a new one.
+    #[must_use]
+    pub fn on_paths(&self) -> Rows {
+        let mut rows = self.clone();
+        let named: BTreeSet<Id> = rows.names.iter().flat_map(|((dir, _), id)| [*dir, *id]).collect();
+        rows.entries.retain(|id, _| named.contains(id));
+        rows
     }
 
     /// What differs, one line each.

@@ -97,6 +97,30 @@ impl Client {
         self.stream(response, each)
     }
 
+    /// GETs a stream of bytes; `each` is called with every piece.
+    ///
+    /// # Errors
+    /// As [`Client::get`], and what `each` answers.
+    pub(crate) fn bytes(
+        &mut self,
+        path: &str,
+        query: &impl Serialize,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let query =
+            serde_urlencoded::to_string(query).map_err(|error| Failure::doing("write the request", error))?;
+        let response = self.send(Method::GET, format!("{path}?{query}"), Bytes::new())?;
+        let mut body = response.into_body();
+        while let Some(frame) = self.runtime.block_on(body.frame()) {
+            let frame = frame.map_err(|error| self.lost(error))?;
+            if let Some(data) = frame.data_ref() {
+                // Where it fails the rest is not read, and the connection goes with it.
+                each(data).inspect_err(|_| self.sender = None)?;
+            }
+        }
+        Ok(())
+    }
+
     /// POSTs `body` and reads a stream of lines.
     ///
     /// # Errors

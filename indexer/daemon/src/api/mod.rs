@@ -12,6 +12,7 @@ mod socket;
 mod stream;
 mod view;
 
+pub(crate) use answer::ErrorBody;
 pub(crate) use client::Client;
 pub(crate) use server::{Api, serve, serve_port};
 pub(crate) use socket::listen;

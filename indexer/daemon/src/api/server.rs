@@ -102,6 +102,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/status", get(status))
         .route("/v1/find", get(find))
         .route("/v1/replay", get(replay))
+        .route("/v1/snapshot", get(snapshot))
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
         .route("/v1/dups", get(dups))
@@ -183,6 +184,20 @@ async fn replay(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
         let covered = reader.seq().map_err(EngineError::from).and_then(|seq| api.engine.cover(seq));
         covered.map_err(|error| QueryError::Failed(error.to_string()))?;
         query::replay(&reader, &origin, &request, &mut |line| lines.push(&line))
+    })
+    .await)
+}
+
+async fn snapshot(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::frames(api.questions, move |frames| {
+        let index = api.engine.index();
+        let origin = relaying::origin(format!("{:032x}", index.epoch()?));
+        let reader = query::whole(index)?;
+        // Its watermark goes out.
+        let covered = reader.seq().map_err(EngineError::from).and_then(|seq| api.engine.cover(seq));
+        covered.map_err(|error| QueryError::Failed(error.to_string()))?;
+        query::snapshot(index, &reader, &origin, &request, &mut |frame| frames.pass(frame))
     })
     .await)
 }

@@ -1,4 +1,4 @@
-//! Streams of lines with back-pressure: a query runs on a thread of its own and waits for its listener; when the
+//! Streams of lines and frames with back-pressure: a query runs on a thread of its own and waits for its listener; when the
 //! listener goes away, it stops.
 
 use std::convert::Infallible;
@@ -30,6 +30,17 @@ const RECORDS: usize = 512;
 
 type Part = Result<Bytes, ApiError>;
 
+/// What a stream is made of.
+struct Form {
+    content: &'static str,
+    /// An error as its last part.
+    error: fn(&ApiError) -> Vec<u8>,
+}
+
+static LINES: Form = Form { content: "application/x-ndjson", error: ApiError::line };
+static FRAMES: Form =
+    Form { content: "application/octet-stream", error: |error| snapshot::failed(&error.line()) };
+
 /// Takes the lines of one answer, on the query's thread.
 pub(crate) struct Lines {
     buffer: Vec<u8>,
@@ -60,6 +71,12 @@ impl Lines {
         !self.gone
     }
 
+    /// Sends bytes as they are; answers false when nobody listens any more.
+    pub(crate) fn pass(&mut self, bytes: Vec<u8>) -> bool {
+        self.send(Ok(bytes.into()));
+        !self.gone
+    }
+
     fn send(&mut self, part: Part) {
         if !self.gone {
             let sent = tokio::time::timeout(STALL, self.sender.send(part));
@@ -72,6 +89,23 @@ impl Lines {
 /// the last line.
 pub(crate) async fn lines(
     permits: Arc<Semaphore>,
+    work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
+) -> Response {
+    answer(permits, &LINES, work).await
+}
+
+/// Answers with the frames of a snapshot that `work` passes. An error before the first has its own status; a later one is the last
+/// frame.
+pub(crate) async fn frames(
+    permits: Arc<Semaphore>,
+    work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
+) -> Response {
+    answer(permits, &FRAMES, work).await
+}
+
+async fn answer(
+    permits: Arc<Semaphore>,
+    form: &'static Form,
     work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
 ) -> Response {
     let Ok(permit) = permits.try_acquire_owned() else { return ApiError::busy().into_response() };
@@ -89,7 +123,7 @@ pub(crate) async fn lines(
             lines.send(Err(error.into()));
         }
     });
-    response(receiver).await
+    response(receiver, form).await
 }
 
 /// Answers with the records of `request`; with `follow`, on and on until the daemon stops or nobody listens.
@@ -148,18 +182,18 @@ pub(crate) async fn changes(
             }
         }
     });
-    response(receiver).await
+    response(receiver, &LINES).await
 }
 
-async fn response(mut receiver: Receiver<Part>) -> Response {
+async fn response(mut receiver: Receiver<Part>, form: &'static Form) -> Response {
     let first = match receiver.recv().await {
         Some(Err(error)) => return error.into_response(),
         Some(Ok(first)) => first,
         None => Bytes::new(),
     };
     let rest = ReceiverStream::new(receiver)
-        .map(|part| Ok::<Bytes, Infallible>(part.unwrap_or_else(|error| error.line().into())));
+        .map(|part| Ok::<Bytes, Infallible>(part.unwrap_or_else(|error| (form.error)(&error).into())));
     let mut response = Response::new(Body::from_stream(tokio_stream::once(Ok(first)).chain(rest)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content));
     response
 }

@@ -349,3 +349,33 @@ pub(crate) struct Prove {
     #[arg(long)]
     pub(crate) state_beside: bool,
 }
+
+/// Which columns a snapshot has instead of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompatArg {
+    /// The eleven of an older scanner, with times in seconds since 1970
+    Unix,
+}
+
+/// `snapshot`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Snapshot {
+    /// Only this root [default: all]
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<PathBuf>,
+    /// Write to this folder, or this file where it ends in .parquet [default: snapshots in the state folder]
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write over a snapshot that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Write other columns than all
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) compat: Option<CompatArg>,
+    /// Encode with this many threads [default: one a core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    /// Give up when the index file grows by more while it is read
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::values::size)]
+    pub(crate) max_growth: u64,
+}

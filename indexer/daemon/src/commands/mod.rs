@@ -22,6 +22,7 @@ mod scan;
 mod schema;
 mod scrub;
 mod settle;
+mod snapshot;
 mod source;
 mod status;
 mod verify;
@@ -86,6 +87,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Replay { root, as_reads, patience } => {
             replay::run(&context, root.as_deref(), as_reads, patience)
         }
+        Command::Snapshot(flags) => snapshot::run(&context, &flags),
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),

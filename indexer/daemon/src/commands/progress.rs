@@ -79,7 +79,9 @@ impl State {
         let rate = (progress.files_found.saturating_sub(self.base) as f64 / seconds) as u64;
         let text = match phase {
             "hashing" => hashing_line(progress, seconds),
-            "replaying" => format!("{} entries, {}/s", count(progress.files_found), count(rate)),
+            "replaying" | "exporting" => {
+                format!("{} entries, {}/s", count(progress.files_found), count(rate))
+            }
             _ => line(progress, rate),
         };
         if std::io::stderr().is_terminal() {

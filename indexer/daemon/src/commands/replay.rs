@@ -95,7 +95,7 @@ pub(crate) fn run(
 }
 
 /// Without a daemon: makes sure that the epoch is one whose ids may be given, as a daemon does at its start.
-fn vouch(context: &Context) -> Result<(), Failure> {
+pub(super) fn vouch(context: &Context) -> Result<(), Failure> {
     let state = context.state()?;
     if Source::daemon(&state)?.is_some() {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use index::{Index, OpenError, Reader};
@@ -16,12 +17,16 @@ use crate::failure::Failure;
 use crate::query::{
     self, ChangesRequest, Coverage, CoverageRequest, DuRequest, DupsRequest, Emit, FindRequest,
     LookupRequest, PathRequest, QueryError, ReplayLine, ReplayRequest, RootLine, RootView, RottenLine,
+    SnapshotRequest,
 };
 use crate::render::Out;
 use crate::state::StateDir;
 
 /// Records read at a time without a daemon.
 const RECORDS: usize = 1024;
+
+/// Frames of a snapshot between reading and writing without a daemon; reading waits when so many do.
+const FRAMES: usize = 8;
 
 /// How long a daemon that has just opened the index may take until it answers.
 const STARTING: Duration = Duration::from_secs(5);
@@ -156,6 +161,32 @@ impl Source {
                 local(index, each, |reader, emit| query::replay(reader, &origin, request, emit))
             }
         }
+    }
+
+    /// See [`query::snapshot`]: pieces of its stream.
+    pub(crate) fn snapshot(
+        &mut self,
+        request: &SnapshotRequest,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let index = match self {
+            Source::Daemon(client) => return client.bytes("/v1/snapshot", request, each),
+            Source::Local(index) => index,
+        };
+        let origin = crate::relaying::origin(format!("{:032x}", index.epoch()?));
+        let reader = index.read()?;
+        // Reading and writing go on side by side, as they do with a daemon.
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(FRAMES);
+            let (index, reader) = (&*index, &reader);
+            let read = scope.spawn(move || {
+                query::snapshot(index, reader, &origin, request, &mut |frame| sender.send(frame).is_ok())
+            });
+            let written = receiver.iter().try_for_each(|frame: Vec<u8>| each(&frame));
+            drop(receiver);
+            let read = read.join().map_err(|_| Failure::Failed("the reader of the index died".to_owned()))?;
+            written.and_then(|()| read.map_err(Failure::from))
+        })
     }
 
     /// See [`query::ls`].

@@ -15,6 +15,7 @@ mod replay;
 mod request;
 mod roots;
 mod rotten;
+mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
 mod walk;
@@ -37,10 +38,11 @@ pub(crate) use replay::{ReplayEnded, ReplayHead, ReplayLetter, ReplayLine, repla
 pub(crate) use request::{
     AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, DupsRequest, FindRequest,
     HashRequest, LookupRequest, PathPair, PathRequest, ReplayRequest, ScrubRequest, SettleRequest,
-    SweepRequest,
+    SnapshotRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use rotten::{RottenLine, rotten};
+pub(crate) use snapshot::snapshot;
 pub(crate) use whole::whole;
 
 /// Takes answers one by one; answers false when no more are wanted.

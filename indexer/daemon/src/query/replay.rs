@@ -74,7 +74,7 @@ pub(crate) fn replay(
     request: &ReplayRequest,
     emit: Emit<'_, ReplayLine>,
 ) -> Result<(), QueryError> {
-    let roots = wanted(reader, request)?;
+    let roots = wanted(reader, request.root.as_deref(), request.root_raw.as_deref())?;
     if reader.has_waiting()? {
         return Err(QueryError::Failed(
             "a directory has lost its name and not yet shown another, so what is below it cannot be told; ask again in a moment, \
@@ -103,10 +103,14 @@ pub(crate) fn replay(
 }
 
 /// The roots asked for; one whose first scan is under way has no rows yet.
-fn wanted(reader: &Reader, request: &ReplayRequest) -> Result<Vec<RootRow>, QueryError> {
+pub(super) fn wanted(
+    reader: &Reader,
+    path: Option<&str>,
+    raw: Option<&str>,
+) -> Result<Vec<RootRow>, QueryError> {
     let mut roots: Vec<RootRow> = reader.roots()?.into_iter().filter(|root| root.seeded.is_some()).collect();
-    if let Some(path) = &request.root {
-        let path = bytes(path, request.root_raw.as_deref())?;
+    if let Some(path) = path {
+        let path = bytes(path, raw)?;
         let shown: Vec<String> = roots.iter().map(|root| crate::paths::shown_bytes(&root.path)).collect();
         roots.retain(|root| *root.path == *path);
         if roots.is_empty() {

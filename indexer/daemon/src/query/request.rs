@@ -210,6 +210,20 @@ pub(crate) struct ReplayRequest {
     pub(crate) root_raw: Option<String>,
 }
 
+/// `snapshot`. No root means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SnapshotRequest {
+    /// The path of the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<String>,
+    /// Its bytes in base64, where `root` cannot hold them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root_raw: Option<String>,
+    /// Give up when the index file has grown by more bytes than these while it is read.
+    pub(crate) max_growth: u64,
+}
+
 /// A path as the pair of fields that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathPair {

@@ -26,6 +26,13 @@ impl Names {
     }
 }
 
+impl From<Names> for snapshot::Owners {
+    fn from(names: Names) -> snapshot::Owners {
+        let (users, groups) = (names.users.into_iter().collect(), names.groups.into_iter().collect());
+        snapshot::Owners { users, groups }
+    }
+}
+
 /// The number of a user given by number or name.
 ///
 /// # Errors

@@ -1,0 +1,78 @@
+//! Why there is no snapshot: what, which, and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parquet::errors::ParquetError;
+
+use crate::stream::Garbled;
+
+/// Why there is none. Nothing under a final name has changed then, but for roots that were told to be done before.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Something is in the place.
+    #[error("{} is there already; name another place, or write over it with --force", .0.display())]
+    Exists(PathBuf),
+    /// Something is in the place, and not all of it is ours.
+    #[error("{} holds files that are no snapshot's, and is not written over; move them away or name another place", .0.display())]
+    Foreign(PathBuf),
+    /// A folder where a file is to be.
+    #[error("{} is a folder and its name ends as a file's would; name a file in it, or a folder of another name", .0.display())]
+    IsFolder(PathBuf),
+    /// A place without a name.
+    #[error("{} names no file; give one that ends in .parquet, or a folder", .0.display())]
+    NoName(PathBuf),
+    /// Another run is at it.
+    #[error("another run is writing {}; wait for it, or end it", .0.display())]
+    Busy(PathBuf),
+    /// A place that is reached by a protocol.
+    #[error("{0}: this program writes to files and folders alone; write to a folder, and copy that")]
+    Scheme(String),
+    /// Several roots, and one file.
+    #[error("there are {0} roots, and a file holds one: name it with --root, or give a folder as --output")]
+    OneRoot(u64),
+    /// It ended too early.
+    #[error("the answer ended before all was told; nothing was kept of the root that it ended in")]
+    Ended,
+    /// A file.
+    #[error("failed to {doing} {}: {source}", .path.display())]
+    File {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Making Parquet.
+    #[error("failed to write {}: {source}", .path.display())]
+    Parquet {
+        /// Of which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: ParquetError,
+    },
+    /// What came is none.
+    #[error(transparent)]
+    Garbled(#[from] Garbled),
+    /// Whoever tells says why it ends.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Told(Vec<u8>),
+}
+
+/// What was being done when it failed.
+pub(crate) trait Doing<T> {
+    fn doing(self, doing: &'static str, path: &Path) -> Result<T, SnapshotError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, doing: &'static str, path: &Path) -> Result<T, SnapshotError> {
+        self.map_err(|source| SnapshotError::File { doing, path: path.to_owned(), source })
+    }
+}
+
+impl<T> Doing<T> for Result<T, ParquetError> {
+    fn doing(self, _: &'static str, path: &Path) -> Result<T, SnapshotError> {
+        self.map_err(|source| SnapshotError::Parquet { path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,23 @@
+//! The index as Parquet: which columns, in what order, in which file or folder, and how it gets there whole or not at all. Knows
+//! `record`, Parquet and files of its own; no index and no daemon: rows come in from whoever has them.
+
+mod aside;
+mod columns;
+mod entry;
+mod error;
+mod order;
+mod place;
+mod receive;
+mod stream;
+mod text;
+mod write;
+
+pub use columns::{Columns, Owners};
+pub use entry::{Entry, Facts, Moment, RootHead};
+pub use error::SnapshotError;
+pub use order::{Spot, Tree, Visit, in_order};
+pub use place::Place;
+pub use receive::{Finished, Receiver, Written};
+pub use stream::{Emit, Ending, Frame, Frames, Garbled, Rows, Teller, failed};
+pub use text::path_text;
+pub use write::Form;

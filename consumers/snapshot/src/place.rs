@@ -1,0 +1,112 @@
+//! Where a snapshot goes: one file, or a folder of many in the layout `host=/root=/date=/`, each with a manifest. Knows nothing of
+//! how it gets there.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::entry::Moment;
+use crate::error::SnapshotError;
+
+/// The rows, in a folder.
+pub(crate) const ROWS: &str = "snapshot.parquet";
+/// What is in the folder. Engines pass over names that begin so.
+pub(crate) const MANIFEST: &str = "_manifest.json";
+
+/// Where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, of one root.
+    File(PathBuf),
+    /// A folder, of any number of roots.
+    Folder(PathBuf),
+}
+
+impl Place {
+    /// What `output` names: a file where it ends in `.parquet`, a folder otherwise.
+    ///
+    /// # Errors
+    /// For what is reached by a protocol, such as `s3://`.
+    pub fn new(output: &Path) -> Result<Place, SnapshotError> {
+        let bytes = output.as_os_str().as_bytes();
+        if let Some(at) = bytes.windows(3).position(|part| part == b"://") {
+            let scheme = &bytes[..at];
+            if !scheme.is_empty() && scheme.iter().all(u8::is_ascii_alphanumeric) {
+                return Err(SnapshotError::Scheme(output.to_string_lossy().into_owned()));
+            }
+        }
+        let file = output.extension() == Some(OsStr::new("parquet")) && !bytes.ends_with(b"/");
+        Ok(if file { Place::File(output.to_owned()) } else { Place::Folder(output.to_owned()) })
+    }
+}
+
+/// The folder of one root on one day, below `top`.
+pub(crate) fn folder(top: &Path, moment: &Moment, root: &[u8]) -> PathBuf {
+    top.join(format!("host={}", encoded(moment.host.as_bytes())))
+        .join(format!("root={}", encoded(root)))
+        .join(format!("date={}", date(moment.taken_us)))
+}
+
+/// Bytes as a part of a path that engines read back: all but letters, digits and `-._~` as `%HH`.
+fn encoded(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push('%');
+            for half in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(half), 16).unwrap_or('0').to_ascii_uppercase());
+            }
+        }
+    }
+    text
+}
+
+/// The day in UTC, `2026-11-22`.
+pub(crate) fn date(us: i64) -> String {
+    // Days since 1970 to year, month and day, by eras of 400 years (H. Hinnant, chrono-Compatible Low-Level Date Algorithms).
+    let days = us.div_euclid(86_400_000_000) + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_it_is() {
+        let place = |text: &str| Place::new(Path::new(text));
+        assert_eq!(place("/a/b.parquet").unwrap(), Place::File("/a/b.parquet".into()));
+        assert_eq!(place("/a/b").unwrap(), Place::Folder("/a/b".into()));
+        assert_eq!(place("/a/b.parquet/").unwrap(), Place::Folder("/a/b.parquet/".into()));
+        assert!(matches!(place("/a/x:/y"), Ok(Place::Folder(_))));
+        for other in ["s3://bucket/a.parquet", "gs://b", "az://b", "https://h/x"] {
+            let said = place(other).unwrap_err().to_string();
+            assert!(said.starts_with(other) && said.contains("folder"), "{said}");
+        }
+    }
+
+    #[test]
+    fn folders_hold_any_bytes_and_days_any_time() {
+        assert_eq!(encoded(b"/srv/a b\xff=%"), "%2Fsrv%2Fa%20b%FF%3D%25");
+        const DAY: i64 = 86_400_000_000;
+        for (us, text) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (DAY * 59, "1970-03-01"),
+            (DAY * 11_016, "2000-02-29"),
+            (DAY * 20_779 + 1, "2026-11-22"),
+            (DAY * 173_974, "2446-04-29"),
+        ] {
+            assert_eq!(date(us), text, "{us}");
+        }
+    }
+}
