@@ -217,7 +217,10 @@ fn two_indexers_are_told_apart_and_garbage_is_put_aside() {
     ];
     let here = Here::new(&ground, "apart", &rules.concat());
     let states = [ground.beside("state-1"), ground.beside("state-2")];
-    let daemons = [here.daemon(&states[0], &one), here.daemon(&states[1], &two)];
+    // One of them in batches: both forms are read.
+    let arrow = ["--amqp-format", "arrow"];
+    let second = Daemon::publishing(&states[1], &two, &here.exchange, &here.url, &arrow);
+    let daemons = [here.daemon(&states[0], &one), second];
     let consumer = here.start();
     here.wait_read();
     let since: Vec<u64> = daemons.iter().map(Daemon::seq).collect();

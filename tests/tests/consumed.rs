@@ -191,7 +191,8 @@ fn equal_files_of_two_indexers_are_found_and_dissolve() {
     let states = [ground.beside("state-1"), ground.beside("state-2")];
     let flags = ["--hash", "full"];
     let first = here.daemon(&states[0], &one, &flags);
-    let second = here.daemon(&states[1], &two, &flags);
+    // In batches: both forms are read.
+    let second = here.daemon(&states[1], &two, &["--hash", "full", "--amqp-format", "arrow"]);
     // The queue is made by who reads from it.
     let consumer = Follower::of(here.consume("duplicates"));
     here.wait_read();
