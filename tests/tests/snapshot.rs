@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{FileTypeExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use indexer_tests::{
     Daemon, Ground, Place, Rng, Rows, Skipped, TmpfsMount, Workload, blake3_of, independent_walk, indexer,
-    indexer_binary, json_lines, need_tool, parquet_footer, parquet_rows, skipped, stderr,
+    indexer_binary, json_lines, need_tool, parquet_footer, parquet_rows, skipped, stderr, unprivileged,
 };
 use serde_json::{Map, Value, json};
 
@@ -381,6 +381,33 @@ fn a_full_disk_leaves_nothing() {
             below(mount.path()).into_iter().filter(|path| mount.path().join(path).is_file()).collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+#[test]
+fn a_folder_without_the_right_to_write_is_said() {
+    let ground = Place::Here.open().unwrap();
+    fs::write(ground.root().join("file"), "x").unwrap();
+    let program = ground.lend(indexer_binary());
+    let run = |words: &[&dyn AsRef<OsStr>]| {
+        let mut command = Command::new(&program);
+        command.arg("--state").arg(ground.state()).args(words.iter().map(|word| word.as_ref()));
+        // The home of whoever runs the test is not that user's to read.
+        command.env("HOME", ground.state()).env_remove("XDG_CONFIG_HOME");
+        unprivileged(&mut command);
+        command.output().unwrap()
+    };
+    done(&run(&[&"scan", &ground.root()]));
+    let closed = ground.beside("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+    for output in [closed.join("x.parquet"), closed.join("folder")] {
+        let said = run(&[&"snapshot", &"--output", &output]);
+        assert_eq!(said.status.code(), Some(3), "{}", stderr(&said));
+        assert!(stderr(&said).contains("ermission denied"), "{}", stderr(&said));
+    }
+    assert!(below(&closed).is_empty());
+    // Where it may write, it does.
+    done(&run(&[&"snapshot"]));
 }
 
 /// A snapshot that is killed after a part of the time that it takes.
