@@ -192,7 +192,7 @@ impl Root {
                 (aside, out, file.clone())
             }
             Place::Folder(top) => {
-                let folder = folder(top, moment, &head.path);
+                let folder = folder(top, moment, &head.path)?;
                 let aside = Aside::folder(&folder, &[ROWS, MANIFEST], over)?;
                 let path = aside.path().join(UNFINISHED);
                 let out = File::create_new(&path).doing("make", &path)?;
