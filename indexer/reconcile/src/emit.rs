@@ -149,7 +149,7 @@ impl<S: Stored> Batch<'_, S> {
                 push(plan, touched, dir.root, change);
                 return Ok(());
             };
-            let root = paths.dir(self, Side::Before, detached.place.dir)?.root;
+            let root = self.root_of(detached)?;
             let path = detached.path.clone();
             let change = change(id, Op::Deleted, Some(&detached.place), Some(before), None, path);
             push(plan, touched, root, change);
@@ -353,11 +353,7 @@ impl<S: Stored> Batch<'_, S> {
     }
 
     fn spot(&mut self, side: Side, place: &Place, paths: &mut Paths) -> Result<Spot, S::Error> {
-        let mut dir = paths.dir(self, side, place.dir)?;
-        if dir.root.is_none() && side == Side::After {
-            // The directory waits for its own new name; until then it is where it was.
-            dir = paths.dir(self, Side::Before, place.dir)?;
-        }
+        let dir = paths.dir(self, side, place.dir)?;
         Ok(Spot { root: dir.root, path: join(dir.path(), &place.name) })
     }
 }

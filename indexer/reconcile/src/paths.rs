@@ -7,13 +7,13 @@ use record::{EntryId, Name, Place, RootId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::batch::Batch;
-use crate::{Root, Stored};
+use crate::{Detached, Root, Stored};
 
 /// Where a directory is: a name below another directory, up to the end of the way. Shared upwards, so that a
 /// directory costs one of these however deep it lies; the path is rendered when a record asks for it.
 #[derive(Debug)]
 pub(crate) struct DirPath {
-    /// None when the way up ends at a nameless directory.
+    /// None when no root is known to hold the nameless directory at the end of the way up.
     pub(crate) root: Option<RootId>,
     /// The directory at the end of the way up: a root's, or a nameless one.
     pub(crate) top: EntryId,
@@ -118,14 +118,7 @@ impl Paths {
                     at = place.dir;
                     names.push(place);
                 }
-                Some(_) => break Rc::new(DirPath::end(None, at, Box::from(&b"?"[..]))),
-                None => {
-                    let path = match batch.stored.detached(at)? {
-                        Some(detached) => detached.path,
-                        None => Box::from(&b"?"[..]),
-                    };
-                    break Rc::new(DirPath::end(None, at, path));
-                }
+                _ => break self.nameless(batch, side, at)?,
             }
         };
         while let Some(place) = names.pop() {
@@ -134,6 +127,27 @@ impl Paths {
             self.side(side).insert(below, found.clone());
         }
         Ok(found)
+    }
+
+    /// The end of a way up that leads to no root: a directory that waits for its name is where it was.
+    fn nameless<S: Stored>(
+        &mut self,
+        batch: &mut Batch<'_, S>,
+        side: Side,
+        at: EntryId,
+    ) -> Result<Rc<DirPath>, S::Error> {
+        let end = if side == Side::After && batch.place_before(at)?.is_some() {
+            // It lost its name in this batch.
+            let was = self.dir(batch, Side::Before, at)?;
+            DirPath::end(was.root, at, was.path().into())
+        } else if let Some(detached) = batch.stored.detached(at)? {
+            DirPath::end(batch.root_of(&detached)?, at, detached.path)
+        } else {
+            DirPath::end(None, at, Box::from(&b"?"[..]))
+        };
+        let end = Rc::new(end);
+        self.side(side).insert(at, end.clone());
+        Ok(end)
     }
 
     fn side(&mut self, side: Side) -> &mut FxHashMap<EntryId, Rc<DirPath>> {
@@ -175,6 +189,27 @@ impl<S: Stored> Batch<'_, S> {
         let place = self.stored.row(id)?.and_then(|row| row.place);
         self.places.insert(id, place.clone());
         Ok(place)
+    }
+
+    /// The root that a detached directory was in: up by the names that were, or, where one of those is gone too, by its
+    /// path.
+    pub(crate) fn root_of(&mut self, detached: &Detached) -> Result<Option<RootId>, S::Error> {
+        let mut way = FxHashSet::default();
+        let mut next = Some(detached.place.dir);
+        while let Some(at) = next.filter(|at| way.insert(*at)) {
+            if let Some(root) = top(self.roots, at) {
+                return Ok(Some(root.id));
+            }
+            next = match self.place_before(at)? {
+                Some(place) => Some(place.dir),
+                None => self.stored.detached(at)?.map(|above| above.place.dir),
+            };
+        }
+        let holds = |root: &&Root| {
+            let rest = detached.path.strip_prefix(&*root.path);
+            rest.is_some_and(|rest| rest.first() == Some(&b'/') || root.path.ends_with(b"/"))
+        };
+        Ok(self.roots.iter().filter(holds).max_by_key(|root| root.path.len()).map(|root| root.id))
     }
 
     /// The first name of `id` as this batch leaves it.

@@ -49,6 +49,9 @@ impl Memory {
         for (nth, record) in records.iter_mut().enumerate() {
             assert_eq!(record.seq.0, nth as u64 + 1, "seqs count from 1 in a plan");
             record.seq.0 += base;
+            if let Body::Change(change) = &record.body {
+                assert!(record.root.0 != 0 && change.path.starts_with(b"/"), "nowhere: {record:?}");
+            }
             if let Body::Change(change) = &mut record.body
                 && let Some(pair) = &mut change.pair
             {

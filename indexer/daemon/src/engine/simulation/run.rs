@@ -306,6 +306,12 @@ impl Simulation {
         let journal = oracle::records(&shared.index, Seq(0));
         for (nth, record) in journal.iter().enumerate() {
             assert_eq!(record.seq.0, nth as u64 + 1, "R7: seqs are gapless");
+            if let Body::Change(change) = &record.body {
+                assert!(
+                    record.root.0 != 0 && change.path.starts_with(b"/"),
+                    "of what is nowhere: {record:?}"
+                );
+            }
         }
         assert!(journal.len() >= self.journal.len(), "R7: records are lost");
         for (then, now) in self.journal.iter().zip(&journal) {
