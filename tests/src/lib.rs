@@ -12,6 +12,7 @@ mod mounts;
 mod oracle;
 mod parquet;
 mod place;
+mod python;
 mod sets;
 
 pub use ask::{json_lines, stderr};
@@ -28,4 +29,5 @@ pub use oracle::{Rows, compare, find_json, independent_walk, independent_walk_wi
 pub use parquet::{parquet_footer, parquet_rows};
 pub use place::{Ground, NOBODY, Place};
 pub use prove::{Rng, WalkedStat, Work, Workload};
+pub use python::python_with;
 pub use sets::{Sets, compare_sets, sets_by_indexer, sets_by_jdupes, sets_by_rmlint};

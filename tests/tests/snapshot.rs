@@ -12,8 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, Rows, Skipped, TmpfsMount, Workload, blake3_of, independent_walk, indexer,
-    indexer_binary, json_lines, need_tool, parquet_footer, parquet_rows, skipped, stderr, unprivileged,
+    Daemon, Ground, Place, Rng, Rows, TmpfsMount, Workload, blake3_of, independent_walk, indexer,
+    indexer_binary, json_lines, parquet_footer, parquet_rows, python_with, skipped, stderr, unprivileged,
 };
 use serde_json::{Map, Value, json};
 
@@ -573,18 +573,7 @@ fn engines(python: &Path, packages: &Path, file: &Path, folder: &Path) -> Value 
 fn duckdb_polars_pyarrow_and_clickhouse_read_it_and_agree() {
     let ground = scanned();
     let packages = ground.beside("packages");
-    let ready = || -> Result<PathBuf, Skipped> {
-        let python = need_tool("python3", "python3-pip")?;
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&packages).args(ENGINES);
-        let said = install.output().map_err(|error| Skipped(format!("{install:?}: {error}")))?;
-        if said.status.success() {
-            Ok(python)
-        } else {
-            Err(Skipped(format!("{install:?}: {}", stderr(&said))))
-        }
-    };
-    let python = match ready() {
+    let python = match python_with(&packages, &ENGINES) {
         Ok(python) => python,
         Err(reason) => return skipped(reason),
     };

@@ -25,6 +25,9 @@ pub enum SnapshotError {
     /// Another run is at it.
     #[error("another run is writing {}; wait for it, or end it", .0.display())]
     Busy(PathBuf),
+    /// A Delta log that another program began.
+    #[error("{} is the log of another table; name a folder of its own for snapshots, or leave out --table", .0.display())]
+    OtherTable(PathBuf),
     /// A place that is reached by a protocol.
     #[error("{0}: this program writes to files and folders alone; write to a folder, and copy that")]
     Scheme(String),

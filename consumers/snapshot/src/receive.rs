@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -10,12 +10,11 @@ use crate::aside::Aside;
 use crate::columns::Columns;
 use crate::entry::{Moment, RootHead};
 use crate::error::{Doing as _, SnapshotError};
+use crate::manifest::{FORMAT, Manifest, ManifestFile};
 use crate::place::{MANIFEST, Place, ROWS, folder};
 use crate::stream::{Ending, Frame, Frames};
 use crate::write::{Form, Rows};
 
-/// The version of a manifest.
-const MANIFEST_FORMAT: u32 = 1;
 /// How the rows are called in a folder until they are whole: nothing that an engine takes for a file of its own.
 const UNFINISHED: &str = "rows";
 
@@ -46,32 +45,6 @@ pub struct Finished {
     pub roots: Vec<Written>,
     /// What it cost the index.
     pub ending: Ending,
-}
-
-/// What stands beside the rows.
-#[derive(Serialize)]
-struct Manifest<'a> {
-    format: u32,
-    schema: &'a str,
-    tool: &'a str,
-    host: &'a str,
-    root: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root_raw: Option<&'a str>,
-    epoch: &'a str,
-    watermark: u64,
-    taken_us: i64,
-    rows: u64,
-    bytes: u64,
-    files: [ManifestFile<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct ManifestFile<'a> {
-    name: &'a str,
-    rows: u64,
-    bytes: u64,
-    blake3: &'a str,
 }
 
 /// Takes frames and writes files.
@@ -214,7 +187,7 @@ impl Root {
         let written = Written { root, root_raw, file, rows, bytes, blake3 };
         if written.file.parent().is_some_and(|above| aside.place() == above) {
             let folder = aside.path();
-            manifest(&folder.join(MANIFEST), &written, columns, moment)?;
+            manifest(&written, columns, moment).write(&folder.join(MANIFEST))?;
             // Last: a pattern of `*.parquet` finds hidden folders too.
             let (from, to) = (folder.join(UNFINISHED), folder.join(ROWS));
             std::fs::rename(&from, &to).doing("rename", &from)?;
@@ -224,26 +197,27 @@ impl Root {
     }
 }
 
-fn manifest(path: &Path, written: &Written, columns: Columns, moment: &Moment) -> Result<(), SnapshotError> {
-    let Written { rows, bytes, blake3, .. } = written;
-    let manifest = Manifest {
-        format: MANIFEST_FORMAT,
-        schema: columns.version(),
-        tool: &moment.tool,
-        host: &moment.host,
-        root: &written.root,
-        root_raw: written.root_raw.as_deref(),
-        epoch: &moment.epoch,
+fn manifest(written: &Written, columns: Columns, moment: &Moment) -> Manifest {
+    let Written { root, root_raw, rows, bytes, blake3, .. } = written;
+    Manifest {
+        format: FORMAT,
+        schema: columns.version().to_owned(),
+        tool: moment.tool.clone(),
+        host: moment.host.clone(),
+        root: root.clone(),
+        root_raw: root_raw.clone(),
+        epoch: moment.epoch.clone(),
         watermark: moment.watermark,
         taken_us: moment.taken_us,
         rows: *rows,
         bytes: *bytes,
-        files: [ManifestFile { name: ROWS, rows: *rows, bytes: *bytes, blake3 }],
-    };
-    let mut text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from).doing("write", path)?;
-    text.push(b'\n');
-    let mut file = File::create_new(path).doing("make", path)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).doing("write", path)
+        files: vec![ManifestFile {
+            name: ROWS.to_owned(),
+            rows: *rows,
+            bytes: *bytes,
+            blake3: blake3.clone(),
+        }],
+    }
 }
 
 /// A file whose bytes are counted and hashed as they go.

@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use consume::{At, Broker, Consume, Map};
 pub(crate) use flags::{
-    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, LevelArg,
-    LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, Watch,
+    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, KeepArgs,
+    LevelArg, LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, TableArg,
+    Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -268,6 +269,9 @@ Examples:
   indexer snapshot --root ~/Media --output media.parquet
   indexer snapshot --root /srv --output srv.parquet --compat unix --json")]
     Snapshot(Snapshot),
+    /// Show, check, thin out and roll the snapshots of a folder
+    #[command(subcommand, arg_required_else_help = true)]
+    Snapshots(Snapshots),
     /// Give unused space inside the index file back
     #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
     Compact,
@@ -314,6 +318,72 @@ Example:
     Test {
         /// Name of the rule
         rule: String,
+    },
+}
+
+/// `snapshots …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshots {
+    /// List them, of all hosts and roots
+    #[command(after_help = "\
+Exit code 1: there are none.
+
+Examples:
+  indexer snapshots list
+  indexer snapshots list /backup/snapshots --json")]
+    List {
+        /// The folder [default: that of the configuration, or snapshots in the state folder]
+        folder: Option<PathBuf>,
+    },
+    /// Read them, and compare them with what was written
+    #[command(after_help = "\
+Compares length, BLAKE3 and rows of each file with its manifest. Exit code 1: something is not as it was written, each with what.
+
+Example:
+  indexer snapshots verify /backup/snapshots")]
+    Verify {
+        /// The folder [default: that of the configuration, or snapshots in the state folder]
+        folder: Option<PathBuf>,
+    },
+    /// Remove those that no count keeps
+    #[command(after_help = "\
+Counts are of days, weeks and months that have a snapshot, for each host and root by itself; the last is always kept. Where the
+folder has a Delta log, they leave the table first.
+
+Examples:
+  indexer snapshots prune /backup/snapshots --keep-daily 7 --keep-weekly 4 --dry-run
+  indexer snapshots prune                       # by the counts of the configuration")]
+    Prune {
+        /// The folder [default: that of the configuration, or snapshots in the state folder]
+        folder: Option<PathBuf>,
+        /// Which are kept.
+        #[command(flatten)]
+        keep: KeepArgs,
+        /// Only this host's [default: those of all]
+        #[arg(long, value_name = "HOST")]
+        host: Option<String>,
+        /// Only say which would go
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write today's snapshot of each root, in place of an earlier one of today, and thin out
+    #[command(after_help = "\
+What the daemon does by itself where the configuration has [snapshots] with `every`; without counts nothing is removed. With
+--table delta, a Delta log makes all snapshots of the folder one table, with host, root and date as columns.
+
+Examples:
+  indexer snapshots roll
+  indexer snapshots roll --output /backup/snapshots --keep-daily 7 --keep-monthly 12 --table delta")]
+    Roll {
+        /// The folder [default: that of the configuration, or snapshots in the state folder]
+        #[arg(short, long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+        /// Which are kept.
+        #[command(flatten)]
+        keep: KeepArgs,
+        /// Keep a log of the files, for engines that read them as one table
+        #[arg(long, value_enum, value_name = "WHICH")]
+        table: Option<TableArg>,
     },
 }
 

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::engine::status::Status;
 use crate::failure::Failure;
 use crate::hashing::{self, Hasher};
+use crate::rolling::{self, Rolling};
 use crate::{alerting, relaying};
 
 /// All of them.
@@ -21,16 +22,18 @@ pub(crate) struct Consumers {
     pub(crate) hasher: Arc<Hasher>,
     /// The relay to a broker, where one is configured.
     pub(crate) relay: Option<Arc<Relay>>,
+    /// Snapshots by the clock, where they are configured.
+    pub(crate) rolling: Option<Arc<Rolling>>,
 }
 
 impl Consumers {
-    /// Begins to follow `rules`, to publish, and to read contents: at so many bytes a second, by so many threads, or by others.
+    /// Begins to follow `rules`, to publish, to roll snapshots, and to read contents: at so many bytes a second, by so many threads, or by others.
     ///
     /// # Errors
     /// What one of them lacks.
     pub(crate) fn start(
         engine: &Arc<Engine>,
-        (rules, relay): (Vec<Rule>, Option<publish::Settings>),
+        (rules, relay, rolling): (Vec<Rule>, Option<publish::Settings>, Option<rolling::Plan>),
         readers: (Option<u64>, usize),
         reading: Reading,
     ) -> Result<Consumers, Failure> {
@@ -38,7 +41,8 @@ impl Consumers {
         let asking = relaying::asking(engine, relay.as_ref().filter(|_| reading == Reading::Remote))?;
         let hasher = hashing::start(engine, readers, asking)?;
         let relay = relaying::start(engine, relay)?;
-        Ok(Consumers { alerts, hasher, relay })
+        let rolling = rolling.map(|plan| Rolling::start(engine, plan)).transpose()?.map(Arc::new);
+        Ok(Consumers { alerts, hasher, relay, rolling })
     }
 
     /// There are new records.
@@ -52,11 +56,13 @@ impl Consumers {
     pub(crate) fn show(&self, status: &mut Status) {
         alerting::show(self.alerts.reports(), status);
         self.hasher.show(status);
+        rolling::show(self.rolling.as_ref().map(|rolling| rolling.report()), status);
         relaying::show(self.relay.as_ref().map(|relay| relay.report()), status);
     }
 
     /// Has them end. Before the engine does, so that cursors of what arrived can still be moved.
     pub(crate) fn stop(&self) {
+        self.rolling.iter().for_each(|rolling| rolling.stop());
         self.relay.iter().for_each(|relay| relay.stop());
         self.alerts.stop();
         self.hasher.stop();
@@ -67,5 +73,6 @@ impl Consumers {
     /// Waits until they have ended. After the engine did, or they may wait for it.
     pub(crate) fn join(&self) {
         self.hasher.join();
+        self.rolling.iter().for_each(|rolling| rolling.join());
     }
 }

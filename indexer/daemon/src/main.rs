@@ -18,6 +18,7 @@ mod privileges;
 mod query;
 mod relaying;
 mod render;
+mod rolling;
 mod service;
 mod state;
 mod values;

@@ -301,6 +301,16 @@ impl Shot {
 
     /// Nothing without a broker.
     fn of_relay(&self, out: &mut Families<'_>) -> fmt::Result {
+        if let Some(snapshots) = &self.status.snapshots {
+            let last = snapshots.last_us.unwrap_or(0) / 1_000_000;
+            out.gauge(
+                "snapshots_last_timestamp_seconds",
+                "When the last snapshot was written, 0 for never",
+                last,
+            )?;
+            let failing = i64::from(snapshots.trouble.is_some());
+            out.gauge("snapshots_failing", "1 when the last run wrote none", failing)?;
+        }
         let Some(amqp) = &self.status.amqp else { return Ok(()) };
         out.gauge(
             "amqp_publishing",

@@ -36,9 +36,14 @@ pub(crate) fn asking(engine: &Arc<Engine>, settings: Option<&Settings>) -> Resul
 
 /// Where messages of this index come from.
 pub(crate) fn origin(epoch: String) -> Origin {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host();
     let source = format!("/indexer/{}", host.replace(char::is_whitespace, "_"));
     Origin { source, host, epoch, version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+/// This host's name.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether the settings can be used, before anything is begun.

@@ -23,6 +23,7 @@ mod schema;
 mod scrub;
 mod settle;
 mod snapshot;
+mod snapshots;
 mod source;
 mod status;
 mod verify;
@@ -88,6 +89,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
             replay::run(&context, root.as_deref(), as_reads, patience)
         }
         Command::Snapshot(flags) => snapshot::run(&context, &flags),
+        Command::Snapshots(what) => snapshots::run(&context, &what),
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),

@@ -44,27 +44,33 @@ pub(crate) fn run(context: &Context, flags: &Snapshot) -> Result<Outcome, Failur
         None => context.state_path()?.join("snapshots"),
     };
     let place = Place::new(&output).map_err(failure)?;
-    let request = request(flags)?;
+    let columns = flags.compat.map_or(Columns::Native, |CompatArg::Unix| Columns::Unix);
+    let finished = write(context, (place, flags.force), (columns, flags.threads), &request(flags)?)?;
+    say(context, &finished, began.elapsed())?;
+    Ok(Outcome::Done)
+}
+
+/// Writes what is asked for to `place`, over what is there if so told.
+pub(crate) fn write(
+    context: &Context,
+    (place, over): (Place, bool),
+    (columns, threads): (Columns, Option<NonZeroUsize>),
+    request: &SnapshotRequest,
+) -> Result<Finished, Failure> {
     let names = Names::read();
-    let form = Form {
-        columns: flags.compat.map_or(Columns::Native, |CompatArg::Unix| Columns::Unix),
-        threads: flags
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN),
-        owners: Arc::new(names.into()),
-    };
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let form = Form { columns, threads, owners: Arc::new(names.into()) };
     // A watermark goes out, as ids do in a replay.
     replay::vouch(context)?;
     let mut source = Source::open(context)?;
     let stopped = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stopped);
     interrupt::at_first(move || asked.store(true, Ordering::Relaxed))?;
-    let mut receiver = Receiver::new(place, form, flags.force);
+    let mut receiver = Receiver::new(place, form, over);
     let shown = Shown::new(context.global.quiet);
     let hook = shown.hook();
-    let mut next = began + TICK;
-    let done = source.snapshot(&request, &mut |piece| {
+    let mut next = Instant::now() + TICK;
+    let done = source.snapshot(request, &mut |piece| {
         if stopped.load(Ordering::Relaxed) {
             return Err(Failure::Failed("it was stopped; nothing is left of what was not whole".to_owned()));
         }
@@ -80,9 +86,7 @@ pub(crate) fn run(context: &Context, flags: &Snapshot) -> Result<Outcome, Failur
     });
     shown.clear();
     done?;
-    let finished = receiver.finish().map_err(failure)?;
-    say(context, &finished, began.elapsed())?;
-    Ok(Outcome::Done)
+    receiver.finish().map_err(failure)
 }
 
 fn request(flags: &Snapshot) -> Result<SnapshotRequest, Failure> {
@@ -96,7 +100,8 @@ fn request(flags: &Snapshot) -> Result<SnapshotRequest, Failure> {
     Ok(request)
 }
 
-fn say(context: &Context, finished: &Finished, took: Duration) -> Result<(), Failure> {
+/// Tells of it.
+pub(crate) fn say(context: &Context, finished: &Finished, took: Duration) -> Result<(), Failure> {
     let Finished { moment, roots, ending } = finished;
     let mut out = Out::stdout();
     if context.global.json {
@@ -126,7 +131,8 @@ fn say(context: &Context, finished: &Finished, took: Duration) -> Result<(), Fai
     Ok(())
 }
 
-fn failure(error: SnapshotError) -> Failure {
+/// What the command line says of it.
+pub(crate) fn failure(error: SnapshotError) -> Failure {
     match error {
         SnapshotError::Told(said) => match serde_json::from_slice::<ErrorBody>(&said) {
             Ok(error) => error.failure(),
@@ -137,6 +143,7 @@ fn failure(error: SnapshotError) -> Failure {
         | SnapshotError::Foreign(_)
         | SnapshotError::IsFolder(_)
         | SnapshotError::NoName(_)
+        | SnapshotError::OtherTable(_)
         | SnapshotError::OneRoot(_) => Failure::Usage(error.to_string()),
         other => Failure::Failed(other.to_string()),
     }

@@ -121,6 +121,14 @@ fn text(status: &Status, now: Time, width: Option<usize>) -> String {
             amqp.broker
         ));
     }
+    if let Some(snapshots) = &status.snapshots {
+        let last = match snapshots.last_us {
+            Some(us) => ago(i128::from(us) * 1000, Time::now().0),
+            None => "never".to_owned(),
+        };
+        let now = if snapshots.writing { ", one is being written" } else { "" };
+        text.push_str(&format!("snapshots: last {last}{now}; {}\n", quoted(snapshots.folder.as_bytes())));
+    }
     if status.audit.entries > 0 {
         text.push_str(&audit(&status.audit));
     }

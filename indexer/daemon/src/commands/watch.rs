@@ -1,6 +1,7 @@
 //! `watch`: the engine, its socket and its signals, in the foreground until told to leave.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,9 @@ use crate::consumers::Consumers;
 use crate::engine::status::{Problem, Status};
 use crate::engine::{self, Engine, EngineError, RootConfig};
 use crate::failure::{Failure, Outcome};
-use crate::relaying;
 use crate::render::{Out, count};
 use crate::service::{Service, text_of};
+use crate::{relaying, rolling};
 
 /// Between two looks at the engine: whether it failed, and gets on.
 const PULSE: Duration = Duration::from_secs(2);
@@ -68,7 +69,7 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     };
     let ended = match engine::start(&state, lock, config) {
         Ok(engine) => {
-            let rules = (context.file.rules.clone(), relay);
+            let rules = (context.file.rules.clone(), relay, rolling(context, &state.path)?);
             Consumers::start(&engine, rules, hashing, reading.reading).and_then(|consumers| {
                 runtime.block_on(follow(context, flags, (&engine, &consumers), (listener, port), &shown))
             })
@@ -83,6 +84,18 @@ pub(crate) fn run(context: &Context, flags: &cli::Watch) -> Result<Outcome, Fail
     // A listener that stalls must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// The snapshots that the configuration wants by the clock.
+fn rolling(context: &Context, state: &Path) -> Result<Option<rolling::Plan>, Failure> {
+    let snapshots = &context.file.snapshots;
+    let Some(every) = snapshots.every else { return Ok(None) };
+    let folder = snapshots.folder.clone().unwrap_or_else(|| state.join("snapshots"));
+    let mut arguments = vec!["--state".into(), state.into()];
+    if let Some(config) = &context.global.config {
+        arguments.extend(["--config".into(), crate::paths::absolute(config)?.into()]);
+    }
+    Ok(Some(rolling::Plan { folder, every, arguments }))
 }
 
 /// The relay's settings, with the form that was asked for.

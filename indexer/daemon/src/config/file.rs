@@ -16,6 +16,7 @@ use crate::cli::{AlgorithmArg, BackendArg, HashArg, LogFormat, ProfileArg, Requi
 use crate::config::Env;
 use crate::config::alerts::Table as AlertTable;
 use crate::config::amqp::Table as AmqpTable;
+use crate::config::snapshots::Snapshots;
 use crate::engine::RootConfig;
 use crate::failure::Failure;
 use crate::paths;
@@ -74,6 +75,9 @@ pub(crate) struct File {
     /// `"text"` or `"json"`.
     #[serde(deserialize_with = "word")]
     pub(crate) log: Option<LogFormat>,
+    /// Snapshots by the clock, as it is written.
+    #[serde(rename = "snapshots")]
+    rolled: Option<Spanned<Snapshots>>,
     /// What is told to whom, as it is written.
     alert: Vec<Spanned<AlertTable>>,
     /// The broker that records are published to, as it is written.
@@ -81,6 +85,9 @@ pub(crate) struct File {
     /// The same as rules.
     #[serde(skip)]
     pub(crate) rules: Vec<Rule>,
+    /// Snapshots by the clock.
+    #[serde(skip)]
+    pub(crate) snapshots: Snapshots,
     /// The same as settings, with what the environment says.
     #[serde(skip)]
     pub(crate) relay: Option<publish::Settings>,
@@ -184,6 +191,13 @@ impl File {
             }
             file.rules.push(rule);
         }
+        if let Some(table) = &file.rolled {
+            let wrong = |why: &str| wrong(Some(table.span().start), &format!("snapshots: {why}"));
+            let mut snapshots = table.get_ref().clone();
+            snapshots.check().map_err(|why| wrong(&why))?;
+            snapshots.folder.as_mut().map(place);
+            file.snapshots = snapshots;
+        }
         let (table, at) = match &file.amqp {
             Some(table) => (table.get_ref().clone(), Some(table.span().start)),
             None => (AmqpTable::default(), None),
@@ -247,7 +261,7 @@ impl<'de> Deserialize<'de> for Root {
     }
 }
 
-fn word<'de, D: Deserializer<'de>, T: ValueEnum>(from: D) -> Result<Option<T>, D::Error> {
+pub(super) fn word<'de, D: Deserializer<'de>, T: ValueEnum>(from: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
     T::from_str(&text, true).map(Some).map_err(|_| {
         let words: Vec<String> = T::value_variants()

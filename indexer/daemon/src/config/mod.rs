@@ -3,6 +3,7 @@
 mod alerts;
 mod amqp;
 mod file;
+mod snapshots;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

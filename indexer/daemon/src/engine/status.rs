@@ -64,6 +64,9 @@ pub(crate) struct Status {
     /// The relay to a broker and how it fares; null without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) amqp: Option<publish::Report>,
+    /// Snapshots by the clock and how they fare; null without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshots: Option<crate::rolling::Report>,
 }
 
 /// How the reading of contents fares.

@@ -1,0 +1,265 @@
+//! `snapshots`: those of a folder, listed, checked, thinned out, and today's written. Knows neither rows nor columns.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jiff::tz::TimeZone;
+use record::Time;
+use serde::Serialize;
+use snapshot::{Columns, Keep, Place, Shelved};
+
+use crate::cli::{KeepArgs, Snapshots, TableArg};
+use crate::commands::Context;
+use crate::commands::snapshot::{failure, say, write};
+use crate::failure::{Failure, Outcome};
+use crate::query::SnapshotRequest;
+use crate::render::{Align, Out, Table, bytes, count, local_time, quoted};
+
+/// How much worse the rolled snapshot's turn is than that of the daemon that it reads from.
+const NICE: i32 = 10;
+
+/// Does one of them.
+pub(crate) fn run(context: &Context, what: &Snapshots) -> Result<Outcome, Failure> {
+    match what {
+        Snapshots::List { folder } => list(context, &place(context, folder.as_deref())?),
+        Snapshots::Verify { folder } => verify(context, &place(context, folder.as_deref())?),
+        Snapshots::Prune { folder, keep, host, dry_run } => {
+            let keep = kept(context, *keep).ok_or_else(|| {
+                Failure::Usage(
+                    "nothing says which are kept: give --keep-daily, --keep-weekly or --keep-monthly, or write keep = { daily = 7 } \
+                     below [snapshots] in the configuration"
+                        .to_owned(),
+                )
+            })?;
+            prune(context, &place(context, folder.as_deref())?, keep, host.as_deref(), *dry_run)
+        }
+        Snapshots::Roll { output, keep, table } => {
+            let place = place(context, output.as_deref())?;
+            let table = table.or(context.file.snapshots.table);
+            roll(context, &place, kept(context, *keep), table)
+        }
+    }
+}
+
+/// The folder that was given, or is configured, or is ours.
+fn place(context: &Context, given: Option<&Path>) -> Result<PathBuf, Failure> {
+    let place = match given.or(context.file.snapshots.folder.as_deref()) {
+        Some(folder) => folder.to_owned(),
+        None => context.state_path()?.join("snapshots"),
+    };
+    match Place::new(&place).map_err(failure)? {
+        Place::Folder(folder) => Ok(folder),
+        Place::File(file) => {
+            let shown = crate::paths::shown(&file);
+            Err(Failure::Usage(format!(
+                "{shown} names a file, and many snapshots lie in a folder; name that"
+            )))
+        }
+    }
+}
+
+/// Counts that were given, or else those of the configuration.
+fn kept(context: &Context, given: KeepArgs) -> Option<Keep> {
+    let KeepArgs { keep_daily, keep_weekly, keep_monthly } = given;
+    let given = [keep_daily, keep_weekly, keep_monthly].iter().any(Option::is_some).then(|| Keep {
+        daily: keep_daily.unwrap_or(0),
+        weekly: keep_weekly.unwrap_or(0),
+        monthly: keep_monthly.unwrap_or(0),
+    });
+    given.or_else(|| context.file.snapshots.keep())
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    folder: String,
+    date: String,
+    host: Option<&'a str>,
+    root: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_raw: Option<&'a str>,
+    epoch: Option<&'a str>,
+    watermark: Option<u64>,
+    taken_us: Option<i64>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+    /// What is wrong with it; null where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong: Option<Vec<String>>,
+}
+
+impl<'a> Line<'a> {
+    fn new(shelved: &'a Shelved, wrong: Option<Vec<String>>) -> Line<'a> {
+        let manifest = shelved.manifest.as_ref().ok();
+        Line {
+            folder: shelved.folder.to_string_lossy().into_owned(),
+            date: shelved.date.to_string(),
+            host: manifest.map(|manifest| &*manifest.host),
+            root: manifest.map(|manifest| &*manifest.root),
+            root_raw: manifest.and_then(|manifest| manifest.root_raw.as_deref()),
+            epoch: manifest.map(|manifest| &*manifest.epoch),
+            watermark: manifest.map(|manifest| manifest.watermark),
+            taken_us: manifest.map(|manifest| manifest.taken_us),
+            rows: manifest.map(|manifest| manifest.rows),
+            bytes: manifest.map(|manifest| manifest.bytes),
+            wrong,
+        }
+    }
+}
+
+fn list(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
+    let all = found(folder)?;
+    let mut out = Out::stdout();
+    if context.global.json {
+        all.iter().try_for_each(|shelved| out.json(&Line::new(shelved, None)))?;
+    } else {
+        out.text(&table(&all).text(Out::width()))?;
+    }
+    out.flush()?;
+    if all.is_empty() && !context.global.quiet && !context.global.json {
+        eprintln!("indexer: {} holds no snapshots", crate::paths::shown(folder));
+    }
+    Ok(Outcome::found(!all.is_empty()))
+}
+
+/// Those of a folder; none where it is missing.
+fn found(folder: &Path) -> Result<Vec<Shelved>, Failure> {
+    match folder.try_exists() {
+        Ok(false) => Ok(Vec::new()),
+        _ => snapshot::snapshots(folder).map_err(failure),
+    }
+}
+
+fn table(all: &[Shelved]) -> Table {
+    let zone = TimeZone::system();
+    let mut table =
+        Table::new(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Left, Align::Left]);
+    if !all.is_empty() {
+        table.row(["TAKEN", "ROWS", "SIZE", "SEQ", "HOST", "ROOT"].map(str::to_owned));
+    }
+    for shelved in all {
+        match &shelved.manifest {
+            Ok(manifest) => table.row([
+                local_time(i128::from(manifest.taken_us) * 1000, &zone),
+                count(manifest.rows),
+                bytes(manifest.bytes),
+                count(manifest.watermark),
+                quoted(manifest.host.as_bytes()).into_owned(),
+                quoted(manifest.root.as_bytes()).into_owned(),
+            ]),
+            Err(error) => {
+                let why = quoted(error.to_string().as_bytes()).into_owned();
+                let none = || "?".to_owned();
+                table.row([shelved.date.to_string(), none(), none(), none(), none(), why]);
+            }
+        }
+    }
+    table
+}
+
+fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
+    let all = found(folder)?;
+    if all.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{} holds no snapshots; name the folder that was given to `indexer snapshot --output`",
+            crate::paths::shown(folder)
+        )));
+    }
+    let mut out = Out::stdout();
+    let (mut bad, mut read) = (0, 0);
+    for shelved in &all {
+        let wrong = snapshot::verify(shelved);
+        bad += u64::from(!wrong.is_empty());
+        read += shelved.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
+        if context.global.json {
+            out.json(&Line::new(shelved, Some(wrong)))?;
+            out.flush()?;
+        } else {
+            for why in &wrong {
+                out.text(&format!("{}\n", quoted(why.as_bytes())))?;
+            }
+        }
+    }
+    if !context.global.json && !context.global.quiet {
+        let said = match bad {
+            0 => "as written".to_owned(),
+            bad => format!("{} not as written", count(bad)),
+        };
+        let snapshots = if all.len() == 1 { "snapshot" } else { "snapshots" };
+        out.text(&format!("{} {snapshots}, {} read: {said}\n", count(all.len() as u64), bytes(read)))?;
+    }
+    out.flush()?;
+    Ok(if bad == 0 { Outcome::Done } else { Outcome::found(false) })
+}
+
+fn prune(
+    context: &Context,
+    folder: &Path,
+    keep: Keep,
+    host: Option<&str>,
+    only_say: bool,
+) -> Result<Outcome, Failure> {
+    let all = found(folder)?;
+    let spare = snapshot::spare(&all, keep, host);
+    if !only_say {
+        remove(folder, &all, &spare, snapshot::has_log(folder))?;
+    }
+    let mut out = Out::stdout();
+    for shelved in &spare {
+        if context.global.json {
+            out.json(&Line::new(shelved, None))?;
+        } else {
+            let folder = quoted(std::os::unix::ffi::OsStrExt::as_bytes(shelved.folder.as_os_str()));
+            out.text(&format!("{} {folder}\n", if only_say { "would remove" } else { "removed" }))?;
+        }
+    }
+    if !context.global.json && !context.global.quiet {
+        let left = all.len() - spare.len();
+        out.text(&format!(
+            "{} kept, {} {}\n",
+            count(left as u64),
+            count(spare.len() as u64),
+            if only_say { "to go" } else { "removed" }
+        ))?;
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+/// Takes `spare` out of the table, where there is one to be kept, and then away.
+fn remove(folder: &Path, all: &[Shelved], spare: &[&Shelved], table: bool) -> Result<(), Failure> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    if table {
+        let left: Vec<&Shelved> =
+            all.iter().filter(|one| !spare.iter().any(|gone| gone.folder == one.folder)).collect();
+        let now = i64::try_from(Time::now().0 / 1_000_000).unwrap_or(i64::MAX);
+        snapshot::commit(folder, &left, now).map_err(failure)?;
+    }
+    snapshot::sweep_up(folder).map_err(failure)?;
+    spare.iter().try_for_each(|shelved| snapshot::remove(shelved)).map_err(failure)
+}
+
+fn roll(
+    context: &Context,
+    folder: &Path,
+    keep: Option<Keep>,
+    table: Option<TableArg>,
+) -> Result<Outcome, Failure> {
+    let began = Instant::now();
+    // Whoever runs it by the clock wants it not to be in the way; where that cannot be had, it is done all the same.
+    let _ = rustix::process::nice(NICE);
+    let to = (Place::Folder(folder.to_owned()), true);
+    let finished = write(context, to, (Columns::Native, None), &SnapshotRequest::default())?;
+    let all = found(folder)?;
+    let spare = keep.map(|keep| snapshot::spare(&all, keep, Some(&finished.moment.host))).unwrap_or_default();
+    remove(folder, &all, &spare, table.is_some() || snapshot::has_log(folder))?;
+    say(context, &finished, began.elapsed())?;
+    if !context.global.json && !context.global.quiet && !spare.is_empty() {
+        let mut out = Out::stdout();
+        out.text(&format!("{} older ones removed\n", count(spare.len() as u64)))?;
+        out.flush()?;
+    }
+    Ok(Outcome::Done)
+}
