@@ -5,9 +5,11 @@ mod aside;
 mod columns;
 mod entry;
 mod error;
+mod oneshot;
 mod order;
 mod place;
 mod receive;
+mod sort;
 mod stream;
 mod text;
 mod write;
@@ -15,9 +17,12 @@ mod write;
 pub use columns::{Columns, Owners};
 pub use entry::{Entry, Facts, Moment, RootHead};
 pub use error::SnapshotError;
+pub use oneshot::{
+    Begin, Chunk, Chunks, Collected, Collector, Frontier, Names, OneFile, Output, Pace, Unit, Way,
+};
 pub use order::{Spot, Tree, Visit, in_order};
 pub use place::Place;
 pub use receive::{Finished, Receiver, Written};
 pub use stream::{Emit, Ending, Frame, Frames, Garbled, Rows, Teller, failed};
-pub use text::path_text;
+pub use text::{name_text, path_text};
 pub use write::Form;
