@@ -126,7 +126,8 @@ fn say(context: &Context, finished: &Finished, took: Duration) -> Result<(), Fai
     Ok(())
 }
 
-fn failure(error: SnapshotError) -> Failure {
+/// What there is no snapshot for: a usage error where another command line would do.
+pub(super) fn failure(error: SnapshotError) -> Failure {
     match error {
         SnapshotError::Told(said) => match serde_json::from_slice::<ErrorBody>(&said) {
             Ok(error) => error.failure(),
@@ -136,6 +137,9 @@ fn failure(error: SnapshotError) -> Failure {
         | SnapshotError::Exists(_)
         | SnapshotError::Foreign(_)
         | SnapshotError::IsFolder(_)
+        | SnapshotError::Begun(_)
+        | SnapshotError::Other { .. }
+        | SnapshotError::NoFile(_)
         | SnapshotError::NoName(_)
         | SnapshotError::OneRoot(_) => Failure::Usage(error.to_string()),
         other => Failure::Failed(other.to_string()),
