@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indexer_tests::{
-    Ground, Place, Rng, TmpfsMount, blake3_of, independent_walk, independent_walk_without, indexer,
-    indexer_binary, json_lines, parquet_footer, parquet_rows, skipped, stderr, unprivileged, wait_for,
+    Ground, Place, Rng, Skipped, TmpfsMount, blake3_of, independent_walk, independent_walk_without, indexer,
+    indexer_binary, json_lines, need_tool, parquet_footer, parquet_rows, skipped, stderr, unprivileged,
+    wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
@@ -221,6 +222,28 @@ fn every_row_is_as_a_walk_finds_the_entry_and_chunks_have_the_same_ones() {
 }
 
 #[test]
+fn its_rows_are_those_of_a_snapshot_in_the_same_order() {
+    let ground = ground(20);
+    let (one, two) = (ground.beside("one.parquet"), ground.beside("two.parquet"));
+    done(&scan(&ground, &one, &["--compat", "none"]));
+    done(&indexer(&ground.state(), &[&"scan", &ground.root()]));
+    done(&indexer(&ground.state(), &[&"snapshot", &"--output", &two]));
+    // Numbers of file systems are the index's own there.
+    let told = |file: &Path| {
+        let mut rows = parquet_rows(file);
+        rows.iter_mut().for_each(|row| assert!(row.remove("volume").is_some()));
+        rows
+    };
+    let (scanned, kept) = (told(&one), told(&two));
+    assert_eq!(scanned.len(), kept.len());
+    for (scanned, kept) in scanned.iter().zip(&kept) {
+        assert_eq!(scanned, kept);
+    }
+    let moved = scanned.iter().filter(|row| text(row, "path").ends_with('\\')).count();
+    assert!(moved >= 3, "escapes that had to make way: {moved}");
+}
+
+#[test]
 fn by_itself_it_writes_the_eleven_columns() {
     let ground = ground(3);
     let file = ground.beside("x.parquet");
@@ -398,6 +421,49 @@ fn a_signal_ends_it_with_all_that_was_listed_and_it_goes_on_at_any_directory() {
     }
 }
 
+/// The engines that people read such files with, in the versions that were tried.
+const ENGINES: [&str; 4] = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1", "chdb==4.4.0"];
+
+#[test]
+fn engines_read_one_file_and_all_chunks_as_one_table() {
+    let ground = ground(60);
+    let packages = ground.beside("packages");
+    let ready = || -> Result<PathBuf, Skipped> {
+        let python = need_tool("python3", "python3-pip")?;
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&packages).args(ENGINES);
+        let said = install.output().map_err(|error| Skipped(format!("{install:?}: {error}")))?;
+        if said.status.success() {
+            Ok(python)
+        } else {
+            Err(Skipped(format!("{install:?}: {}", stderr(&said))))
+        }
+    };
+    let python = match ready() {
+        Ok(python) => python,
+        Err(reason) => return skipped(reason),
+    };
+    for columns in ["unix", "none"] {
+        let (one, many) = (ground.beside("one.parquet"), ground.beside("many.parquet"));
+        done(&scan(&ground, &one, &["--compat", columns, "--force"]));
+        let words = ["--compat", columns, "--incremental", "--force", "--rows-per-chunk", "100"];
+        done(&scan(&ground, &many, &words));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oneshot/engines.py");
+        let manifest = many.with_file_name("many_manifest.json");
+        let mut python = Command::new(&python);
+        let said = python.arg(script).args([&one, &manifest]).env("PYTHONPATH", &packages).output().unwrap();
+        done(&said);
+        let told: Value = serde_json::from_slice(&said.stdout).unwrap();
+        for engine in ["duckdb", "polars", "pyarrow", "clickhouse"] {
+            assert_eq!(
+                told[engine],
+                json!([parquet_rows(&one).len(), true]),
+                "{engine} of {columns}: {told}"
+            );
+        }
+    }
+}
+
 /// All files of a folder, and what is in them.
 fn contents(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
@@ -522,6 +588,13 @@ fn levels_links_and_its_own_files() {
         let wanted: BTreeSet<&Vec<u8>> = walk.keys().filter(|path| depth(path) <= most).collect();
         assert_eq!(told.keys().collect::<BTreeSet<_>>(), wanted, "{most}");
     }
+
+    let told = rows(&output, &["--exclude", "*.dat", "--exclude", "/deep/"]);
+    let walk = independent_walk(root);
+    let out =
+        |path: &[u8]| path.ends_with(b".dat") || path.starts_with(root.join("deep").as_os_str().as_bytes());
+    let wanted: BTreeSet<&Vec<u8>> = walk.keys().filter(|path| !out(path)).collect();
+    assert_eq!(told.keys().collect::<BTreeSet<_>>(), wanted);
 
     // What it writes into the tree itself has no row, and nothing else goes missing by that.
     fs::write(root.join("a/inside.parquet"), "another's").unwrap();

@@ -149,3 +149,21 @@ impl Manifest {
         self.listed_directories = of(Way::Listed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_come_back_as_they_were_told_below_any_root() {
+        for root in [b"/".as_slice(), b"/srv", b"/srv/torn\xff"] {
+            for relative in [b"".as_slice(), b"a", b"a/b\xfe/c", b"line\nbreak"] {
+                let dir = Dir::new(root, relative);
+                let text = serde_json::to_string(&dir).unwrap();
+                let back: Dir = serde_json::from_str(&text).unwrap();
+                assert_eq!(back.relative(root).as_deref(), Some(relative), "{text}");
+                assert_eq!(back.relative(b"/sr"), None, "{text}");
+            }
+        }
+    }
+}
