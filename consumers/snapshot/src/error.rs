@@ -28,12 +28,37 @@ pub enum SnapshotError {
     /// A Delta log that another program began.
     #[error("{} is the log of another table; name a folder of its own for snapshots, or leave out --table", .0.display())]
     OtherTable(PathBuf),
+    /// A scan was begun there.
+    #[error("a scan was begun there already, as {} says; go on with it by --resume, begin anew with --force, or name another place", .0.display())]
+    Begun(PathBuf),
+    /// A scan that is gone on with is another one.
+    #[error("{} is of another scan: {why}; scan as then, begin anew with --force, or name another place", .path.display())]
+    Other {
+        /// What says so.
+        path: PathBuf,
+        /// What is not the same.
+        why: String,
+    },
+    /// What a scan is to go on from is not as it was left.
+    #[error("no scan can go on from {}: {why}; put it back, begin anew with --force, or name another place", .path.display())]
+    Damaged {
+        /// What.
+        path: PathBuf,
+        /// In what way.
+        why: String,
+    },
+    /// A folder where rows straight from a walk would go.
+    #[error("{} names no file for the rows; give a name that ends in .parquet", .0.display())]
+    NoFile(PathBuf),
     /// A place that is reached by a protocol.
     #[error("{0}: this program writes to files and folders alone; write to a folder, and copy that")]
     Scheme(String),
     /// Several roots, and one file.
     #[error("there are {0} roots, and a file holds one: name it with --root, or give a folder as --output")]
     OneRoot(u64),
+    /// Somebody ended it.
+    #[error("it was stopped; nothing is left of it")]
+    Stopped,
     /// It ended too early.
     #[error("the answer ended before all was told; nothing was kept of the root that it ended in")]
     Ended,

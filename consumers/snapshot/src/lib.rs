@@ -3,29 +3,33 @@
 
 mod aside;
 mod columns;
-mod delta;
+pub mod delta;
 mod entry;
 mod error;
 mod keep;
 mod manifest;
+mod oneshot;
 mod order;
 mod place;
 mod receive;
-mod shelf;
+pub mod shelf;
+mod sort;
 mod stream;
 mod text;
 mod write;
 
 pub use columns::{Columns, Owners};
-pub use delta::{Committed, commit, has_log};
 pub use entry::{Entry, Facts, Moment, RootHead};
 pub use error::SnapshotError;
 pub use keep::Keep;
 pub use manifest::{Manifest, ManifestFile};
+pub use oneshot::{
+    Begin, Chunk, Chunks, Collected, Collector, Frontier, Names, OneFile, Output, Pace, Unit, Way,
+};
 pub use order::{Spot, Tree, Visit, in_order};
 pub use place::Place;
 pub use receive::{Finished, Receiver, Written};
-pub use shelf::{Shelved, remove, snapshots, spare, sweep_up, verify};
+pub use shelf::Shelved;
 pub use stream::{Emit, Ending, Frame, Frames, Garbled, Rows, Teller, failed};
-pub use text::path_text;
+pub use text::{name_text, path_text};
 pub use write::Form;

@@ -221,19 +221,19 @@ fn manifest(written: &Written, columns: Columns, moment: &Moment) -> Manifest {
 }
 
 /// A file whose bytes are counted and hashed as they go.
-struct Summed {
+pub(crate) struct Summed {
     file: BufWriter<File>,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl Summed {
-    fn new(file: File) -> Summed {
+    pub(crate) fn new(file: File) -> Summed {
         Summed { file: BufWriter::with_capacity(1 << 18, file), hasher: blake3::Hasher::new(), bytes: 0 }
     }
 
     /// Makes it durable. Answers its length and its BLAKE3.
-    fn finish(mut self) -> io::Result<(u64, String)> {
+    pub(crate) fn finish(mut self) -> io::Result<(u64, String)> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         Ok((self.bytes, self.hasher.finalize().to_hex().to_string()))

@@ -13,6 +13,7 @@ use crate::entry::{Moment, RootHead};
 
 pub use decode::{Frames, Rows};
 pub use encode::{Emit, Teller};
+pub(crate) use encode::{put_row, put_whole_row};
 
 /// Raised when frames change their meaning: a daemon and a command of two versions must not misunderstand each other.
 const VERSION: u8 = 1;

@@ -1,6 +1,8 @@
 //! Names and paths as text. What is UTF-8 stands as it is; of other names each byte that is none, and each backslash, is written
 //! `\xHH`. Knows no order.
 
+use std::borrow::Cow;
+
 /// The text of a name that is not UTF-8; `None` for one that is, since that is its own text.
 pub(crate) fn escaped(name: &[u8]) -> Option<String> {
     if std::str::from_utf8(name).is_ok() {
@@ -23,6 +25,21 @@ pub(crate) fn escaped(name: &[u8]) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// The text of a name beside its siblings: itself, or its escape with as many backslashes at its end as it takes until `is_sibling`
+/// says that nobody else is called so.
+pub fn name_text(name: &[u8], mut is_sibling: impl FnMut(&str) -> bool) -> Cow<'_, str> {
+    match (std::str::from_utf8(name), escaped(name)) {
+        (Ok(text), _) => text.into(),
+        (Err(_), escaped) => {
+            let mut text = escaped.unwrap_or_default();
+            while is_sibling(&text) {
+                text.push('\\');
+            }
+            text.into()
+        }
+    }
 }
 
 /// The text of a whole path, name by name.

@@ -11,6 +11,7 @@ use arrow_array::{Array as _, ArrayRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::columns::{Columns, Gather, Owners};
@@ -43,6 +44,7 @@ pub(crate) struct Rows<W: Write + Send> {
     form: Form,
     gather: Box<dyn Gather>,
     gathered: usize,
+    batch: usize,
     group: Option<Group>,
     groups: usize,
     rows: u64,
@@ -56,7 +58,18 @@ impl<W: Write + Send> Rows<W> {
         let writer = ArrowWriter::try_new_with_options(out, form.columns.schema(), options)?;
         let (file, factory) = writer.into_serialized_writer()?;
         let gather = form.columns.gather(&path_text(root), Arc::clone(&form.owners));
-        Ok(Rows { file, factory, form: form.clone(), gather, gathered: 0, group: None, groups: 0, rows: 0 })
+        let (form, batch) = (form.clone(), BATCH);
+        Ok(Rows { file, factory, form, gather, gathered: 0, batch, group: None, groups: 0, rows: 0 })
+    }
+
+    /// Encodes so many rows at a time.
+    pub(crate) fn set_batch(&mut self, rows: NonZeroUsize) {
+        self.batch = rows.get();
+    }
+
+    /// Says something more in the footer.
+    pub(crate) fn note(&mut self, key: &str, value: &str) {
+        self.file.append_key_value_metadata(KeyValue::new(key.to_owned(), value.to_owned()));
     }
 
     /// Adds a row.
@@ -64,7 +77,7 @@ impl<W: Write + Send> Rows<W> {
         self.gather.push(entry);
         self.gathered += 1;
         self.rows += 1;
-        if self.gathered == BATCH { self.pass_on() } else { Ok(()) }
+        if self.gathered == self.batch { self.pass_on() } else { Ok(()) }
     }
 
     /// Writes what is left, and the footer. Answers what took the bytes, and how many rows there are.

@@ -2,6 +2,7 @@
 
 mod consume;
 mod flags;
+mod oneshot;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub(crate) use flags::{
     LevelArg, LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, TableArg,
     Watch,
 };
+pub(crate) use oneshot::{ColumnsArg, OneShot, ScanAll};
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
 #[derive(Debug, Parser)]
@@ -65,11 +67,19 @@ Examples:
   indexer watch ~/Media
   indexer watch /srv/data --exclude '*.tmp' --exclude /cache/ --backend inotify")]
     Watch(Watch),
-    /// Index the trees once, or bring the index up to date, and exit
-    #[command(
-        after_help = "Examples:\n  indexer scan ~/Media\n  indexer scan /srv/data --threads 8 --one-file-system"
-    )]
-    Scan(Scan),
+    /// Index the trees once, or bring the index up to date, and exit; or write rows without an index
+    #[command(after_help = "\
+With --path and --output it writes one row a name to Parquet, straight from the walk: no index is made or read, and no state folder.
+The columns are the eleven of an older scanner, or all with --compat none; see docs/snapshots.md. With --incremental it writes
+whole files as it goes, and --resume goes on after Ctrl-C, a crash or a timeout, at any directory.
+
+Examples:
+  indexer scan ~/Media
+  indexer scan /srv/data --threads 8 --one-file-system
+  indexer scan --path /srv/data --output data.parquet
+  indexer scan -p /srv/data -o data.parquet --incremental --rows-per-chunk 500000 --chunk-interval-secs 300
+  indexer scan -p /srv/data -o data.parquet --resume")]
+    Scan(Box<ScanAll>),
     /// Show roots, coverage, progress and consumers
     #[command(
         after_help = "Examples:\n  indexer status\n  indexer status --follow --json\n  indexer status --check --quiet || alert"

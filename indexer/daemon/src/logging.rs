@@ -40,7 +40,7 @@ pub(crate) fn init(global: &Global, command: &Command, format: LogFormat) -> Res
 fn flag(command: &Command) -> Option<LogFormat> {
     match command {
         Command::Watch(watch) => watch.scan.log_format,
-        Command::Scan(scan) => scan.log_format,
+        Command::Scan(all) => all.scan.log_format,
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use snapshot::shelf;
 use tracing::{info, warn};
 
 use crate::engine::Engine;
@@ -206,7 +207,7 @@ fn last(plan: &Plan) -> Result<Option<i64>, String> {
         return Ok(None);
     }
     let host = crate::relaying::host();
-    let all = snapshot::snapshots(&plan.folder).map_err(|error| error.to_string())?;
+    let all = shelf::snapshots(&plan.folder).map_err(|error| error.to_string())?;
     let ours =
         all.into_iter().filter_map(|shelved| shelved.manifest.ok()).filter(|manifest| manifest.host == host);
     Ok(ours.map(|manifest| manifest.taken_us).max())

@@ -89,6 +89,18 @@ pub struct Rows<'a> {
     text: Vec<u8>,
 }
 
+impl<'a> Rows<'a> {
+    /// Rows from `bytes`, the first of which begins with what it shares of `text`.
+    pub(crate) fn after(text: Vec<u8>, bytes: &'a [u8]) -> Rows<'a> {
+        Rows { bytes, text }
+    }
+
+    /// The path of the last row, and how many bytes of rows come after it.
+    pub(crate) fn into_last(self) -> (Vec<u8>, usize) {
+        (self.text, self.bytes.len())
+    }
+}
+
 impl Rows<'_> {
     /// The next; none at the end.
     ///

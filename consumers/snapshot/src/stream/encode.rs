@@ -1,5 +1,7 @@
 //! Into frames.
 
+use std::ops::Range;
+
 use super::{END, Ending, FULL, MOMENT, Moment, ROOT, ROOT_END, ROWS, RootHead, VERSION};
 use crate::entry::Entry;
 
@@ -79,7 +81,19 @@ pub(super) fn put_frame(out: &mut Vec<u8>, kind: u8, rest: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-fn put_row(out: &mut Vec<u8>, before: &[u8], entry: &Entry<'_>) {
+/// A row by itself, of which nothing stands elsewhere. Answers where its text is.
+pub(crate) fn put_whole_row(out: &mut Vec<u8>, entry: &Entry<'_>) -> Range<usize> {
+    let at = out.len();
+    put_row(out, &[], entry);
+    let length = entry.text.len();
+    // After the flags and what is shared, which is nothing, the length stands in sevens of bits.
+    let digits = (usize::BITS - (length | 1).leading_zeros()).div_ceil(7) as usize;
+    let text = at + 2 + digits;
+    text..text + length
+}
+
+/// A row after one with the path `before`.
+pub(crate) fn put_row(out: &mut Vec<u8>, before: &[u8], entry: &Entry<'_>) {
     let Entry { text, raw, depth, facts } = entry;
     let stat = &facts.stat;
     let flag = |on: bool, bit: u8| if on { 1 << bit } else { 0 };

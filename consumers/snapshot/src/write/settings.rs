@@ -55,12 +55,15 @@ fn footer(columns: Columns, moment: &Moment, root: &[u8]) -> Vec<KeyValue> {
     let mut pairs = vec![
         ("indexer.root", path_text(root)),
         ("indexer.host", moment.host.clone()),
-        ("indexer.epoch", moment.epoch.clone()),
-        ("indexer.watermark", moment.watermark.to_string()),
         ("indexer.taken_us", moment.taken_us.to_string()),
         ("indexer.schema", columns.version().to_owned()),
         ("indexer.tool", moment.tool.clone()),
     ];
+    // Rows straight from a walk are of no journal.
+    if !moment.epoch.is_empty() {
+        pairs.push(("indexer.epoch", moment.epoch.clone()));
+        pairs.push(("indexer.watermark", moment.watermark.to_string()));
+    }
     // In base64, as everywhere where text is asked for.
     pairs.extend(text_and_raw(root).1.map(|raw| ("indexer.root_raw", raw)));
     pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()

@@ -122,10 +122,10 @@ pub(crate) struct Scan {
     #[arg(value_name = "ROOT")]
     pub(crate) roots: Vec<PathBuf>,
     /// Look at this many directories at once
-    #[arg(long, value_name = "N")]
+    #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// Index this many levels below a root
-    #[arg(long, value_name = "N")]
+    #[arg(short, long, value_name = "N")]
     pub(crate) max_depth: Option<u32>,
     /// Leave out what matches, in the syntax of .gitignore (repeatable)
     #[arg(long, value_name = "GLOB")]
@@ -134,7 +134,7 @@ pub(crate) struct Scan {
     #[arg(long, value_name = "FILE")]
     pub(crate) ignore_file: Option<PathBuf>,
     /// Index what symbolic links lead to, once each
-    #[arg(long)]
+    #[arg(short, long)]
     pub(crate) follow_symlinks: bool,
     /// Leave out file systems mounted inside a root
     #[arg(long)]

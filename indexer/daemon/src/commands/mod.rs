@@ -14,6 +14,7 @@ mod hash;
 mod interrupt;
 mod link;
 mod ls;
+mod oneshot;
 mod pages;
 mod progress;
 mod prove;
@@ -70,7 +71,10 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
     let context = Context { global, file };
     match command {
         Command::Watch(flags) => watch::run(&context, &flags),
-        Command::Scan(flags) => scan::run(&context, &flags),
+        Command::Scan(all) => match &all.once.path {
+            Some(path) => oneshot::run(&context, path, &all),
+            None => scan::run(&context, &all.scan),
+        },
         Command::Status { follow, check } => status::run(&context, follow, check),
         Command::Settle { timeout } => settle::run(&context, timeout),
         Command::Changes(flags) => changes::run(&context, &flags),

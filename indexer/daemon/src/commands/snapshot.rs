@@ -131,8 +131,8 @@ pub(crate) fn say(context: &Context, finished: &Finished, took: Duration) -> Res
     Ok(())
 }
 
-/// What the command line says of it.
-pub(crate) fn failure(error: SnapshotError) -> Failure {
+/// What there is no snapshot for: a usage error where another command line would do.
+pub(super) fn failure(error: SnapshotError) -> Failure {
     match error {
         SnapshotError::Told(said) => match serde_json::from_slice::<ErrorBody>(&said) {
             Ok(error) => error.failure(),
@@ -142,6 +142,9 @@ pub(crate) fn failure(error: SnapshotError) -> Failure {
         | SnapshotError::Exists(_)
         | SnapshotError::Foreign(_)
         | SnapshotError::IsFolder(_)
+        | SnapshotError::Begun(_)
+        | SnapshotError::Other { .. }
+        | SnapshotError::NoFile(_)
         | SnapshotError::NoName(_)
         | SnapshotError::OtherTable(_)
         | SnapshotError::OneRoot(_) => Failure::Usage(error.to_string()),

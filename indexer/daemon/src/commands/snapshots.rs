@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::tz::TimeZone;
 use record::Time;
 use serde::Serialize;
-use snapshot::{Columns, Keep, Place, Shelved};
+use snapshot::{Columns, Keep, Place, Shelved, delta, shelf};
 
 use crate::cli::{KeepArgs, Snapshots, TableArg};
 use crate::commands::Context;
@@ -126,7 +126,7 @@ fn list(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
 fn found(folder: &Path) -> Result<Vec<Shelved>, Failure> {
     match folder.try_exists() {
         Ok(false) => Ok(Vec::new()),
-        _ => snapshot::snapshots(folder).map_err(failure),
+        _ => shelf::snapshots(folder).map_err(failure),
     }
 }
 
@@ -168,7 +168,7 @@ fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
     let mut out = Out::stdout();
     let (mut bad, mut read) = (0, 0);
     for shelved in &all {
-        let wrong = snapshot::verify(shelved);
+        let wrong = shelf::verify(shelved);
         bad += u64::from(!wrong.is_empty());
         read += shelved.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
         if context.global.json {
@@ -200,9 +200,9 @@ fn prune(
     only_say: bool,
 ) -> Result<Outcome, Failure> {
     let all = found(folder)?;
-    let spare = snapshot::spare(&all, keep, host);
+    let spare = shelf::spare(&all, keep, host);
     if !only_say {
-        remove(folder, &all, &spare, snapshot::has_log(folder))?;
+        remove(folder, &all, &spare, delta::has_log(folder))?;
     }
     let mut out = Out::stdout();
     for shelved in &spare {
@@ -235,10 +235,10 @@ fn remove(folder: &Path, all: &[Shelved], spare: &[&Shelved], table: bool) -> Re
         let left: Vec<&Shelved> =
             all.iter().filter(|one| !spare.iter().any(|gone| gone.folder == one.folder)).collect();
         let now = i64::try_from(Time::now().0 / 1_000_000).unwrap_or(i64::MAX);
-        snapshot::commit(folder, &left, now).map_err(failure)?;
+        delta::commit(folder, &left, now).map_err(failure)?;
     }
-    snapshot::sweep_up(folder).map_err(failure)?;
-    spare.iter().try_for_each(|shelved| snapshot::remove(shelved)).map_err(failure)
+    shelf::sweep_up(folder).map_err(failure)?;
+    spare.iter().try_for_each(|shelved| shelf::remove(shelved)).map_err(failure)
 }
 
 fn roll(
@@ -253,8 +253,8 @@ fn roll(
     let to = (Place::Folder(folder.to_owned()), true);
     let finished = write(context, to, (Columns::Native, None), &SnapshotRequest::default())?;
     let all = found(folder)?;
-    let spare = keep.map(|keep| snapshot::spare(&all, keep, Some(&finished.moment.host))).unwrap_or_default();
-    remove(folder, &all, &spare, table.is_some() || snapshot::has_log(folder))?;
+    let spare = keep.map(|keep| shelf::spare(&all, keep, Some(&finished.moment.host))).unwrap_or_default();
+    remove(folder, &all, &spare, table.is_some() || delta::has_log(folder))?;
     say(context, &finished, began.elapsed())?;
     if !context.global.json && !context.global.quiet && !spare.is_empty() {
         let mut out = Out::stdout();

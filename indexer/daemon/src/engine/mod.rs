@@ -62,6 +62,7 @@ pub(crate) use self::contents::{
 use self::core::Core;
 use self::ground::Ground;
 pub(crate) use self::keeping::{EngineKeeper, NobodyWatches};
+pub(crate) use self::open::is_elsewhere;
 use self::shared::{Request, Shared, View};
 use self::status::{Progress, Settled, Status, SweepReport};
 pub(crate) use self::view::of_index;
