@@ -9,6 +9,7 @@ use record::{EntryId, Place, Row, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::query::walk::Walk;
+use crate::query::whole::if_whole;
 use crate::query::{Emit, Filter, FindRequest, QueryError, ReplayRequest, bytes};
 
 /// One line of the answer.
@@ -75,13 +76,7 @@ pub(crate) fn replay(
     emit: Emit<'_, ReplayLine>,
 ) -> Result<(), QueryError> {
     let roots = wanted(reader, request.root.as_deref(), request.root_raw.as_deref())?;
-    if reader.has_waiting()? {
-        return Err(QueryError::Failed(
-            "a directory has lost its name and not yet shown another, so what is below it cannot be told; ask again in a moment, \
-             while the daemon runs"
-                .to_owned(),
-        ));
-    }
+    if_whole(reader)?;
     let (as_of, at) = (reader.seq()?.0, Time::now());
     let mut expected = 0;
     for root in &roots {

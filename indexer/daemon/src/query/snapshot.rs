@@ -9,6 +9,7 @@ use record::{EntryId, Time};
 use snapshot::{Ending, Entry, Facts, Moment, RootHead, Spot, Teller, Tree, in_order};
 
 use crate::query::replay::wanted;
+use crate::query::whole::if_whole;
 use crate::query::{Emit, QueryError, SnapshotRequest};
 use crate::render::bytes;
 
@@ -25,13 +26,7 @@ pub(crate) fn snapshot(
     emit: Emit<'_, Vec<u8>>,
 ) -> Result<(), QueryError> {
     let roots = wanted(reader, request.root.as_deref(), request.root_raw.as_deref())?;
-    if reader.has_waiting()? {
-        return Err(QueryError::Failed(
-            "a directory has lost its name and not yet shown another, so what is below it cannot be told; ask again in a moment, \
-             while the daemon runs"
-                .to_owned(),
-        ));
-    }
+    if_whole(reader)?;
     let mut growth = Growth::new(index, request.max_growth);
     let mut expected = Vec::new();
     for root in &roots {

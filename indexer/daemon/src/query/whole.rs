@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use index::{Index, IndexError, Reader};
 
+use crate::query::QueryError;
+
 /// How long to wait for one: a directory waits for its name until what the kernel had queued by then has been looked at.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,21 @@ pub(crate) fn whole(index: &Index) -> Result<Reader, IndexError> {
         drop(reader);
         std::thread::sleep(BETWEEN);
     }
+}
+
+/// Refuses a moment at which not every entry is on a path.
+///
+/// # Errors
+/// [`QueryError::Failed`] at such a moment.
+pub(super) fn if_whole(reader: &Reader) -> Result<(), QueryError> {
+    if !reader.has_waiting()? {
+        return Ok(());
+    }
+    Err(QueryError::Failed(
+        "a directory has lost its name and not yet shown another, so what is below it cannot be told; ask again in a moment, while \
+         the daemon runs"
+            .to_owned(),
+    ))
 }
 
 #[cfg(test)]
