@@ -194,6 +194,7 @@ fn every_row_is_as_a_walk_finds_the_entry_and_chunks_have_the_same_ones() {
     let mut rows = Rows::new();
     add(&mut rows, in_order(&one));
     assert_eq!((&told["rows"], &told["completed"]), (&json!(rows.len()), &json!(true)));
+    assert_eq!(told["files"][0]["file_path"], one.to_str().unwrap());
     assert_eq!((&told["files"][0]["rows"], &told["unreadable"]), (&json!(rows.len()), &json!(0)));
 
     let words = ["--compat", "none", "--incremental", "--rows-per-chunk", "70"];

@@ -73,7 +73,7 @@ impl OneFile {
     fn take(&mut self, rows: Sorted, shown: &AtomicU64) -> Result<(), SnapshotError> {
         let OneFile { place, output, aside, written, stop } = self;
         let file = output.write((aside, place), &chunks::scan_id(output), rows, (shown, stop))?;
-        let file_path = place.to_string_lossy().into_owned();
+        let file_path = chunks::shown(place);
         *written = Some(Chunk { file_path, rows: file.rows, bytes: file.bytes, blake3: file.blake3 });
         Ok(())
     }

@@ -208,7 +208,8 @@ fn now_us() -> i64 {
     i64::try_from(Time::now().0 / 1000).unwrap_or(i64::MAX)
 }
 
-fn shown(place: &Path) -> String {
+/// A path as it is told: from everywhere the same.
+pub(super) fn shown(place: &Path) -> String {
     let whole = std::path::absolute(place);
     whole.as_deref().unwrap_or(place).to_string_lossy().into_owned()
 }
