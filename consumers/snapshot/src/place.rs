@@ -48,7 +48,7 @@ pub(crate) fn folder(top: &Path, moment: &Moment, root: &[u8]) -> PathBuf {
 }
 
 /// Bytes as a part of a path that engines read back: all but letters, digits and `-._~` as `%HH`.
-fn encoded(bytes: &[u8]) -> String {
+pub(crate) fn encoded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
