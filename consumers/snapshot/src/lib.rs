@@ -3,23 +3,28 @@
 
 mod aside;
 mod columns;
+mod diff;
 mod entry;
 mod error;
 mod order;
 mod place;
 mod read;
 mod receive;
+mod report;
 mod stream;
 mod text;
 mod write;
 
+pub use aside::put;
 pub use columns::{Columns, Owners};
+pub use diff::{COMPARED, Change, Each, Fields, MOST_WAITING, Next, Op, State, Sum, Summary, diff};
 pub use entry::{Entry, Facts, Moment, RootHead};
 pub use error::SnapshotError;
 pub use order::{Spot, Tree, Visit, in_order};
-pub use place::Place;
-pub use read::{Column, Found, Head, Line, Lines, NodeId, Part, ReadError, Reader, Unframed, find};
+pub use place::{Place, date};
+pub use read::{Column, Day, Found, Head, Line, Lines, NodeId, Part, ReadError, Reader, Unframed, find};
 pub use receive::{Finished, Receiver, Written};
+pub use report::{By, Growth, Lacks, Page, REPORTED, Report, Reports, Rest, Shape, Value, page_to_parquet};
 pub use stream::{Emit, Ending, Frame, Frames, Garbled, Rows, Teller, failed};
 pub use text::path_text;
 pub use write::Form;

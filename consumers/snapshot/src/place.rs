@@ -64,7 +64,8 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
 }
 
 /// The day in UTC, `2026-11-22`.
-pub(crate) fn date(us: i64) -> String {
+#[must_use]
+pub fn date(us: i64) -> String {
     // Days since 1970 to year, month and day, by eras of 400 years (H. Hinnant, chrono-Compatible Low-Level Date Algorithms).
     let days = us.div_euclid(86_400_000_000) + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

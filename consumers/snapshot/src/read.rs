@@ -27,7 +27,7 @@ use crate::columns::Columns;
 
 pub use columns::Column;
 pub use error::ReadError;
-pub use find::{Found, find};
+pub use find::{Day, Found, find};
 pub use frames::Unframed;
 pub use lines::{Line, Lines, NodeId};
 

@@ -7,6 +7,19 @@ use std::path::{Path, PathBuf};
 use super::ReadError;
 use crate::place::{ROWS, encoded};
 
+/// Which of a root's snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Day<'a> {
+    /// The last.
+    Newest,
+    /// The first.
+    Oldest,
+    /// That of this day.
+    Of(&'a str),
+    /// The last that is not after this day.
+    UpTo(&'a str),
+}
+
 /// One snapshot in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -20,13 +33,13 @@ pub struct Found {
     pub date: String,
 }
 
-/// The snapshots below `folder` of a `host` and a `root` (its bytes), of one day, or where none is given each root's newest.
+/// The snapshots below `folder` of a `host` and a `root` (its bytes): of each root the one that `which` says.
 ///
 /// # Errors
 /// [`ReadError::None`] when there is none, and for folders that cannot be read.
 pub fn find(
     folder: &Path,
-    date: Option<&str>,
+    which: Day<'_>,
     root: Option<&[u8]>,
     host: Option<&str>,
 ) -> Result<Vec<Found>, ReadError> {
@@ -41,8 +54,18 @@ pub fn find(
                 continue;
             }
             let mut days = parts(&at, "date=")?;
-            days.retain(|(day, at)| date.is_none_or(|date| date == day) && at.join(ROWS).is_file());
+            days.retain(|(day, at)| {
+                let fits = match which {
+                    Day::Newest | Day::Oldest => true,
+                    Day::Of(date) => date == day,
+                    Day::UpTo(date) => day.as_str() <= date,
+                };
+                fits && at.join(ROWS).is_file()
+            });
             days.sort();
+            if which == Day::Oldest {
+                days.truncate(1);
+            }
             if let Some((day, at)) = days.pop() {
                 let (host, root) = (decoded(&own_host), decoded(&own_root));
                 found.push(Found { file: at.join(ROWS), host, root, date: day });
@@ -50,7 +73,11 @@ pub fn find(
         }
     }
     if found.is_empty() {
-        let mut what = date.map_or("at all".to_owned(), |date| format!("of {date}"));
+        let mut what = match which {
+            Day::Newest | Day::Oldest => "at all".to_owned(),
+            Day::Of(date) => format!("of {date}"),
+            Day::UpTo(date) => format!("up to {date}"),
+        };
         for (word, part) in [(" of the root ", &root), (" of the host ", &host)] {
             what.extend(part.iter().flat_map(|part| [word.to_owned(), decoded(part)]));
         }

@@ -270,13 +270,16 @@ fn folders_are_found_by_day_root_and_host() {
     // Begun and not done.
     std::fs::create_dir_all(dir.path().join("host=h/root=%2Fr/date=2026-03-01")).unwrap();
     let days = |found: Vec<Found>| found.into_iter().map(|one| (one.root, one.date)).collect::<Vec<_>>();
-    let newest = days(find(dir.path(), None, None, None).unwrap());
+    let newest = days(find(dir.path(), Day::Newest, None, None).unwrap());
     assert_eq!(newest, [("/a b".into(), "2026-01-01".into()), ("/r".into(), "2026-02-01".into())]);
-    let one = find(dir.path(), Some("2026-01-01"), Some(b"/r"), Some("h")).unwrap();
+    let oldest = days(find(dir.path(), Day::Oldest, Some(b"/r"), None).unwrap());
+    let up_to = days(find(dir.path(), Day::UpTo("2026-01-31"), Some(b"/r"), None).unwrap());
+    assert_eq!((oldest, up_to.len()), (up_to.clone(), 1));
+    let one = find(dir.path(), Day::Of("2026-01-01"), Some(b"/r"), Some("h")).unwrap();
     assert!(one.len() == 1 && one[0].file.ends_with("date=2026-01-01/snapshot.parquet"));
-    let said = find(dir.path(), Some("2026-03-01"), Some(b"/r"), None).unwrap_err();
+    let said = find(dir.path(), Day::Of("2026-03-01"), Some(b"/r"), None).unwrap_err();
     assert!(said.is_usage() && said.to_string().contains("of 2026-03-01 of the root /r in"), "{said}");
-    find(&dir.path().join("none"), None, None, None).unwrap_err();
+    find(&dir.path().join("none"), Day::Newest, None, None).unwrap_err();
 }
 
 proptest! {
