@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use consume::{At, Broker, Consume, Map};
 pub(crate) use flags::{
-    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, LevelArg,
-    LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, Watch,
+    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Diff, Du, Dups, Find, FormatArg,
+    GrowthByArg, HashArg, LevelArg, LinkArg, LogFormat, ProfileArg, Prove, Reported, Reporting, RequireArg,
+    Scan, SchemaArg, Scrub, Snapshot, Snapshots, StaleByArg, Watch,
 };
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
@@ -268,6 +269,30 @@ Examples:
   indexer snapshot --root ~/Media --output media.parquet
   indexer snapshot --root /srv --output srv.parquet --compat unix --json")]
     Snapshot(Snapshot),
+    /// Show what differs between two snapshots, or between one and the index
+    #[command(after_help = "\
+BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index.
+A renamed directory is one line; what lies in it came along, and is told only where it changed otherwise. Bytes are those of what
+is no directory; a file with several names counts once. See docs/reports.md for what counts as modified.
+Exit code 0: equal; 1: differences.
+
+Examples:
+  indexer diff 2026-11-01 latest
+  indexer diff latest now --root ~/Media --by-dir 1
+  indexer diff old.parquet new.parquet --json
+  indexer diff old.parquet now --top 20")]
+    Diff(Diff),
+    /// Add up what is there, from the index or from a snapshot
+    #[command(subcommand, arg_required_else_help = true)]
+    #[command(after_help = "\
+Bytes are those of what is no directory, and a file with several names counts once a root. See docs/reports.md.
+Exit code 0: done; 1: there is nothing to tell.
+
+Examples:
+  indexer report all --html storage.html
+  indexer report types latest --root ~/Media
+  indexer report growth --since 4w --by owner")]
+    Report(Reporting),
     /// Give unused space inside the index file back
     #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
     Compact,
