@@ -26,10 +26,10 @@ th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:a
 /// Lengths of a plot.
 const WIDTH: f64 = 960.0;
 const ROW: f64 = 26.0;
-const LABEL: f64 = 300.0;
+const LABEL: f64 = 330.0;
 const AMOUNT: f64 = 110.0;
 /// Letters of a label; the whole of it is told where it is pointed at.
-const LETTERS: usize = 40;
+const LETTERS: usize = 48;
 
 /// A page of `pages`, with the first `most` rows of each.
 pub(crate) fn html_page(pages: &[Page], heads: &[Head], most: usize) -> String {
