@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indexer_tests::{
-    Ground, Place, Rng, Skipped, TmpfsMount, blake3_of, independent_walk, independent_walk_without, indexer,
-    indexer_binary, json_lines, need_tool, parquet_footer, parquet_rows, skipped, stderr, unprivileged,
+    Ground, Place, Rng, TmpfsMount, blake3_of, independent_walk, independent_walk_without, indexer,
+    indexer_binary, json_lines, parquet_footer, parquet_rows, python_with, skipped, stderr, unprivileged,
     wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -429,18 +429,7 @@ const ENGINES: [&str; 4] = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1",
 fn engines_read_one_file_and_all_chunks_as_one_table() {
     let ground = ground(60);
     let packages = ground.beside("packages");
-    let ready = || -> Result<PathBuf, Skipped> {
-        let python = need_tool("python3", "python3-pip")?;
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&packages).args(ENGINES);
-        let said = install.output().map_err(|error| Skipped(format!("{install:?}: {error}")))?;
-        if said.status.success() {
-            Ok(python)
-        } else {
-            Err(Skipped(format!("{install:?}: {}", stderr(&said))))
-        }
-    };
-    let python = match ready() {
+    let python = match python_with(&packages, &ENGINES) {
         Ok(python) => python,
         Err(reason) => return skipped(reason),
     };

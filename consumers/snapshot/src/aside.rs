@@ -8,7 +8,7 @@
 mod tests;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -157,6 +157,16 @@ impl Drop for Aside {
             let _ = if self.folder { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
         }
     }
+}
+
+/// Puts a small file into `place`, whole or not at all; `over` what is there.
+///
+/// # Errors
+/// As for a snapshot that is a file.
+pub fn put(place: &Path, over: bool, bytes: &[u8]) -> Result<(), SnapshotError> {
+    let aside = Aside::file(place, over)?;
+    aside.open()?.write_all(bytes).doing("write", place)?;
+    aside.commit()
 }
 
 /// Beside the place, hidden, and of no kind that anybody reads.

@@ -82,7 +82,7 @@ pub(crate) enum Sort {
 }
 
 impl Sort {
-    fn data(self) -> DataType {
+    pub(crate) fn data(self) -> DataType {
         match self {
             Sort::Text | Sort::Word => DataType::Utf8,
             Sort::Bytes => DataType::Binary,

@@ -4,6 +4,7 @@
 mod aside;
 mod columns;
 pub mod delta;
+mod diff;
 mod entry;
 mod error;
 mod keep;
@@ -11,14 +12,18 @@ mod manifest;
 mod oneshot;
 mod order;
 mod place;
+mod read;
 mod receive;
+mod report;
 pub mod shelf;
 mod sort;
 mod stream;
 mod text;
 mod write;
 
+pub use aside::put;
 pub use columns::{Columns, Owners};
+pub use diff::{COMPARED, Change, Each, Fields, MOST_WAITING, Next, Op, State, Sum, Summary, diff};
 pub use entry::{Entry, Facts, Moment, RootHead};
 pub use error::SnapshotError;
 pub use keep::Keep;
@@ -27,8 +32,10 @@ pub use oneshot::{
     Begin, Chunk, Chunks, Collected, Collector, Frontier, Names, OneFile, Output, Pace, Unit, Way,
 };
 pub use order::{Spot, Tree, Visit, in_order};
-pub use place::Place;
+pub use place::{Place, date};
+pub use read::{Column, Day, Found, Head, Line, Lines, NodeId, Part, ReadError, Reader, Unframed, find};
 pub use receive::{Finished, Receiver, Written};
+pub use report::{By, Growth, Lacks, Page, REPORTED, Report, Reports, Rest, Shape, Value, page_to_parquet};
 pub use shelf::Shelved;
 pub use stream::{Emit, Ending, Frame, Frames, Garbled, Rows, Teller, failed};
 pub use text::{name_text, path_text};

@@ -50,7 +50,7 @@ pub(crate) fn folder(top: &Path, moment: &Moment, root: &[u8]) -> Result<PathBuf
 }
 
 /// Bytes as a part of a path that engines read back: all but letters, digits and `-._~` as `%HH`.
-fn encoded(bytes: &[u8]) -> String {
+pub(crate) fn encoded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -66,7 +66,7 @@ fn encoded(bytes: &[u8]) -> String {
 }
 
 /// The day in UTC, `2026-11-22`.
-fn date(us: i64) -> Result<String, Garbled> {
+pub fn date(us: i64) -> Result<String, Garbled> {
     let time = Timestamp::from_microsecond(us).map_err(|_| Garbled::Bytes("a day beyond the year 9999"))?;
     Ok(time.strftime("%F").to_string())
 }

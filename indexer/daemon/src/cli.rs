@@ -3,6 +3,7 @@
 mod consume;
 mod flags;
 mod oneshot;
+mod report;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use flags::{
     Watch,
 };
 pub(crate) use oneshot::{ColumnsArg, OneShot, ScanAll};
+pub(crate) use report::{Diff, FormatArg, GrowthByArg, Meant, Reported, Reporting, StaleByArg};
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
 #[derive(Debug, Parser)]
@@ -282,6 +284,30 @@ Examples:
     /// Show, check, thin out and roll the snapshots of a folder
     #[command(subcommand, arg_required_else_help = true)]
     Snapshots(Snapshots),
+    /// Show what differs between two snapshots, or between one and the index
+    #[command(after_help = "\
+BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index.
+A renamed directory is one line; what lies in it came along, and is told only where it changed otherwise. Bytes are those of what
+is no directory; a file with several names counts once. See docs/reports.md for what counts as modified.
+Exit code 0: equal; 1: differences.
+
+Examples:
+  indexer diff 2026-11-01 latest
+  indexer diff latest now --root ~/Media --by-dir 1
+  indexer diff old.parquet new.parquet --json
+  indexer diff old.parquet now --top 20")]
+    Diff(Diff),
+    /// Add up what is there, from the index or from a snapshot
+    #[command(subcommand, arg_required_else_help = true)]
+    #[command(after_help = "\
+Bytes are those of what is no directory, and a file with several names counts once a root. See docs/reports.md.
+Exit code 0: done; 1: there is nothing to tell.
+
+Examples:
+  indexer report all --html storage.html
+  indexer report types latest --root ~/Media
+  indexer report growth --since 4w --by owner")]
+    Report(Reporting),
     /// Give unused space inside the index file back
     #[command(after_help = "The daemon must not run meanwhile.\n\nExample:\n  indexer compact")]
     Compact,

@@ -6,6 +6,7 @@ mod changes;
 mod compact;
 mod consume;
 mod coverage;
+mod diff;
 mod doctor;
 mod du;
 mod dups;
@@ -19,6 +20,8 @@ mod pages;
 mod progress;
 mod prove;
 mod replay;
+mod report;
+mod rows;
 mod scan;
 mod schema;
 mod scrub;
@@ -92,6 +95,8 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Replay { root, as_reads, patience } => {
             replay::run(&context, root.as_deref(), as_reads, patience)
         }
+        Command::Report(reporting) => report::run(&context, &reporting),
+        Command::Diff(flags) => diff::run(&context, &flags),
         Command::Snapshot(flags) => snapshot::run(&context, &flags),
         Command::Snapshots(what) => snapshots::run(&context, &what),
         Command::Compact => compact::run(&context),

@@ -21,6 +21,16 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// As [`bytes`], with a sign: `+1.5 KiB`, `-3 B`, `0 B`.
+pub(crate) fn signed_bytes(number: i64) -> String {
+    let sign = match number {
+        ..0 => "-",
+        0 => "",
+        _ => "+",
+    };
+    format!("{sign}{}", bytes(number.unsigned_abs()))
+}
+
 /// A number in groups of three: `1,051,237`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
