@@ -167,9 +167,9 @@ fn one_record_each(flags: &[&str]) {
     let ground = Place::Here.open().unwrap();
     let root = ground.root();
     // To set a time is to write, as the kernel tells it, and nobody closes. That is completed by a record of its own when the
-    // file has been quiet for long enough: not in the midst of this.
+    // file has been quiet for long enough, or when an audit comes by: not in the midst of this.
     let config = ground.beside("indexer.toml");
-    fs::write(&config, "quiet = \"1h\"\n").unwrap();
+    fs::write(&config, "quiet = \"1h\"\naudit = \"0s\"\n").unwrap();
     let flags = [flags, &["--config", config.to_str().unwrap()]].concat();
     let daemon = Daemon::start(&ground.state(), &[root], &flags);
     // Stopped, so that no round begins between two events of one call: then a new file would rightly be told by two
