@@ -49,6 +49,15 @@ fn what_is_committed_is_what_the_program_prints() {
     }
 }
 
+#[test]
+fn tables_of_engines_are_committed_as_the_program_prints_them() {
+    for (kind, name) in [("clickhouse", "table.sql"), ("clickhouse-cluster", "cluster.sql")] {
+        let said = indexer(Path::new("/nowhere"), &[&"schema", &kind]);
+        let is = fs::read(committed("../deploy/clickhouse").join(name)).unwrap_or_default();
+        assert!(is == said.stdout, "{name} is out of date: indexer schema {kind} > deploy/clickhouse/{name}");
+    }
+}
+
 /// What is said to a program, and what it answers.
 fn converse(mut program: Command, text: &str) -> String {
     let mut running = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

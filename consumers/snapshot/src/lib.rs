@@ -3,6 +3,7 @@
 
 mod aside;
 mod columns;
+pub mod ddl;
 pub mod delta;
 mod diff;
 mod entry;

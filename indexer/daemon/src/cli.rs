@@ -325,9 +325,9 @@ Examples:
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the schema of the messages that a broker is given
+    /// Print the schema of messages, or tables for snapshots
     #[command(
-        after_help = "Examples:\n  indexer schema json > message.schema.json\n  indexer schema asyncapi > asyncapi.json"
+        after_help = "Examples:\n  indexer schema json > message.schema.json\n  indexer schema asyncapi > asyncapi.json\n  indexer schema duckdb | duckdb files.db"
     )]
     Schema {
         /// Which

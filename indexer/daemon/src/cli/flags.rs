@@ -35,6 +35,12 @@ pub(crate) enum SchemaArg {
     Job,
     /// JSON Schema of its answer
     Answer,
+    /// A ClickHouse table for snapshots
+    Clickhouse,
+    /// The same for shards and replicas
+    ClickhouseCluster,
+    /// A DuckDB table for snapshots
+    Duckdb,
 }
 
 /// How records are written for the message broker.

@@ -1,5 +1,7 @@
 //! `schema`: what is published, in the languages of those who read it. Makes no schema and needs no state.
 
+use snapshot::ddl::{self, Dialect};
+
 use crate::cli::SchemaArg;
 use crate::failure::{Failure, Outcome};
 use crate::render::Out;
@@ -12,10 +14,17 @@ pub(crate) fn run(kind: SchemaArg) -> Result<Outcome, Failure> {
         SchemaArg::Arrow => columns::schema(),
         SchemaArg::Job => record::wire::schema::job(),
         SchemaArg::Answer => record::wire::schema::answer(),
+        SchemaArg::Clickhouse => return print(&ddl::table(Dialect::ClickHouse)),
+        SchemaArg::ClickhouseCluster => return print(&ddl::table(Dialect::ClickHouseCluster)),
+        SchemaArg::Duckdb => return print(&ddl::table(Dialect::DuckDb)),
     };
-    let mut out = Out::stdout();
     // With the `#`, a value is written over lines.
-    out.text(&format!("{document:#}\n"))?;
+    print(&format!("{document:#}\n"))
+}
+
+fn print(text: &str) -> Result<Outcome, Failure> {
+    let mut out = Out::stdout();
+    out.text(text)?;
     out.flush()?;
     Ok(Outcome::Done)
 }
