@@ -25,7 +25,7 @@ pub use digests::{blake3_of, compare_digests};
 pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvolume};
 pub use licence::licence_allows;
 pub use mounts::{Fs, LoopMount, TmpfsMount};
-pub use oracle::{Rows, compare, find_json, independent_walk, independent_walk_without};
+pub use oracle::{Rows, columns_of, compare, find_json, independent_walk, independent_walk_without, micros};
 pub use parquet::{parquet_footer, parquet_rows};
 pub use place::{Ground, NOBODY, Place};
 pub use prove::{Rng, WalkedStat, Work, Workload};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use prove::{Found, Walked};
+use prove::{Found, Walked, WalkedStat};
+use serde_json::{Value, json};
 
 use crate::{Daemon, json_lines};
 
@@ -23,6 +24,36 @@ pub fn independent_walk(root: &Path) -> Walked {
 #[must_use]
 pub fn independent_walk_without(root: &Path, skip: &[&Path]) -> Walked {
     prove::walk(root, skip).expect("a tree at rest can be walked")
+}
+
+/// The columns of a snapshot that a walk knows, as [`crate::parquet_rows`] gives them.
+///
+/// # Panics
+/// For a time that no snapshot holds.
+#[must_use]
+pub fn columns_of(stat: &WalkedStat) -> [(&'static str, Value); 11] {
+    [
+        ("kind", json!(stat.kind)),
+        ("size", json!(stat.size)),
+        ("allocated", json!(stat.allocated)),
+        ("modified_time", micros(stat.modified_ns)),
+        ("changed_time", micros(stat.changed_ns)),
+        ("created_time", stat.created_ns.map_or(Value::Null, micros)),
+        ("permissions", json!(stat.mode)),
+        ("uid", json!(stat.uid)),
+        ("gid", json!(stat.gid)),
+        ("links", json!(stat.links)),
+        ("inode", json!(stat.inode)),
+    ]
+}
+
+/// Nanoseconds as the microseconds of a snapshot.
+///
+/// # Panics
+/// Where 64 bits do not hold them.
+#[must_use]
+pub fn micros(ns: i128) -> Value {
+    i64::try_from(ns.div_euclid(1000)).expect("a time of a test is near").into()
 }
 
 /// What the index says of `root`: the objects of `indexer find ROOT --json`, by absolute path.

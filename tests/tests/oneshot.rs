@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indexer_tests::{
-    Ground, Place, Rng, TmpfsMount, blake3_of, independent_walk, independent_walk_without, indexer,
-    indexer_binary, json_lines, parquet_footer, parquet_rows, python_with, skipped, stderr, unprivileged,
-    wait_for,
+    Ground, Place, Rng, TmpfsMount, blake3_of, columns_of, independent_walk, independent_walk_without,
+    indexer, indexer_binary, json_lines, parquet_footer, parquet_rows, python_with, skipped, stderr,
+    unprivileged, wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
@@ -153,22 +153,9 @@ fn check(rows: &Rows, root: &Path) {
     assert_eq!(rows.keys().collect::<BTreeSet<_>>(), walked);
     let texts: BTreeMap<&str, &Row> = rows.values().map(|row| (text(row, "path"), row)).collect();
     assert_eq!(texts.len(), rows.len(), "two rows of one text");
-    let micros = |ns: i128| json!(i64::try_from(ns.div_euclid(1000)).unwrap());
     for (path, row) in rows {
         let stat = &walk[path];
-        for (column, value) in [
-            ("kind", json!(stat.kind)),
-            ("size", json!(stat.size)),
-            ("allocated", json!(stat.allocated)),
-            ("modified_time", micros(stat.modified_ns)),
-            ("changed_time", micros(stat.changed_ns)),
-            ("created_time", stat.created_ns.map_or(Value::Null, micros)),
-            ("permissions", json!(stat.mode)),
-            ("uid", json!(stat.uid)),
-            ("gid", json!(stat.gid)),
-            ("links", json!(stat.links)),
-            ("inode", json!(stat.inode)),
-        ] {
+        for (column, value) in columns_of(stat) {
             assert_eq!(row[column], value, "{column} of {}", path.escape_ascii());
         }
         assert!(row["digest"].is_null() && row["volume"].as_i64().unwrap() > 0);

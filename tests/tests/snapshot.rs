@@ -12,8 +12,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, Rows, TmpfsMount, Workload, blake3_of, independent_walk, indexer,
-    indexer_binary, json_lines, parquet_footer, parquet_rows, python_with, skipped, stderr, unprivileged,
+    Daemon, Ground, Place, Rng, Rows, TmpfsMount, Workload, blake3_of, columns_of, independent_walk, indexer,
+    indexer_binary, json_lines, micros, parquet_footer, parquet_rows, python_with, skipped, stderr,
+    unprivileged,
 };
 use serde_json::{Map, Value, json};
 
@@ -95,10 +96,6 @@ fn path_of(row: &Map<String, Value>) -> Vec<u8> {
     }
 }
 
-fn micros(ns: i128) -> Value {
-    i64::try_from(ns.div_euclid(1000)).unwrap().into()
-}
-
 /// Rows in the declared order, and what they say of paths agrees with itself.
 fn check_paths(rows: &[Map<String, Value>], root: &str) {
     for pair in rows.windows(2) {
@@ -137,20 +134,7 @@ fn check_rows(rows: &[Map<String, Value>], root: &Path) {
         assert_eq!(row["path_raw"].is_null(), std::str::from_utf8(&path).is_ok(), "{row:?}");
         let stat = walk.get(&path).unwrap_or_else(|| panic!("nobody walked past {}", path.escape_ascii()));
         let told = |column: &str| row[column].clone();
-        let walked = [
-            ("kind", json!(stat.kind)),
-            ("size", json!(stat.size)),
-            ("allocated", json!(stat.allocated)),
-            ("modified_time", micros(stat.modified_ns)),
-            ("changed_time", micros(stat.changed_ns)),
-            ("created_time", stat.created_ns.map_or(Value::Null, micros)),
-            ("permissions", json!(stat.mode)),
-            ("uid", json!(stat.uid)),
-            ("gid", json!(stat.gid)),
-            ("links", json!(stat.links)),
-            ("inode", json!(stat.inode)),
-        ];
-        for (column, value) in walked {
+        for (column, value) in columns_of(stat) {
             assert_eq!(told(column), value, "{column} of {}", path.escape_ascii());
         }
         assert!(told("accessed_time").is_i64() && told("volume").is_i64());

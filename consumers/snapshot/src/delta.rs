@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::columns::{Columns, Sort};
 use crate::error::{Doing as _, SnapshotError};
+use crate::random;
 use crate::shelf::Shelved;
 
 const LOG: &str = "_delta_log";
@@ -158,7 +159,7 @@ fn metadata(now_ms: i64) -> Value {
     ]);
     let schema = json!({ "type": "struct", "fields": fields }).to_string();
     json!({ "metaData": {
-        "id": id(now_ms),
+        "id": id(),
         "name": NAME,
         "format": { "provider": "parquet", "options": {} },
         "schemaString": schema,
@@ -168,16 +169,12 @@ fn metadata(now_ms: i64) -> Value {
     } })
 }
 
-/// A UUID (version 8: of our own making) from the moment, the process and the kernel's random numbers.
-fn id(now_ms: i64) -> String {
-    let random = fs::read("/proc/sys/kernel/random/uuid").unwrap_or_default();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&now_ms.to_le_bytes()).update(&std::process::id().to_le_bytes()).update(&random);
-    let mut bytes = [0; 16];
-    hasher.finalize_xof().fill(&mut bytes);
+/// A UUID (version 8: of our own making).
+fn id() -> String {
+    let mut bytes = random::id();
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = random::hex(&bytes);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
@@ -238,7 +235,7 @@ fn is_commit(name: &OsStr) -> bool {
 /// Puts a commit into place, whole; false when another has that number. Aside it has a name of its own: other hosts may be at it.
 fn publish(log: &Path, version: u64, actions: &[Value]) -> Result<bool, SnapshotError> {
     let place = log.join(name(version));
-    let aside: PathBuf = log.join(format!(".{}.{}.partial", name(version), id(0)));
+    let aside: PathBuf = log.join(format!(".{}.{}.partial", name(version), id()));
     let mut text = Vec::new();
     for action in actions {
         text.extend(action.to_string().into_bytes());

@@ -13,6 +13,7 @@ mod manifest;
 mod oneshot;
 mod order;
 mod place;
+mod random;
 mod read;
 mod receive;
 mod report;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::aside::Aside;
 use crate::error::{Doing as _, SnapshotError};
+use crate::random;
 use crate::sort::{Arena, Run, Sorted};
 
 pub use chunks::{Begin, Chunks};
@@ -72,7 +73,7 @@ impl OneFile {
 
     fn take(&mut self, rows: Sorted, shown: &AtomicU64) -> Result<(), SnapshotError> {
         let OneFile { place, output, aside, written, stop } = self;
-        let file = output.write((aside, place), &chunks::scan_id(output), rows, (shown, stop))?;
+        let file = output.write((aside, place), &random::hex(&random::id()), rows, (shown, stop))?;
         let file_path = chunks::shown(place);
         *written = Some(Chunk { file_path, rows: file.rows, bytes: file.bytes, blake3: file.blake3 });
         Ok(())

@@ -2,6 +2,7 @@
 //! how it gets there.
 
 use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,27 @@ impl Place {
 pub(crate) fn folder(top: &Path, moment: &Moment, root: &[u8]) -> Result<PathBuf, Garbled> {
     let host = top.join(format!("host={}", encoded(moment.host.as_bytes())));
     Ok(host.join(format!("root={}", encoded(root))).join(format!("date={}", date(moment.taken_us)?)))
+}
+
+/// The folders in `above` whose names begin so, in order, each with how its name goes on. Links are not followed; a folder that is
+/// not there holds none.
+pub(crate) fn parts(above: &Path, begin: &str) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match std::fs::read_dir(above) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(rest) = name.as_bytes().strip_prefix(begin.as_bytes())
+            && entry.file_type()?.is_dir()
+        {
+            parts.push((String::from_utf8_lossy(rest).into_owned(), entry.path()));
+        }
+    }
+    parts.sort();
+    Ok(parts)
 }
 
 /// Bytes as a part of a path that engines read back: all but letters, digits and `-._~` as `%HH`.

@@ -12,7 +12,7 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use crate::error::{Doing as _, SnapshotError};
 use crate::keep::Keep;
 use crate::manifest::{Manifest, ManifestFile};
-use crate::place::{MANIFEST, ROWS};
+use crate::place::{MANIFEST, ROWS, parts};
 
 /// How the name of a folder ends that is on its way out.
 const GOING: &str = ".gone";
@@ -38,18 +38,16 @@ impl Shelved {
     }
 }
 
-/// All snapshots below `top`, by host, root and day. What has other names is passed over; no link is followed.
+/// All snapshots below `top`, by host, root and day; none where it is missing. What has other names is passed over; no link is followed.
 ///
 /// # Errors
 /// When a folder cannot be read.
 pub fn snapshots(top: &Path) -> Result<Vec<Shelved>, SnapshotError> {
     let mut found = Vec::new();
-    for host in named(top, "host=")? {
-        for root in named(&host, "root=")? {
-            for folder in named(&root, "date=")? {
-                let day =
-                    folder.file_name().and_then(|name| name.to_str()?.strip_prefix("date=")?.parse().ok());
-                let Some(date) = day else { continue };
+    for (_, host) in inside(top, "host=")? {
+        for (_, root) in inside(&host, "root=")? {
+            for (day, folder) in inside(&root, "date=")? {
+                let Ok(date) = day.parse() else { continue };
                 let manifest = Manifest::read(&folder.join(MANIFEST));
                 found.push(Shelved { folder, date, manifest });
             }
@@ -58,18 +56,8 @@ pub fn snapshots(top: &Path) -> Result<Vec<Shelved>, SnapshotError> {
     Ok(found)
 }
 
-/// The folders in `above` whose names begin so, in order.
-fn named(above: &Path, begin: &str) -> Result<Vec<PathBuf>, SnapshotError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(above).doing("look into", above)? {
-        let entry = entry.doing("look into", above)?;
-        let is = entry.file_name().to_str().is_some_and(|name| name.starts_with(begin));
-        if is && entry.file_type().doing("look at", &entry.path())?.is_dir() {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
+fn inside(folder: &Path, begin: &str) -> Result<Vec<(String, PathBuf)>, SnapshotError> {
+    parts(folder, begin).doing("look into", folder)
 }
 
 /// What is wrong with a snapshot: each file is read, and compared with what the manifest says of it.
@@ -170,10 +158,9 @@ pub fn remove(shelved: &Shelved) -> Result<(), SnapshotError> {
 /// # Errors
 /// When a folder cannot be read, or what is in it not be removed.
 pub fn sweep_up(top: &Path) -> Result<(), SnapshotError> {
-    for host in named(top, "host=")? {
-        for root in named(&host, "root=")? {
-            for left in named(&root, ".date=")?.iter().filter(|left| left.to_string_lossy().ends_with(GOING))
-            {
+    for (_, host) in inside(top, "host=")? {
+        for (_, root) in inside(&host, "root=")? {
+            for (_, left) in inside(&root, ".date=")?.iter().filter(|(rest, _)| rest.ends_with(GOING)) {
                 clear(left)?;
             }
         }

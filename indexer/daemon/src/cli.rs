@@ -16,7 +16,7 @@ pub(crate) use flags::{
     Watch,
 };
 pub(crate) use oneshot::{ColumnsArg, OneShot, ScanAll};
-pub(crate) use report::{Diff, FormatArg, GrowthByArg, Meant, Reported, Reporting, StaleByArg};
+pub(crate) use report::{Diff, FormatArg, GrowthByArg, Meant, Old, Reported, Reporting, StaleByArg};
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
 #[derive(Debug, Parser)]

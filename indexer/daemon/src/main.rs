@@ -14,6 +14,7 @@ mod logging;
 mod memory;
 mod metrics;
 mod paths;
+mod priority;
 mod privileges;
 mod query;
 mod relaying;

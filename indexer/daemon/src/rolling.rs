@@ -188,7 +188,10 @@ impl Shared {
         let mut text = Vec::new();
         if let Some(said) = &mut said {
             let read = said.take(SAID).read_to_end(&mut text).and_then(|_| io::copy(said, &mut io::sink()));
-            read.map_err(|error| format!("what it said could not be read: {error}"))?;
+            // It is waited for all the same.
+            if let Err(error) = read {
+                warn!(%error, "what a snapshot's process said could not be read");
+            }
         }
         let Some(mut child) = self.lock().child.take() else { return Ok(()) };
         let ended = child.wait().map_err(|error| error.to_string())?;
@@ -203,9 +206,6 @@ impl Shared {
 
 /// When the last one of this host was taken.
 fn last(plan: &Plan) -> Result<Option<i64>, String> {
-    if matches!(plan.folder.try_exists(), Ok(false)) {
-        return Ok(None);
-    }
     let host = crate::relaying::host();
     let all = shelf::snapshots(&plan.folder).map_err(|error| error.to_string())?;
     let ours =

@@ -1,9 +1,7 @@
 //! A scan as chunks: each a whole file of its own under its final name, and after each the manifest. Goes on where another run was
 //! cut off. Knows no walk.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -19,6 +17,7 @@ use super::names::Names;
 use super::output::{Output, SCAN};
 use crate::aside::Aside;
 use crate::error::{Doing as _, SnapshotError};
+use crate::random;
 use crate::sort::Sorted;
 
 /// How a scan begins.
@@ -173,7 +172,7 @@ fn new(output: &Output, options: Map<String, Value>) -> Manifest {
     let (root, root_raw) = text_and_raw(&output.root);
     Manifest {
         format: FORMAT,
-        scan: scan_id(output),
+        scan: random::hex(&random::id()),
         tool: output.moment.tool.clone(),
         host: output.moment.host.clone(),
         schema: output.form.columns.version().to_owned(),
@@ -190,18 +189,6 @@ fn new(output: &Output, options: Map<String, Value>) -> Manifest {
         finished_directories: Vec::new(),
         listed_directories: Vec::new(),
     }
-}
-
-/// Another one each time.
-pub(super) fn scan_id(output: &Output) -> String {
-    let mut hasher = blake3::Hasher::new();
-    // Seeded by the system.
-    for _ in 0..4 {
-        hasher.update(&RandomState::new().build_hasher().finish().to_le_bytes());
-    }
-    hasher.update(&Time::now().0.to_le_bytes());
-    hasher.update(output.moment.host.as_bytes());
-    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 fn now_us() -> i64 {

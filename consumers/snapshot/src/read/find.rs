@@ -1,11 +1,9 @@
 //! Where snapshots are: files, and folders in the layout `host=/root=/date=/`. Reads names, and no rows.
 
-use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ReadError;
-use crate::place::{ROWS, encoded};
+use crate::place::{ROWS, encoded, parts};
 
 /// Which of a root's snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +42,20 @@ pub fn find(
     host: Option<&str>,
 ) -> Result<Vec<Found>, ReadError> {
     let (root, host) = (root.map(encoded), host.map(|host| encoded(host.as_bytes())));
+    let inside = |folder: &Path, begin| {
+        let failed = |source| ReadError::File { doing: "look into", path: folder.to_owned(), source };
+        parts(folder, begin).map_err(failed)
+    };
     let mut found = Vec::new();
-    for (own_host, at) in parts(folder, "host=")? {
+    for (own_host, at) in inside(folder, "host=")? {
         if host.as_ref().is_some_and(|host| *host != own_host) {
             continue;
         }
-        for (own_root, at) in parts(&at, "root=")? {
+        for (own_root, at) in inside(&at, "root=")? {
             if root.as_ref().is_some_and(|root| *root != own_root) {
                 continue;
             }
-            let mut days = parts(&at, "date=")?;
+            let mut days = inside(&at, "date=")?;
             days.retain(|(day, at)| {
                 let fits = match which {
                     Day::Newest | Day::Oldest => true,
@@ -62,7 +64,6 @@ pub fn find(
                 };
                 fits && at.join(ROWS).is_file()
             });
-            days.sort();
             if which == Day::Oldest {
                 days.truncate(1);
             }
@@ -85,27 +86,6 @@ pub fn find(
     }
     found.sort_by(|one, other| (&one.host, &one.root).cmp(&(&other.host, &other.root)));
     Ok(found)
-}
-
-/// Folders in `folder` whose names begin so, and how they go on.
-fn parts(folder: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, ReadError> {
-    let failed = |source| ReadError::File { doing: "look into", path: folder.to_owned(), source };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        // Somebody tidies meanwhile; or there never was one, which is said of the whole.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let mut parts = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(rest) = name.as_bytes().strip_prefix(prefix.as_bytes()) else { continue };
-        parts.push((String::from_utf8_lossy(rest).into_owned(), entry.path()));
-    }
-    Ok(parts)
 }
 
 /// `%HH` as the byte it stands for.

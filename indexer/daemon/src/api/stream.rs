@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::answer::ApiError;
 use crate::engine::Engine;
+use crate::priority;
 use crate::query::{self, ChangesRequest, QueryError};
 
 /// Bytes gathered before they are sent.
@@ -79,7 +80,8 @@ impl Lines {
 
     fn send(&mut self, part: Part) {
         if !self.gone {
-            let sent = tokio::time::timeout(STALL, self.sender.send(part));
+            // The clock is the runtime's, and this thread may be none of its own.
+            let sent = async { tokio::time::timeout(STALL, self.sender.send(part)).await };
             self.gone = !matches!(self.runtime.block_on(sent), Ok(Ok(())));
         }
     }
@@ -91,27 +93,28 @@ pub(crate) async fn lines(
     permits: Arc<Semaphore>,
     work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
 ) -> Response {
-    answer(permits, &LINES, work).await
+    answer(permits, &LINES, false, work).await
 }
 
 /// Answers with the frames of a snapshot that `work` passes. An error before the first has its own status; a later one is the last
-/// frame.
+/// frame. It takes seconds of a processor, and gives way to all else.
 pub(crate) async fn frames(
     permits: Arc<Semaphore>,
     work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
 ) -> Response {
-    answer(permits, &FRAMES, work).await
+    answer(permits, &FRAMES, true, work).await
 }
 
 async fn answer(
     permits: Arc<Semaphore>,
     form: &'static Form,
+    gives_way: bool,
     work: impl FnOnce(&mut Lines) -> Result<(), QueryError> + Send + 'static,
 ) -> Response {
     let Ok(permit) = permits.try_acquire_owned() else { return ApiError::busy().into_response() };
     let (sender, receiver) = channel(CHUNKS);
     let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
+    let work = move || {
         let _permit = permit;
         let mut lines = Lines { buffer: Vec::new(), sender, runtime, gone: false };
         let done = work(&mut lines);
@@ -122,7 +125,19 @@ async fn answer(
         if let Err(error) = done {
             lines.send(Err(error.into()));
         }
-    });
+    };
+    if gives_way {
+        // A thread of its own: a priority that was lowered can only be raised with rights.
+        let spawned = std::thread::Builder::new().name("export".to_owned()).spawn(move || {
+            priority::give_way();
+            work();
+        });
+        if let Err(error) = spawned {
+            return ApiError::failed(error).into_response();
+        }
+    } else {
+        tokio::task::spawn_blocking(work);
+    }
     response(receiver, form).await
 }
 

@@ -80,6 +80,17 @@ pub(crate) enum StaleByArg {
     Mtime,
 }
 
+/// What counts as stale.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Old {
+    /// Count as stale what is older
+    #[arg(long, value_name = "AGE", default_value = "2y", value_parser = crate::values::age)]
+    pub(crate) older_than: std::time::Duration,
+    /// By this time
+    #[arg(long, value_enum, default_value_t = StaleByArg::Mtime)]
+    pub(crate) by: StaleByArg,
+}
+
 /// What is reported of, and how.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Reported {
@@ -134,12 +145,9 @@ Examples:
   indexer report stale --older-than 2y
   indexer report stale --by atime --older-than 90d --json")]
     Stale {
-        /// Count what is older
-        #[arg(long, value_name = "AGE", default_value = "2y", value_parser = crate::values::age)]
-        older_than: std::time::Duration,
-        /// By this time
-        #[arg(long, value_enum, default_value_t = StaleByArg::Mtime)]
-        by: StaleByArg,
+        /// What counts.
+        #[command(flatten)]
+        old: Old,
         /// What is reported of.
         #[command(flatten)]
         common: Reported,
@@ -159,12 +167,9 @@ Examples:
     /// Show usage, types, owners, sizes and stale, in one pass
     #[command(after_help = "Example:\n  indexer report all --html storage.html")]
     All {
-        /// Count as stale what is older
-        #[arg(long, value_name = "AGE", default_value = "2y", value_parser = crate::values::age)]
-        older_than: std::time::Duration,
-        /// By this time
-        #[arg(long, value_enum, default_value_t = StaleByArg::Mtime)]
-        by: StaleByArg,
+        /// What counts.
+        #[command(flatten)]
+        old: Old,
         /// What is reported of.
         #[command(flatten)]
         common: Reported,

@@ -2,18 +2,18 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::time::Duration;
 
 use record::Time;
 use serde_json::{Map, Value as Json};
 use snapshot::{
-    By, Day, Growth, Head, Lacks, Lines, Page, REPORTED, Report, Reports, Shape, SnapshotError, Value, date,
+    By, Day, Growth, Head, Lacks, Lines, Page, REPORTED, Report, Reports, Shape, Value, date,
     page_to_parquet, put,
 };
 
-use crate::cli::{FormatArg, GrowthByArg, Reported, Reporting, StaleByArg};
+use crate::cli::{FormatArg, GrowthByArg, Old, Reported, Reporting, StaleByArg};
 use crate::commands::Context;
 use crate::commands::rows::{self, NOW, Origin, Rows};
+use crate::commands::snapshot::failure;
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, csv_line, html_page, page_table};
 use crate::values;
@@ -32,12 +32,10 @@ pub(crate) fn run(context: &Context, reporting: &Reporting) -> Result<Outcome, F
         Reporting::Owners(common) => sums(context, common, &[Report::Owners])?,
         Reporting::Sizes(common) => sums(context, common, &[Report::Sizes])?,
         Reporting::Usage(common) => sums(context, common, &[Report::Usage])?,
-        Reporting::Stale { older_than, by, common } => sums(context, common, &[stale(*older_than, *by)])?,
-        Reporting::All { older_than, by, common } => sums(
-            context,
-            common,
-            &[Report::Usage, Report::Types, Report::Owners, Report::Sizes, stale(*older_than, *by)],
-        )?,
+        Reporting::Stale { old, common } => sums(context, common, &[stale(old)])?,
+        Reporting::All { old, common } => {
+            sums(context, common, &[Report::Usage, Report::Types, Report::Owners, Report::Sizes, stale(old)])?
+        }
     };
     if let Some(file) = &flags.html {
         let page = html_page(&pages, &heads, flags.top.unwrap_or(SHOWN));
@@ -54,9 +52,9 @@ pub(crate) fn run(context: &Context, reporting: &Reporting) -> Result<Outcome, F
     Ok(Outcome::found(pages.iter().any(|page| !page.rows.is_empty())))
 }
 
-fn stale(older_than: Duration, by: StaleByArg) -> Report {
-    let age_us = i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX);
-    Report::Stale { age_us, accessed: by == StaleByArg::Atime }
+fn stale(old: &Old) -> Report {
+    let age_us = i64::try_from(old.older_than.as_micros()).unwrap_or(i64::MAX);
+    Report::Stale { age_us, accessed: old.by == StaleByArg::Atime }
 }
 
 type Told<'a> = (&'a Reported, Vec<Page>, Vec<Head>);
@@ -118,15 +116,6 @@ fn growth(
 
 fn lacks(lacks: Lacks) -> Failure {
     Failure::Usage(lacks.to_string())
-}
-
-fn failure(error: SnapshotError) -> Failure {
-    match error {
-        SnapshotError::Exists(_) | SnapshotError::IsFolder(_) | SnapshotError::NoName(_) => {
-            Failure::Usage(error.to_string())
-        }
-        other => Failure::Failed(other.to_string()),
-    }
 }
 
 fn print(context: &Context, flags: &Reported, pages: &[Page]) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use record::wire::v1;
-use snapshot::{Column, Day, Found, Head, Lines, Part, ReadError, Reader, SnapshotError, Unframed};
+use snapshot::{Column, Day, Found, Head, Lines, Part, ReadError, Reader, Unframed, find};
 
-use crate::api::ErrorBody;
 use crate::cli::Meant;
+use crate::commands::snapshot::failure as told;
 use crate::commands::{Context, Source};
 use crate::failure::Failure;
 use crate::query::{PathPair, SnapshotRequest};
@@ -70,7 +70,7 @@ pub(super) fn kept(context: &Context, day: Day<'_>, flags: &Meant) -> Result<Ori
 
 fn found(folder: &Path, day: Day<'_>, flags: &Meant) -> Result<Origin, Failure> {
     let root = flags.root.as_deref().map(root_bytes).transpose()?;
-    let found = snapshot::find(folder, day, root.as_deref(), flags.host.as_deref()).map_err(failure)?;
+    let found = find(folder, day, root.as_deref(), flags.host.as_deref()).map_err(failure)?;
     Ok(Origin::Files(found.into_iter().map(|Found { file, .. }| file).collect()))
 }
 
@@ -297,16 +297,6 @@ fn of_index(mut source: Source, request: &SnapshotRequest, sender: &Sender) -> R
     })?;
     unframed.finish().map_err(told)?;
     Ok(true)
-}
-
-fn told(error: SnapshotError) -> Failure {
-    match error {
-        SnapshotError::Told(said) => match serde_json::from_slice::<ErrorBody>(&said) {
-            Ok(error) => error.failure(),
-            Err(_) => Failure::Failed(String::from_utf8_lossy(&said).into_owned()),
-        },
-        other => Failure::Failed(other.to_string()),
-    }
 }
 
 pub(super) fn failure(error: ReadError) -> Failure {

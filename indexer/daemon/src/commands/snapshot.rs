@@ -14,6 +14,7 @@ use crate::commands::progress::Shown;
 use crate::commands::{Context, Source, interrupt, replay};
 use crate::engine::status::Progress;
 use crate::failure::{Failure, Outcome};
+use crate::priority;
 use crate::query::{PathPair, SnapshotRequest};
 use crate::render::{Names, Out, bytes, count, quoted};
 
@@ -50,13 +51,14 @@ pub(crate) fn run(context: &Context, flags: &Snapshot) -> Result<Outcome, Failur
     Ok(Outcome::Done)
 }
 
-/// Writes what is asked for to `place`, over what is there if so told.
+/// Writes what is asked for to `place`, over what is there if so told. It gives way to all else that wants the processors.
 pub(crate) fn write(
     context: &Context,
     (place, over): (Place, bool),
     (columns, threads): (Columns, Option<NonZeroUsize>),
     request: &SnapshotRequest,
 ) -> Result<Finished, Failure> {
+    priority::give_way();
     let names = Names::read();
     let threads = threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let form = Form { columns, threads, owners: Arc::new(names.into()) };

@@ -10,13 +10,12 @@ use snapshot::{Columns, Keep, Place, Shelved, delta, shelf};
 
 use crate::cli::{KeepArgs, Snapshots, TableArg};
 use crate::commands::Context;
+use crate::commands::progress::Shown;
 use crate::commands::snapshot::{failure, say, write};
+use crate::engine::status::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::query::SnapshotRequest;
 use crate::render::{Align, Out, Table, bytes, count, local_time, quoted};
-
-/// How much worse the rolled snapshot's turn is than that of the daemon that it reads from.
-const NICE: i32 = 10;
 
 /// Does one of them.
 pub(crate) fn run(context: &Context, what: &Snapshots) -> Result<Outcome, Failure> {
@@ -108,7 +107,7 @@ impl<'a> Line<'a> {
 }
 
 fn list(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
-    let all = found(folder)?;
+    let all = shelf::snapshots(folder).map_err(failure)?;
     let mut out = Out::stdout();
     if context.global.json {
         all.iter().try_for_each(|shelved| out.json(&Line::new(shelved, None)))?;
@@ -120,14 +119,6 @@ fn list(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
         eprintln!("indexer: {} holds no snapshots", crate::paths::shown(folder));
     }
     Ok(Outcome::found(!all.is_empty()))
-}
-
-/// Those of a folder; none where it is missing.
-fn found(folder: &Path) -> Result<Vec<Shelved>, Failure> {
-    match folder.try_exists() {
-        Ok(false) => Ok(Vec::new()),
-        _ => shelf::snapshots(folder).map_err(failure),
-    }
 }
 
 fn table(all: &[Shelved]) -> Table {
@@ -158,7 +149,7 @@ fn table(all: &[Shelved]) -> Table {
 }
 
 fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
-    let all = found(folder)?;
+    let all = shelf::snapshots(folder).map_err(failure)?;
     if all.is_empty() {
         return Err(Failure::Usage(format!(
             "{} holds no snapshots; name the folder that was given to `indexer snapshot --output`",
@@ -166,19 +157,31 @@ fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
         )));
     }
     let mut out = Out::stdout();
-    let (mut bad, mut read) = (0, 0);
+    let (mut bad, mut read, mut files) = (0, 0, 0);
+    let mut said = Vec::new();
+    let whole: u64 = all.iter().map(length).sum();
+    let shown = Shown::new(context.global.quiet || context.global.json);
+    let hook = shown.hook();
     for shelved in &all {
+        let percent = (read as f64 / whole.max(1) as f64 * 100.0).min(99.0);
+        hook(
+            &Progress { percent, files_processed: files, bytes_processed: read, ..Progress::default() },
+            "hashing",
+        );
         let wrong = shelf::verify(shelved);
         bad += u64::from(!wrong.is_empty());
-        read += shelved.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
+        read += length(shelved);
+        files += shelved.manifest.as_ref().map_or(0, |manifest| manifest.files.len() as u64);
         if context.global.json {
             out.json(&Line::new(shelved, Some(wrong)))?;
             out.flush()?;
         } else {
-            for why in &wrong {
-                out.text(&format!("{}\n", quoted(why.as_bytes())))?;
-            }
+            said.extend(wrong);
         }
+    }
+    shown.clear();
+    for why in said {
+        out.text(&format!("{}\n", quoted(why.as_bytes())))?;
     }
     if !context.global.json && !context.global.quiet {
         let said = match bad {
@@ -192,6 +195,10 @@ fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
     Ok(if bad == 0 { Outcome::Done } else { Outcome::found(false) })
 }
 
+fn length(shelved: &Shelved) -> u64 {
+    shelved.manifest.as_ref().map_or(0, |manifest| manifest.bytes)
+}
+
 fn prune(
     context: &Context,
     folder: &Path,
@@ -199,7 +206,7 @@ fn prune(
     host: Option<&str>,
     only_say: bool,
 ) -> Result<Outcome, Failure> {
-    let all = found(folder)?;
+    let all = shelf::snapshots(folder).map_err(failure)?;
     let spare = shelf::spare(&all, keep, host);
     if !only_say {
         remove(folder, &all, &spare, delta::has_log(folder))?;
@@ -248,11 +255,9 @@ fn roll(
     table: Option<TableArg>,
 ) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    // Whoever runs it by the clock wants it not to be in the way; where that cannot be had, it is done all the same.
-    let _ = rustix::process::nice(NICE);
     let to = (Place::Folder(folder.to_owned()), true);
     let finished = write(context, to, (Columns::Native, None), &SnapshotRequest::default())?;
-    let all = found(folder)?;
+    let all = shelf::snapshots(folder).map_err(failure)?;
     let spare = keep.map(|keep| shelf::spare(&all, keep, Some(&finished.moment.host))).unwrap_or_default();
     remove(folder, &all, &spare, table.is_some() || delta::has_log(folder))?;
     say(context, &finished, began.elapsed())?;
