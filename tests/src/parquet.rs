@@ -41,6 +41,7 @@ fn value(column: &dyn Array, at: usize) -> Value {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match column.data_type().to_string().as_str() {
         "Utf8" => column.as_string::<i32>().value(at).into(),
+        "Boolean" => column.as_boolean().value(at).into(),
         "Binary" => hex(column.as_binary::<i32>().value(at)).into(),
         "Int32" => column.as_primitive::<Int32Type>().value(at).into(),
         "Int64" => column.as_primitive::<Int64Type>().value(at).into(),

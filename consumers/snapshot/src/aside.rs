@@ -88,6 +88,12 @@ impl Aside {
         Ok(Aside { place: place.to_owned(), path, lock, folder: true, over, done: false })
     }
 
+    /// The same, to be put elsewhere in the same folder.
+    pub(crate) fn renamed(mut self, place: PathBuf) -> Aside {
+        self.place = place;
+        self
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

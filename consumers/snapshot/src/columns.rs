@@ -184,12 +184,12 @@ fn file_type<'a>(kind: Kind, name: &'a str, lower: &'a mut String) -> Option<&'a
 }
 
 /// Microseconds, rounded down; `None` for what 64 bits do not hold, and for the two values that some engines read as infinity.
-fn micros(time: Time) -> Option<i64> {
+pub(crate) fn micros(time: Time) -> Option<i64> {
     let micros = i64::try_from(time.0.div_euclid(1000)).ok()?;
     (-i64::MAX < micros && micros < i64::MAX).then_some(micros)
 }
 
 /// A number that no file system makes larger.
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -2,6 +2,7 @@
 //! `record`, Parquet and files of its own; no index and no daemon: rows come in from whoever has them.
 
 mod aside;
+pub mod changes;
 mod columns;
 pub mod ddl;
 pub mod delta;

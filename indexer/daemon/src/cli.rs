@@ -286,7 +286,8 @@ Examples:
     Snapshots(Snapshots),
     /// Show what differs between two snapshots, or between one and the index
     #[command(after_help = "\
-BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index.
+BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index; or
+both are seqs of the journal, the second also `now`: then the records between them are put together, and no snapshot is needed.
 A renamed directory is one line; what lies in it came along, and is told only where it changed otherwise. Bytes are those of what
 is no directory; a file with several names counts once. See docs/reports.md for what counts as modified.
 Exit code 0: equal; 1: differences.
@@ -294,6 +295,7 @@ Exit code 0: equal; 1: differences.
 Examples:
   indexer diff 2026-11-01 latest
   indexer diff latest now --root ~/Media --by-dir 1
+  indexer diff 120345 now --summary
   indexer diff old.parquet new.parquet --json
   indexer diff old.parquet now --top 20")]
     Diff(Diff),
@@ -401,6 +403,19 @@ Examples:
         /// Only say which would go
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Write what changed since the last snapshot, or since this was last done
+    #[command(after_help = "\
+The records of the journal as one more Parquet file, below _changes in the folder; each goes on where the last one ended. What the
+daemon does by itself where the configuration has [snapshots] with `changes`.
+
+Examples:
+  indexer snapshots changes
+  indexer snapshots changes --output /backup/snapshots --json")]
+    Changes {
+        /// The folder of the snapshots [default: that of the configuration, or snapshots in the state folder]
+        #[arg(short, long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
     },
     /// Write today's snapshot of each root, in place of an earlier one of today, and thin out
     #[command(after_help = "\

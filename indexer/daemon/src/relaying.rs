@@ -46,6 +46,11 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// What stands in files as that which wrote them.
+pub(crate) fn tool() -> String {
+    format!("indexer {}", env!("CARGO_PKG_VERSION"))
+}
+
 /// Whether the settings can be used, before anything is begun.
 ///
 /// # Errors

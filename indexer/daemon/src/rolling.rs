@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use snapshot::shelf;
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) folder: PathBuf,
     /// How often.
     pub(crate) every: Duration,
+    /// How often what changed is written between.
+    pub(crate) changes: Option<Duration>,
     /// What the process is called with, before its command.
     pub(crate) arguments: Vec<OsString>,
 }
@@ -40,9 +42,11 @@ pub(crate) struct Report {
     pub(crate) folder: String,
     /// Seconds between two.
     pub(crate) every_s: u64,
+    /// Seconds between two files of changes; null where there are none.
+    pub(crate) changes_s: Option<u64>,
     /// When the last one was written, microseconds since 1970; null when there is none.
     pub(crate) last_us: Option<i64>,
-    /// Whether one is being written.
+    /// Whether one, or what changed, is being written.
     pub(crate) writing: bool,
     /// Why the last run wrote none; null when it did.
     pub(crate) trouble: Option<String>,
@@ -79,7 +83,13 @@ impl Rolling {
             None
         });
         let folder = plan.folder.to_string_lossy().into_owned();
-        shared.lock().report = Report { folder, every_s: plan.every.as_secs(), last_us, ..Report::default() };
+        shared.lock().report = Report {
+            folder,
+            every_s: plan.every.as_secs(),
+            changes_s: plan.changes.map(|every| every.as_secs()),
+            last_us,
+            ..Report::default()
+        };
         let (engine, inside) = (Arc::downgrade(engine), Arc::clone(&shared));
         let run = move || {
             // Before all is scanned there is nothing worth writing.
@@ -126,16 +136,50 @@ pub(crate) fn show(report: Option<Report>, status: &mut Status) {
     status.snapshots = report;
 }
 
+/// What is done by the clock.
+struct Task {
+    /// Of `indexer snapshots`.
+    word: &'static str,
+    every: Duration,
+    due: Instant,
+    failures: u32,
+    trouble: Option<String>,
+}
+
+impl Task {
+    fn new(word: &'static str, every: Duration, due: Instant) -> Task {
+        Task { word, every, due, failures: 0, trouble: None }
+    }
+
+    fn done(&mut self) {
+        (self.failures, self.trouble) = (0, None);
+        self.due = Instant::now() + self.every;
+    }
+
+    /// Answers after what time it is tried again.
+    fn failed(&mut self, why: &str) -> Duration {
+        let pause = AGAIN.saturating_mul(1 << self.failures).min(self.every);
+        self.failures = (self.failures + 1).min(20);
+        self.trouble = Some(why.to_owned());
+        self.due = Instant::now() + pause;
+        pause
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&self, plan: &Plan) {
-        let mut failures = 0;
-        let mut pause = until_due(self.lock().report.last_us, plan.every);
-        while self.wait(pause) {
-            let ended = self.roll(plan);
+        let first = Instant::now() + until_due(self.lock().report.last_us, plan.every);
+        let mut tasks = vec![Task::new("roll", plan.every, first)];
+        // After that, if both are due: what changed follows a snapshot.
+        tasks.extend(plan.changes.map(|every| Task::new("changes", every, Instant::now())));
+        while let Some(task) = tasks.iter_mut().min_by_key(|task| task.due)
+            && self.wait(task.due.saturating_duration_since(Instant::now()))
+        {
+            let ended = self.roll(plan, task.word);
             let last_us = last(plan);
             let mut state = self.lock();
             state.report.writing = false;
@@ -144,19 +188,16 @@ impl Shared {
             }
             match ended.and(last_us) {
                 Ok(last_us) => {
-                    failures = 0;
                     state.report.last_us = last_us;
-                    state.report.trouble = None;
-                    pause = plan.every;
-                    info!(folder = %state.report.folder, "snapshots are written");
+                    task.done();
+                    info!(folder = %state.report.folder, what = task.word, "snapshots are written");
                 }
                 Err(why) => {
-                    pause = AGAIN.saturating_mul(1 << failures).min(plan.every);
-                    failures = (failures + 1).min(20);
-                    warn!(%why, again_s = pause.as_secs(), "a snapshot was not written");
-                    state.report.trouble = Some(why);
+                    let again_s = task.failed(&why).as_secs();
+                    warn!(%why, what = task.word, again_s, "a snapshot was not written");
                 }
             }
+            state.report.trouble = tasks.iter().find_map(|task| task.trouble.clone());
         }
     }
 
@@ -168,14 +209,14 @@ impl Shared {
     }
 
     /// One run, to its end.
-    fn roll(&self, plan: &Plan) -> Result<(), String> {
+    fn roll(&self, plan: &Plan, word: &str) -> Result<(), String> {
         let mut said = {
             let mut state = self.lock();
             if state.stopped {
                 return Ok(());
             }
             let mut command = Command::new("/proc/self/exe");
-            command.args(&plan.arguments).args(["--quiet", "snapshots", "roll"]);
+            command.args(&plan.arguments).args(["--quiet", "snapshots", word]);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let mut child =
                 command.spawn().map_err(|error| format!("no process could be started: {error}"))?;

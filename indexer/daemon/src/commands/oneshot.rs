@@ -250,7 +250,7 @@ fn output(root: &[u8], once: &OneShot, threads: NonZeroUsize) -> Output {
         watermark: 0,
         taken_us: i64::try_from(Time::now().0 / 1000).unwrap_or(i64::MAX),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        tool: format!("indexer {}", env!("CARGO_PKG_VERSION")),
+        tool: crate::relaying::tool(),
         roots: 1,
         expected: 0,
     };

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use record::Time;
 use serde::Serialize;
-use snapshot::{Columns, Finished, Form, Place, Receiver, SnapshotError, Written};
+use snapshot::{Columns, Finished, Form, Moment, Place, Receiver, SnapshotError, Written};
 
 use crate::api::ErrorBody;
 use crate::cli::{CompatArg, Snapshot};
 use crate::commands::progress::Shown;
 use crate::commands::{Context, Source, interrupt, replay};
-use crate::engine::status::Progress;
+use crate::engine::status::{Progress, Status};
 use crate::failure::{Failure, Outcome};
-use crate::priority;
 use crate::query::{PathPair, SnapshotRequest};
 use crate::render::{Names, Out, bytes, count, quoted};
+use crate::{priority, relaying};
 
 /// Between two looks at the progress.
 const TICK: Duration = Duration::from_millis(100);
@@ -89,6 +90,26 @@ pub(crate) fn write(
     shown.clear();
     done?;
     receiver.finish().map_err(failure)
+}
+
+/// Up to where the journal goes now.
+pub(super) fn moment(source: &mut Source) -> Result<Moment, Failure> {
+    let (epoch, watermark) = match source {
+        Source::Daemon(client) => {
+            let status: Status = client.get("/v1/status")?;
+            (status.epoch, status.seq)
+        }
+        Source::Local(index) => (format!("{:032x}", index.epoch()?), index.read()?.seq()?.0),
+    };
+    Ok(Moment {
+        epoch,
+        watermark,
+        taken_us: i64::try_from(Time::now().0 / 1000).unwrap_or(i64::MAX),
+        host: relaying::host(),
+        tool: relaying::tool(),
+        roots: 0,
+        expected: 0,
+    })
 }
 
 fn request(flags: &Snapshot) -> Result<SnapshotRequest, Failure> {

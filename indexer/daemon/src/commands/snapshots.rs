@@ -1,11 +1,14 @@
 //! `snapshots`: those of a folder, listed, checked, thinned out, and today's written. Knows neither rows nor columns.
 
+mod between;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
 use record::Time;
 use serde::Serialize;
+use snapshot::changes::Span;
 use snapshot::{Columns, Keep, Place, Shelved, delta, shelf};
 
 use crate::cli::{KeepArgs, Snapshots, TableArg};
@@ -32,6 +35,7 @@ pub(crate) fn run(context: &Context, what: &Snapshots) -> Result<Outcome, Failur
             })?;
             prune(context, &place(context, folder.as_deref())?, keep, host.as_deref(), *dry_run)
         }
+        Snapshots::Changes { output } => between::run(context, &place(context, output.as_deref())?),
         Snapshots::Roll { output, keep, table } => {
             let place = place(context, output.as_deref())?;
             let table = table.or(context.file.snapshots.table);
@@ -66,6 +70,14 @@ fn kept(context: &Context, given: KeepArgs) -> Option<Keep> {
         monthly: keep_monthly.unwrap_or(0),
     });
     given.or_else(|| context.file.snapshots.keep())
+}
+
+/// The last line of `verify --json`, where there are files of changes.
+#[derive(Serialize)]
+struct ChangesLine {
+    /// So many files.
+    changes: usize,
+    wrong: Vec<String>,
 }
 
 /// One line of `--json`.
@@ -179,6 +191,14 @@ fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
             said.extend(wrong);
         }
     }
+    let spans = snapshot::changes::files(folder, None).map_err(failure)?;
+    let wrong = snapshot::changes::verify(&spans);
+    bad += wrong.len() as u64;
+    if context.global.json && !spans.is_empty() {
+        out.json(&ChangesLine { changes: spans.len(), wrong })?;
+    } else {
+        said.extend(wrong);
+    }
     shown.clear();
     for why in said {
         out.text(&format!("{}\n", quoted(why.as_bytes())))?;
@@ -208,8 +228,10 @@ fn prune(
 ) -> Result<Outcome, Failure> {
     let all = shelf::snapshots(folder).map_err(failure)?;
     let spare = shelf::spare(&all, keep, host);
+    let spans = snapshot::changes::files(folder, host).map_err(failure)?;
+    let old = snapshot::changes::spare(&spans, &all, keep);
     if !only_say {
-        remove(folder, &all, &spare, delta::has_log(folder))?;
+        remove(folder, &all, (&spare, &old), delta::has_log(folder))?;
     }
     let mut out = Out::stdout();
     for shelved in &spare {
@@ -219,6 +241,10 @@ fn prune(
             let folder = quoted(std::os::unix::ffi::OsStrExt::as_bytes(shelved.folder.as_os_str()));
             out.text(&format!("{} {folder}\n", if only_say { "would remove" } else { "removed" }))?;
         }
+    }
+    if !context.global.json && !old.is_empty() {
+        let what = if only_say { "would remove" } else { "removed" };
+        out.text(&format!("{what} {} files of changes before them\n", count(old.len() as u64)))?;
     }
     if !context.global.json && !context.global.quiet {
         let left = all.len() - spare.len();
@@ -234,7 +260,12 @@ fn prune(
 }
 
 /// Takes `spare` out of the table, where there is one to be kept, and then away.
-fn remove(folder: &Path, all: &[Shelved], spare: &[&Shelved], table: bool) -> Result<(), Failure> {
+fn remove(
+    folder: &Path,
+    all: &[Shelved],
+    (spare, old): (&[&Shelved], &[&Span]),
+    table: bool,
+) -> Result<(), Failure> {
     if all.is_empty() {
         return Ok(());
     }
@@ -245,7 +276,8 @@ fn remove(folder: &Path, all: &[Shelved], spare: &[&Shelved], table: bool) -> Re
         delta::commit(folder, &left, now).map_err(failure)?;
     }
     shelf::sweep_up(folder).map_err(failure)?;
-    spare.iter().try_for_each(|shelved| shelf::remove(shelved)).map_err(failure)
+    spare.iter().try_for_each(|shelved| shelf::remove(shelved)).map_err(failure)?;
+    snapshot::changes::remove(old).map_err(failure)
 }
 
 fn roll(
@@ -258,8 +290,11 @@ fn roll(
     let to = (Place::Folder(folder.to_owned()), true);
     let finished = write(context, to, (Columns::Native, None), &SnapshotRequest::default())?;
     let all = shelf::snapshots(folder).map_err(failure)?;
-    let spare = keep.map(|keep| shelf::spare(&all, keep, Some(&finished.moment.host))).unwrap_or_default();
-    remove(folder, &all, &spare, table.is_some() || delta::has_log(folder))?;
+    let host = &finished.moment.host;
+    let spans = snapshot::changes::files(folder, Some(host)).map_err(failure)?;
+    let spare = keep.map(|keep| shelf::spare(&all, keep, Some(host))).unwrap_or_default();
+    let old = keep.map(|keep| snapshot::changes::spare(&spans, &all, keep)).unwrap_or_default();
+    remove(folder, &all, (&spare, &old), table.is_some() || delta::has_log(folder))?;
     say(context, &finished, began.elapsed())?;
     if !context.global.json && !context.global.quiet && !spare.is_empty() {
         let mut out = Out::stdout();

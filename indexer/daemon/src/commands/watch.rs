@@ -95,7 +95,7 @@ fn rolling(context: &Context, state: &Path) -> Result<Option<rolling::Plan>, Fai
     if let Some(config) = &context.global.config {
         arguments.extend(["--config".into(), crate::paths::absolute(config)?.into()]);
     }
-    Ok(Some(rolling::Plan { folder, every, arguments }))
+    Ok(Some(rolling::Plan { folder, every, changes: snapshots.changes, arguments }))
 }
 
 /// The relay's settings, with the form that was asked for.

@@ -20,6 +20,9 @@ pub(crate) struct Snapshots {
     /// How often the daemon writes one of each root; never where it is absent.
     #[serde(deserialize_with = "super::file::age")]
     pub(crate) every: Option<Duration>,
+    /// How often it writes what changed since; never where it is absent.
+    #[serde(deserialize_with = "super::file::age")]
+    pub(crate) changes: Option<Duration>,
     keep: Option<Counts>,
     /// The log that makes them one table.
     #[serde(deserialize_with = "super::file::word")]
@@ -48,6 +51,17 @@ impl Snapshots {
                 "every: less than a minute; write every = \"1d\", or \"6h\" to have the day's renewed"
                     .to_owned(),
             );
+        }
+        if let Some(changes) = self.changes {
+            let Some(every) = self.every else {
+                return Err("changes: they follow snapshots; write every = \"1d\" as well".to_owned());
+            };
+            if changes < LEAST || changes >= every {
+                return Err(
+                    "changes: they are written between snapshots, at least a minute apart; write changes = \"1h\" with every = \"1d\""
+                        .to_owned(),
+                );
+            }
         }
         if self.keep == Some(Counts::default()) {
             return Err(

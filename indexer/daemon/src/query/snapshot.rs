@@ -38,7 +38,7 @@ pub(crate) fn snapshot(
         watermark: reader.seq()?.0,
         taken_us: i64::try_from(Time::now().0 / 1000).unwrap_or(i64::MAX),
         host: origin.host.clone(),
-        tool: format!("indexer {}", env!("CARGO_PKG_VERSION")),
+        tool: crate::relaying::tool(),
         roots: roots.len() as u64,
         expected: expected.iter().sum(),
     };
