@@ -103,6 +103,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/find", get(find))
         .route("/v1/replay", get(replay))
         .route("/v1/snapshot", get(snapshot))
+        .route("/v1/between", get(between))
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
         .route("/v1/dups", get(dups))
@@ -198,6 +199,16 @@ async fn snapshot(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
         let covered = reader.seq().map_err(EngineError::from).and_then(|seq| api.engine.cover(seq));
         covered.map_err(|error| QueryError::Failed(error.to_string()))?;
         query::snapshot(index, &reader, &origin, &request, &mut |frame| frames.pass(frame))
+    })
+    .await)
+}
+
+async fn between(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
+    let request = from_query(text)?;
+    Ok(stream::frames(api.questions, move |frames| {
+        let index = api.engine.index();
+        let origin = relaying::origin(format!("{:032x}", index.epoch()?));
+        query::between(&query::whole(index)?, &origin, &request, &mut |frame| frames.pass(frame))
     })
     .await)
 }

@@ -1,9 +1,10 @@
 //! `diff`: two snapshots, or a snapshot and the index as it is, compared. Knows not how differences are found.
 
 mod by_dir;
+mod seqs;
 mod shown;
 
-use snapshot::{COMPARED, MOST_WAITING, Summary, diff};
+use snapshot::{COMPARED, Head, Lines, MOST_WAITING, Summary, diff};
 
 use crate::cli::Diff;
 use crate::commands::Context;
@@ -20,11 +21,7 @@ pub(crate) fn run(context: &Context, flags: &Diff) -> Result<Outcome, Failure> {
         (_, true) => Form::Csv,
         _ => Form::Text,
     };
-    let sides = [
-        rows::origin(context, &flags.before, &flags.from)?,
-        rows::origin(context, &flags.after, &flags.from)?,
-    ];
-    let (mut a, mut b, heads) = rows::pair(context, sides, &COMPARED)?;
+    let ([mut a, mut b], heads) = sides(context, flags)?;
     let quiet = context.global.quiet;
     let [before, after] = &heads;
     if before.host != after.host && !quiet {
@@ -40,22 +37,17 @@ pub(crate) fn run(context: &Context, flags: &Diff) -> Result<Outcome, Failure> {
     if form == Form::Csv && dirs.is_none() && !flags.summary {
         out.text(shown::CSV_HEAD)?;
     }
-    let summary = diff::<Failure>(
-        [before, after],
-        [&mut || a.next_lines(), &mut || b.next_lines()],
-        MOST_WAITING,
-        &mut |change| {
-            if let Some(dirs) = &mut dirs {
-                dirs.add(change);
-            } else if !change.is_implied() && !flags.summary {
-                match &mut largest {
-                    Some(largest) => largest.add(change, form),
-                    None => out.text(&form.line(change))?,
-                }
+    let summary = diff::<Failure>([before, after], [&mut *a, &mut *b], MOST_WAITING, &mut |change| {
+        if let Some(dirs) = &mut dirs {
+            dirs.add(change);
+        } else if !change.is_implied() && !flags.summary {
+            match &mut largest {
+                Some(largest) => largest.add(change, form),
+                None => out.text(&form.line(change))?,
             }
-            Ok(())
-        },
-    )?;
+        }
+        Ok(())
+    })?;
     for lines in largest.filter(|_| dirs.is_none()).map(Largest::lines).into_iter().flatten() {
         out.text(&lines)?;
     }
@@ -72,6 +64,23 @@ pub(crate) fn run(context: &Context, flags: &Diff) -> Result<Outcome, Failure> {
         );
     }
     Ok(Outcome::found(is_equal(&summary)))
+}
+
+/// Answers the next rows of a side; none at its end.
+type Next = Box<dyn FnMut() -> Result<Option<Lines>, Failure>>;
+
+/// What is compared, and of when it is.
+fn sides(context: &Context, flags: &Diff) -> Result<([Next; 2], [Head; 2]), Failure> {
+    if let Some(seqs) = seqs::named(flags) {
+        let (sides, heads) = seqs::pair(context, flags, seqs)?;
+        return Ok((sides.map(|mut side| Box::new(move || Ok(side.next())) as Next), heads));
+    }
+    let sides = [
+        rows::origin(context, &flags.before, &flags.from)?,
+        rows::origin(context, &flags.after, &flags.from)?,
+    ];
+    let (mut a, mut b, heads) = rows::pair(context, sides, &COMPARED)?;
+    Ok(([Box::new(move || a.next_lines()), Box::new(move || b.next_lines())], heads))
 }
 
 fn is_equal(summary: &Summary) -> bool {

@@ -41,7 +41,7 @@ pub(super) fn origin(context: &Context, word: &OsStr, flags: &Meant) -> Result<O
         Some(day) if is_day(day) => return kept(context, Day::Of(day), flags),
         Some(seq) if seq.parse::<u64>().is_ok() && !path.try_exists().unwrap_or(true) => {
             return Err(Failure::Usage(format!(
-                "{seq} is a seq, and snapshots are compared: name one, or see each record with `indexer changes --since {seq}`"
+                "{seq} is a seq, and of those `indexer diff` compares two, or one and `now`; name a snapshot, or see each record with `indexer changes --since {seq}`"
             )));
         }
         _ => {}

@@ -15,9 +15,9 @@ use crate::commands::Context;
 use crate::engine::NobodyWatches;
 use crate::failure::Failure;
 use crate::query::{
-    self, ChangesRequest, Coverage, CoverageRequest, DuRequest, DupsRequest, Emit, FindRequest,
-    LookupRequest, PathRequest, QueryError, ReplayLine, ReplayRequest, RootLine, RootView, RottenLine,
-    SnapshotRequest,
+    self, BetweenRequest, ChangesRequest, Coverage, CoverageRequest, DuRequest, DupsRequest, Emit,
+    FindRequest, LookupRequest, PathRequest, QueryError, ReplayLine, ReplayRequest, RootLine, RootView,
+    RottenLine, SnapshotRequest,
 };
 use crate::render::Out;
 use crate::state::StateDir;
@@ -187,6 +187,25 @@ impl Source {
             let read = read.join().map_err(|_| Failure::Failed("the reader of the index died".to_owned()))?;
             written.and_then(|()| read.map_err(Failure::from))
         })
+    }
+
+    /// See [`query::between`]: pieces of its stream.
+    pub(crate) fn between(
+        &mut self,
+        request: &BetweenRequest,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let index = match self {
+            Source::Daemon(client) => return client.bytes("/v1/between", request, each),
+            Source::Local(index) => index,
+        };
+        let origin = crate::relaying::origin(format!("{:032x}", index.epoch()?));
+        let mut done = Ok(());
+        query::between(&index.read()?, &origin, request, &mut |frame| {
+            done = each(&frame);
+            done.is_ok()
+        })?;
+        done
     }
 
     /// See [`query::ls`].

@@ -1,5 +1,6 @@
 //! Questions to the index and their answers, as one reader sees it. Knows no socket and no terminal.
 
+mod between;
 mod changes;
 mod check;
 mod counted;
@@ -25,6 +26,7 @@ use index::{IndexError, Reader, RootRow};
 use record::EntryId;
 use record::wire::v1;
 
+pub(crate) use between::between;
 pub(crate) use changes::{batch, start};
 pub(crate) use check::{CheckReport, check};
 pub(crate) use coverage::{Coverage, Keeper, Kept, coverage};
@@ -36,9 +38,9 @@ pub(crate) use find::find;
 pub(crate) use ls::{look_up, ls};
 pub(crate) use replay::{ReplayEnded, ReplayHead, ReplayLetter, ReplayLine, replay};
 pub(crate) use request::{
-    AlertRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, DupsRequest, FindRequest,
-    HashRequest, LookupRequest, PathPair, PathRequest, ReplayRequest, ScrubRequest, SettleRequest,
-    SnapshotRequest, SweepRequest,
+    AlertRequest, BetweenRequest, ChangesRequest, ConsumerRequest, CoverageRequest, DuRequest, DupsRequest,
+    FindRequest, HashRequest, LookupRequest, PathPair, PathRequest, ReplayRequest, ScrubRequest,
+    SettleRequest, SnapshotRequest, SweepRequest,
 };
 pub(crate) use roots::{RootLine, RootView, roots};
 pub(crate) use rotten::{RottenLine, rotten};

@@ -224,6 +224,23 @@ pub(crate) struct SnapshotRequest {
     pub(crate) max_growth: u64,
 }
 
+/// `diff` of two seqs. No root means the only one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BetweenRequest {
+    /// The path of the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<String>,
+    /// Its bytes in base64, where `root` cannot hold them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root_raw: Option<String>,
+    /// The last record before the first moment.
+    pub(crate) after: u64,
+    /// The last record before the second; the last of all where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upto: Option<u64>,
+}
+
 /// A path as the pair of fields that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathPair {
