@@ -6,6 +6,7 @@ mod batch;
 mod client;
 mod error;
 mod table;
+mod words;
 
 use std::num::NonZeroUsize;
 use std::path::Path;

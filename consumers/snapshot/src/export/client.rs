@@ -117,10 +117,49 @@ impl Client {
     fn shown(&self, said: &str) -> String {
         let line = said.trim().lines().next().unwrap_or_default();
         let line = self.address.redacted(line);
-        let mut short: String = line.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect();
-        if short.len() < line.len() {
-            short.push('…');
-        }
+        let mut letters = line.chars().filter(|letter| !letter.is_control());
+        let mut short: String = letters.by_ref().take(SHOWN).collect();
+        short.extend(letters.next().map(|_| '…'));
         short
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, code: &'static str, body: &str) -> (Option<bool>, String) {
+        let address = Address::new("http://u:secret@h").unwrap();
+        let client = Client::new(address, None, Duration::from_secs(1)).unwrap();
+        let mut answer = Answer { status, headers: Default::default(), body: body.into() };
+        if !code.is_empty() {
+            answer.headers.insert(CODE, HeaderValue::from_static(code));
+        }
+        match client.judged(&answer) {
+            Ok(said) => (None, said),
+            Err(Fault::Passing(why)) => (Some(true), why),
+            Err(Fault::Lasting(why)) => (Some(false), why),
+        }
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_nothing_else() {
+        let passes = |status, code, body| judged(status, code, body).0;
+        assert_eq!(judged(200, "", "1\t2"), (None, "1\t2".to_owned()));
+        assert_eq!(passes(503, "", ""), Some(true));
+        assert_eq!(passes(429, "", ""), Some(true));
+        assert_eq!(passes(500, "241", "Code: 241. DB::Exception: Memory limit"), Some(true));
+        assert_eq!(passes(200, "", "Code: 209. DB::Exception: late"), Some(true));
+        assert_eq!(passes(200, "53", ""), Some(false));
+        for status in [301, 400, 401, 403, 404] {
+            assert_eq!(passes(status, "", ""), Some(false), "{status}");
+        }
+        let (lasts, why) = judged(500, "497", &format!("Code: 497. no \tsecret{}\nmore", "x".repeat(999)));
+        assert_eq!(lasts, Some(false));
+        assert!(
+            why.starts_with("Code: 497. no …xxx") && why.ends_with("x…") && !why.contains("more"),
+            "{why}"
+        );
+        assert_eq!(why.chars().count(), SHOWN + 1);
     }
 }
