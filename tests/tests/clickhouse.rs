@@ -188,7 +188,7 @@ fn answers_get_lost(ground: &Ground, engine: &Engine, file: &Path) {
     for trouble in ["lost", "busy", "memory", "late"] {
         engine.trouble(trouble);
         let words: [&dyn AsRef<OsStr>; 7] =
-            [&"--url", &engine.url(), &"--create", &"--table", &trouble, &"--rows-per-batch=80", &file];
+            [&"--url", &engine.url(), &"--create", &"--table", &trouble, &"--rows-per-batch=160", &file];
         let said = export(ground, "lovelace", &words).output().unwrap();
         done(&said);
         assert!(stderr(&said).contains("it is tried again"), "{}", stderr(&said));
@@ -236,7 +236,7 @@ fn killed_at_any_moment(ground: &Ground, engine: &Engine, file: &Path) {
     done(&command("whole").output().unwrap());
     let whole = began.elapsed();
     let (mut rng, mut died, mut went_on) = (Rng::new(7), 0, 0);
-    for round in 0..5 {
+    for round in 0..4 {
         let table = format!("kill{round}");
         for signal in [Signal::KILL, if round % 2 == 0 { Signal::KILL } else { Signal::INT }] {
             let mut child = command(&table).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -255,7 +255,7 @@ fn killed_at_any_moment(ground: &Ground, engine: &Engine, file: &Path) {
         went_on += u32::from(line["batches_sent"] != 0 && line["batches_there"] != 0);
         engine.assert_same(&table, file, "after kills");
     }
-    assert!(died >= 5 && went_on >= 1, "{died} of 10 died before their end, {went_on} of 5 left a part");
+    assert!(died >= 4 && went_on >= 1, "{died} of 8 died before their end, {went_on} of 4 left a part");
 }
 
 fn tables_that_do_not_fit(ground: &Ground, engine: &Engine, file: &Path) {
@@ -297,7 +297,7 @@ fn another_snapshot_of_the_day(ground: &Ground, engine: &Engine, root: &Path, fi
     let after = rolled(ground, root);
     let url = engine.url();
     let send = |file: &Path, more: &str| {
-        export(ground, "lovelace", &[&"--url", &url, &file, &"--rows-per-batch=40", &"--json", &more])
+        export(ground, "lovelace", &[&"--url", &url, &file, &"--rows-per-batch=80", &"--json", &more])
     };
     refused(send(&after, "--create"), 2, &["that are not those of the snapshot", "--replace"]);
     engine.assert_same("files", &before, "refused");
@@ -305,10 +305,8 @@ fn another_snapshot_of_the_day(ground: &Ground, engine: &Engine, root: &Path, fi
     done(&said);
     assert_eq!(json_lines(&said)[0]["removed_rows"], parquet_rows(&before).len());
     engine.assert_same("files", &after, "replaced");
-    for _ in 0..2 {
-        done(&send(&before, "--replace").output().unwrap());
-        engine.assert_same("files", &before, "and back");
-    }
+    done(&send(&before, "--replace").output().unwrap());
+    engine.assert_same("files", &before, "and back");
     // Whole batches of the first run, and then all.
     done(&send(&before, "--table=removed").arg("--create").output().unwrap());
     for which in ["path > (SELECT path FROM removed ORDER BY path LIMIT 1 OFFSET 79)", "true"] {

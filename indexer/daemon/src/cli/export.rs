@@ -24,8 +24,8 @@ Exit code 0: all of it is in the table; 2: the table or the command line does no
 
 Examples:
   indexer export clickhouse --url http://127.0.0.1:8123 --create
-  indexer export clickhouse --url https://db:8443 --user indexer /backup/snapshots --all
-  indexer export clickhouse --url http://127.0.0.1:8123 --table media media.parquet --replace")]
+  indexer export clickhouse --url https://db:8443 --all /backup/snapshots
+  indexer export clickhouse --url http://db:8123 media.parquet --replace")]
     Clickhouse(Box<ClickHouse>),
 }
 

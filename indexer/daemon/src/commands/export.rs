@@ -151,7 +151,9 @@ fn address(flags: &ClickHouse) -> Result<Address, Failure> {
         Some(text) if text.is_empty() => None,
         Some(_) => Some(Secret::Env(PASSWORD.to_owned()).read().map_err(Failure::Usage)?),
     };
-    let address = Address::new(&flags.url).map_err(failure)?.with(flags.user.clone(), file).or(env);
+    // A variable may be there and empty.
+    let user = flags.user.clone().filter(|user| !user.is_empty());
+    let address = Address::new(&flags.url).map_err(failure)?.with(user, file).or(env);
     if address.tells_a_password() && !flags.insecure {
         return Err(Failure::Usage(format!(
             "{address}: the password would cross the network for everybody to read; give an https address, or --insecure"
