@@ -39,7 +39,7 @@ const OWNED: [(&str, &[&str]); 16] = [
     // The tests read what was written.
     ("arrow-array", &["columns", "snapshot", "indexer-tests"]),
     ("arrow-buffer", &["columns"]),
-    ("arrow-ipc", &["columns"]),
+    ("arrow-ipc", &["columns", "snapshot"]),
     ("arrow-schema", &["columns", "snapshot"]),
     ("axum", &["indexer"]),
     ("hyper", &["indexer"]),
@@ -49,8 +49,8 @@ const OWNED: [(&str, &[&str]); 16] = [
     ("tokio-stream", &["indexer", "publish", "brokers"]),
     ("prometheus-client", &["indexer"]),
     ("sd-notify", &["indexer"]),
-    ("ureq", &["alert"]),
-    ("rustls", &["alert", "publish"]),
+    ("ureq", &["consumer"]),
+    ("rustls", &["consumer", "alert", "publish"]),
     ("parquet", &["snapshot", "indexer-tests"]),
 ];
 

@@ -21,10 +21,7 @@ pub fn table(dialect: Dialect) -> String {
     match dialect {
         Dialect::ClickHouse => {
             let head = "-- Snapshots in ClickHouse, one node. `indexer schema clickhouse` prints this.\n\n";
-            // A batch that is sent again is known by its token.
-            let end = "ENGINE = MergeTree\nPARTITION BY date\nORDER BY (host, root, path)\n\
-                       SETTINGS non_replicated_deduplication_window = 100000;\n";
-            format!("{head}CREATE TABLE IF NOT EXISTS files\n(\n{}\n)\n{end}", clickhouse_columns())
+            format!("{head}{};\n", one_node("files"))
         }
         Dialect::ClickHouseCluster => {
             let head = "-- Snapshots in ClickHouse, shards and replicas; `{cluster}`, `{shard}` and `{replica}` are macros of the servers'\n\
@@ -56,6 +53,22 @@ pub fn table(dialect: Dialect) -> String {
             )
         }
     }
+}
+
+/// The statement that makes the table on one node, of that name as SQL has it.
+pub(crate) fn one_node(name: &str) -> String {
+    // A batch that is sent again is known by its token.
+    let end = "ENGINE = MergeTree\nPARTITION BY date\nORDER BY (host, root, path)\n\
+               SETTINGS non_replicated_deduplication_window = 100000";
+    format!("CREATE TABLE IF NOT EXISTS {name}\n(\n{}\n)\n{end}", clickhouse_columns())
+}
+
+/// Names and types of all columns.
+pub(crate) fn clickhouse_types() -> Vec<(&'static str, String)> {
+    let word = || "LowCardinality(String)".to_owned();
+    let mut types = vec![("host", word()), ("root", word()), ("date", "Date".to_owned())];
+    types.extend(Columns::Native.specs().iter().map(|spec| (spec.name, clickhouse(spec))));
+    types
 }
 
 fn clickhouse_columns() -> String {

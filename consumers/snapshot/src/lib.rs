@@ -9,6 +9,7 @@ pub mod delta;
 mod diff;
 mod entry;
 mod error;
+mod export;
 mod keep;
 mod manifest;
 mod oneshot;
@@ -29,6 +30,7 @@ pub use columns::{Columns, Owners};
 pub use diff::{COMPARED, Change, Each, Fields, MOST_WAITING, Next, Op, State, Sum, Summary, diff};
 pub use entry::{Entry, Facts, Moment, RootHead};
 pub use error::SnapshotError;
+pub use export::{Address, Export, ExportError, Exported, Key, Table, Watcher};
 pub use keep::Keep;
 pub use manifest::{Manifest, ManifestFile};
 pub use oneshot::{

@@ -87,6 +87,21 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
     text
 }
 
+/// `%HH` as the byte it stands for.
+pub(crate) fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let byte = after
+            .get(..2)
+            .filter(|_| first == b'%')
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    bytes
+}
+
 /// The day in UTC, `2026-11-22`.
 pub fn date(us: i64) -> Result<String, Garbled> {
     let time = Timestamp::from_microsecond(us).map_err(|_| Garbled::Bytes("a day beyond the year 9999"))?;

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -82,12 +83,16 @@ impl Reader {
     /// # Errors
     /// For what is no snapshot that this version reads.
     pub fn open(path: &Path, wanted: &[Column]) -> Result<Reader, ReadError> {
-        let mut options = File::options();
-        // A pipe of that name would block.
-        let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = options.read(true).custom_flags(flags.bits().cast_signed()).open(path);
-        let mut file =
-            opened.map_err(|source| ReadError::File { doing: "open", path: path.to_owned(), source })?;
+        Reader::of(opened(path)?, path, BATCH, &|columns| columns::names(columns, wanted))
+    }
+
+    /// Reads `file`, which was opened by that path: so many rows at a time, and of its columns those that `names` says for its version.
+    pub(crate) fn of(
+        mut file: File,
+        path: &Path,
+        batch: usize,
+        names: &dyn Fn(Columns) -> Vec<&'static str>,
+    ) -> Result<Reader, ReadError> {
         has_ends(&mut file, path)?;
         // Fields as the file's own schema says, and not as what else claims to be it.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -95,11 +100,11 @@ impl Reader {
         let head = head(path, &metadata)?;
         let rows = metadata.metadata().file_metadata().num_rows();
         let rows = u64::try_from(rows).map_err(|_| ReadError::damaged(path, "it has less than no rows"))?;
-        let names = columns::checked(path, head.columns, metadata.schema(), wanted)?;
+        let names = columns::checked(path, head.columns, metadata.schema(), names(head.columns))?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), names.iter().copied());
         let batches = tamed(path, || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-            builder.with_projection(mask).with_batch_size(BATCH).build()
+            builder.with_projection(mask).with_batch_size(batch).build()
         })?;
         Ok(Reader { head, path: path.to_owned(), rows, batches: Some(batches), last: String::new() })
     }
@@ -121,31 +126,50 @@ impl Reader {
     /// # Errors
     /// For what is damaged, and for rows that are not in order. Nothing comes after an error.
     pub fn next_lines(&mut self) -> Result<Option<Lines>, ReadError> {
+        let Some(batch) = self.next_batch()? else { return Ok(None) };
+        let lines = Lines::new(&batch, self.head.columns);
+        lines.map(Some).ok_or_else(|| ReadError::not_ours(&self.path))
+    }
+
+    /// The next rows as they are; none at the end.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
         let Some(mut batches) = self.batches.take() else { return Ok(None) };
         let batch = tamed(&self.path, || match batches.next() {
             None => Ok(None),
             Some(batch) => batch.map(Some).map_err(ParquetError::from),
         })?;
         let Some(batch) = batch else { return Ok(None) };
-        let lines = self.checked(batch)?;
+        self.check(&batch)?;
         self.batches = Some(batches);
-        Ok(Some(lines))
+        Ok(Some(batch))
     }
 
     /// Comparing two files takes that each is in the order that it is said to be in.
-    fn checked(&mut self, batch: RecordBatch) -> Result<Lines, ReadError> {
-        let lines = Lines::new(&batch, self.head.columns)
-            .ok_or_else(|| ReadError::damaged(&self.path, "its columns are not those of a snapshot"))?;
+    fn check(&mut self, batch: &RecordBatch) -> Result<(), ReadError> {
+        let paths = batch.column_by_name("path").and_then(|paths| paths.as_string_opt::<i32>());
+        let paths = paths.ok_or_else(|| ReadError::not_ours(&self.path))?;
         let mut before = self.last.as_str();
-        for path in lines.paths() {
+        for path in paths.iter().map(Option::unwrap_or_default) {
             if before >= path && !before.is_empty() {
                 return Err(ReadError::Order { path: self.path.clone(), row: path.to_owned() });
             }
             before = path;
         }
         self.last = before.to_owned();
-        Ok(lines)
+        Ok(())
     }
+}
+
+/// A file to read from.
+pub(crate) fn opened(path: &Path) -> Result<File, ReadError> {
+    let mut options = File::options();
+    // A pipe of that name would block.
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = options.read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    opened.map_err(|source| ReadError::File { doing: "open", path: path.to_owned(), source })
 }
 
 /// Does what the library may do wrongly with hostile bytes.
@@ -159,6 +183,7 @@ fn tamed<T>(path: &Path, work: impl FnOnce() -> Result<T, ParquetError>) -> Resu
 /// Whether it begins and ends as Parquet does, with a footer of a size that may be read.
 fn has_ends(file: &mut File, path: &Path) -> Result<(), ReadError> {
     let mut look = || -> std::io::Result<Result<(), ReadError>> {
+        file.seek(SeekFrom::Start(0))?;
         let metadata = file.metadata()?;
         let length = metadata.len();
         let mut ends = [[0; 4]; 3];

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
@@ -83,22 +83,11 @@ fn unlike(path: &Path, file: &ManifestFile) -> Result<(), String> {
     let shown = path.display();
     let failed = |error: std::io::Error| format!("{shown}: {error}");
     let mut open = File::open(path).map_err(failed)?;
-    let (mut hasher, mut bytes, mut block) = (blake3::Hasher::new(), 0, vec![0; BLOCK]);
-    loop {
-        match open.read(&mut block) {
-            Ok(0) => break,
-            Ok(read) => {
-                bytes += read as u64;
-                hasher.update(&block[..read]);
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
+    let (bytes, hash) = digest(&mut open).map_err(failed)?;
     if bytes != file.bytes {
         return Err(format!("{shown}: {bytes} bytes, and the manifest says {}", file.bytes));
     }
-    if hasher.finalize().to_hex().as_str() != file.blake3 {
+    if hash.to_hex().as_str() != file.blake3 {
         return Err(format!("{shown}: its bytes are not those that were written (BLAKE3)"));
     }
     let reader = SerializedFileReader::new(open).map_err(|error| format!("{shown}: {error}"))?;
@@ -107,6 +96,22 @@ fn unlike(path: &Path, file: &ManifestFile) -> Result<(), String> {
         return Err(format!("{shown}: {rows} rows, and the manifest says {}", file.rows));
     }
     Ok(())
+}
+
+/// Length and BLAKE3 of what is left to read.
+pub(crate) fn digest(file: &mut File) -> io::Result<(u64, blake3::Hash)> {
+    let (mut hasher, mut bytes, mut block) = (blake3::Hasher::new(), 0, vec![0; BLOCK]);
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok((bytes, hasher.finalize())),
+            Ok(read) => {
+                bytes += read as u64;
+                hasher.update(&block[..read]);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Those that `keep` lets go, of each host and root by itself; of one host alone where one is named. What has no manifest that can

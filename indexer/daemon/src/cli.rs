@@ -1,6 +1,7 @@
 //! The command line: names, flags and help. Decides nothing.
 
 mod consume;
+mod export;
 mod flags;
 mod oneshot;
 mod report;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use consume::{At, Broker, Consume, Map};
+pub(crate) use export::{ClickHouse, Exporting};
 pub(crate) use flags::{
     AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, KeepArgs,
     LevelArg, LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, TableArg,
@@ -284,6 +286,9 @@ Examples:
     /// Show, check, thin out and roll the snapshots of a folder
     #[command(subcommand, arg_required_else_help = true)]
     Snapshots(Snapshots),
+    /// Send snapshots to an engine of another process
+    #[command(subcommand, arg_required_else_help = true)]
+    Export(Exporting),
     /// Show what differs between two snapshots, or between one and the index
     #[command(after_help = "\
 BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index; or

@@ -53,13 +53,8 @@ impl Column {
     }
 }
 
-/// The names of the path and of all that is `wanted` and there, each of its type.
-pub(super) fn checked(
-    path: &Path,
-    columns: Columns,
-    schema: &Schema,
-    wanted: &[Column],
-) -> Result<Vec<&'static str>, ReadError> {
+/// The names of the path and of all that is `wanted`, as far as files of such columns have it.
+pub(super) fn names(columns: Columns, wanted: &[Column]) -> Vec<&'static str> {
     let mut names = vec!["path"];
     names.extend(wanted.iter().flat_map(|column| column.names()));
     if columns == Columns::Unix {
@@ -67,6 +62,16 @@ pub(super) fn checked(
         names.push("file_type");
     }
     names.retain(|name| columns.specs().iter().any(|spec| spec.name == *name));
+    names
+}
+
+/// These names, if each is there and of its type.
+pub(super) fn checked(
+    path: &Path,
+    columns: Columns,
+    schema: &Schema,
+    names: Vec<&'static str>,
+) -> Result<Vec<&'static str>, ReadError> {
     for name in &names {
         let Some(spec) = columns.specs().iter().find(|spec| spec.name == *name) else { continue };
         let Ok(field) = schema.field_with_name(name) else {

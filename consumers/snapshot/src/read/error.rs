@@ -79,6 +79,10 @@ impl ReadError {
         ReadError::Damaged { path: path.to_owned(), why: why.to_string() }
     }
 
+    pub(super) fn not_ours(path: &Path) -> ReadError {
+        ReadError::damaged(path, "its columns are not those of a snapshot")
+    }
+
     /// Whether another question would be answered: nothing failed.
     #[must_use]
     pub fn is_usage(&self) -> bool {

@@ -88,17 +88,7 @@ pub fn find(
     Ok(found)
 }
 
-/// `%HH` as the byte it stands for.
+/// `%HH` as the byte it stands for, as text.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let byte = after
-            .get(..2)
-            .filter(|_| first == b'%')
-            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    crate::path_text(&bytes)
+    crate::path_text(&crate::place::decoded(text))
 }

@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod du;
 mod dups;
+mod export;
 mod find;
 mod hash;
 mod interrupt;
@@ -99,6 +100,7 @@ pub(crate) fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Diff(flags) => diff::run(&context, &flags),
         Command::Snapshot(flags) => snapshot::run(&context, &flags),
         Command::Snapshots(what) => snapshots::run(&context, &what),
+        Command::Export(what) => export::run(&context, &what),
         Command::Compact => compact::run(&context),
         Command::Doctor => doctor::run(&context),
         Command::Root(Root::Accept { path }) => admin::accept(&context, &path),

@@ -75,7 +75,7 @@ fn found(folder: &Path, day: Day<'_>, flags: &Meant) -> Result<Origin, Failure> 
 }
 
 /// Where days are looked for.
-fn folder(context: &Context, flags: &Meant) -> Result<PathBuf, Failure> {
+pub(super) fn folder(context: &Context, flags: &Meant) -> Result<PathBuf, Failure> {
     match flags.folder.as_ref().or(context.file.snapshots.folder.as_ref()) {
         Some(folder) => Ok(folder.clone()),
         None => Ok(context.state_path()?.join("snapshots")),
