@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
+use crate::address::Address;
 use crate::error::{Doing as _, SnapshotError};
 
 /// How a name aside ends.
@@ -93,11 +94,6 @@ impl Aside {
         &self.path
     }
 
-    /// Where it is to be.
-    pub(crate) fn place(&self) -> &Path {
-        &self.place
-    }
-
     /// Another handle of the file.
     pub(crate) fn open(&self) -> Result<File, SnapshotError> {
         self.lock.try_clone().doing("open", &self.path)
@@ -164,6 +160,9 @@ impl Drop for Aside {
 /// # Errors
 /// As for a snapshot that is a file.
 pub fn put(place: &Path, over: bool, bytes: &[u8]) -> Result<(), SnapshotError> {
+    if let Some(address) = Address::of(place)? {
+        return Err(SnapshotError::FilesOnly(address.to_string()));
+    }
     let aside = Aside::file(place, over)?;
     aside.open()?.write_all(bytes).doing("write", place)?;
     aside.commit()

@@ -7,13 +7,14 @@ use std::time::Duration;
 use record::Time;
 use serde_json::{Map, Value as Json};
 use snapshot::{
-    By, Day, Growth, Head, Lacks, Lines, Page, REPORTED, Report, Reports, Shape, SnapshotError, Value, date,
+    By, Day, Growth, Head, Lacks, Lines, Page, REPORTED, Report, Reports, Shape, Value, date,
     page_to_parquet, put,
 };
 
 use crate::cli::{FormatArg, GrowthByArg, Reported, Reporting, StaleByArg};
 use crate::commands::Context;
 use crate::commands::rows::{self, NOW, Origin, Rows};
+use crate::commands::snapshot::failure;
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, csv_line, html_page, page_table};
 use crate::values;
@@ -118,15 +119,6 @@ fn growth(
 
 fn lacks(lacks: Lacks) -> Failure {
     Failure::Usage(lacks.to_string())
-}
-
-fn failure(error: SnapshotError) -> Failure {
-    match error {
-        SnapshotError::Exists(_) | SnapshotError::IsFolder(_) | SnapshotError::NoName(_) => {
-            Failure::Usage(error.to_string())
-        }
-        other => Failure::Failed(other.to_string()),
-    }
 }
 
 fn print(context: &Context, flags: &Reported, pages: &[Page]) -> Result<(), Failure> {

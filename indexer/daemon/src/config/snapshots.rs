@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use snapshot::Keep;
+use snapshot::{Address, Keep};
 
 use crate::cli::TableArg;
 
@@ -46,6 +46,14 @@ impl Snapshots {
         if self.every.is_some_and(|every| every < LEAST) {
             return Err(
                 "every: less than a minute; write every = \"1d\", or \"6h\" to have the day's renewed"
+                    .to_owned(),
+            );
+        }
+        if let Some(folder) = &self.folder
+            && !matches!(Address::of(folder), Ok(None))
+        {
+            return Err(
+                "folder: the daemon rolls into a folder on a disk alone; for an object store have a timer run indexer snapshots roll --output s3://…"
                     .to_owned(),
             );
         }
