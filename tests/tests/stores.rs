@@ -299,6 +299,9 @@ fn two_at_once_do_not_mix() {
     assert!(store.list().holds("raced/", &rows));
 }
 
+/// Where to, what the environment says, the exit code, and parts of what is told.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
+
 #[test]
 fn what_is_refused_is_said_without_a_secret_and_leaves_nothing() {
     let ground = scanned(20, 30);
@@ -307,7 +310,7 @@ fn what_is_refused_is_said_without_a_secret_and_leaves_nothing() {
         Err(reason) => return skipped(reason),
     };
     let (secret, nobody) = ("SESAME-SESAME-SESAME", "http://127.0.0.1:9");
-    let cases: [(&str, &[(&str, &str)], i32, &[&str]); 12] = [
+    let cases: [Refused<'_>; 12] = [
         (
             "s3://bucket/x",
             &[("AWS_SECRET_ACCESS_KEY", secret)],
