@@ -56,12 +56,7 @@ impl Agent {
             .proxy(None)
             .user_agent(concat!("indexer/", env!("CARGO_PKG_VERSION")));
         if secure {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let tls = TlsConfig::builder()
-                .provider(TlsProvider::Rustls)
-                .unversioned_rustls_crypto_provider(provider)
-                .root_certs(roots(ca)?);
-            config = config.tls_config(tls.build());
+            config = config.tls_config(tls(ca)?);
         }
         Ok(Agent(config.build().new_agent()))
     }
@@ -90,6 +85,18 @@ impl Agent {
         }
         Ok(Answer { status: answer.status().as_u16(), headers: std::mem::take(answer.headers_mut()), body })
     }
+}
+
+/// How an address is known by its certificate: those of the system, or those of the file `ca` alone.
+///
+/// # Errors
+/// What is wrong with the certificates.
+pub fn tls(ca: Option<&Path>) -> Result<TlsConfig, String> {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(roots(ca)?);
+    Ok(tls.build())
 }
 
 /// An error in words; those of the library may repeat the address.

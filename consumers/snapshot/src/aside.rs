@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
+use crate::address::Address;
 use crate::error::{Doing as _, SnapshotError};
 
 /// How a name aside ends.
@@ -88,6 +89,11 @@ impl Aside {
         Ok(Aside { place: place.to_owned(), path, lock, folder: true, over, done: false })
     }
 
+    /// Where it is to be.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
+    }
+
     /// The same, to be put elsewhere in the same folder.
     pub(crate) fn renamed(mut self, place: PathBuf) -> Aside {
         self.place = place;
@@ -97,11 +103,6 @@ impl Aside {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Where it is to be.
-    pub(crate) fn place(&self) -> &Path {
-        &self.place
     }
 
     /// Another handle of the file.
@@ -170,6 +171,9 @@ impl Drop for Aside {
 /// # Errors
 /// As for a snapshot that is a file.
 pub fn put(place: &Path, over: bool, bytes: &[u8]) -> Result<(), SnapshotError> {
+    if let Some(address) = Address::of(place)? {
+        return Err(SnapshotError::FilesOnly(address.to_string()));
+    }
     let aside = Aside::file(place, over)?;
     aside.open()?.write_all(bytes).doing("write", place)?;
     aside.commit()

@@ -50,9 +50,47 @@ pub enum SnapshotError {
     /// A folder where rows straight from a walk would go.
     #[error("{} names no file for the rows; give a name that ends in .parquet", .0.display())]
     NoFile(PathBuf),
-    /// A place that is reached by a protocol.
-    #[error("{0}: this program writes to files and folders alone; write to a folder, and copy that")]
+    /// A place that is reached by a scheme that we do not speak.
+    #[error(
+        "{0}: snapshots go to files, folders, and stores as s3://, gs:// and az:// alone; write to a folder, and copy that"
+    )]
     Scheme(String),
+    /// What is no place in a store.
+    #[error("{url}: {why}; write s3://BUCKET/PREFIX, or s3://BUCKET/NAME.parquet")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A place in a store, for what needs files.
+    #[error(
+        "{0} is in an object store, and this is done with files alone; only `indexer snapshot` and `indexer snapshots roll` write to stores"
+    )]
+    FilesOnly(String),
+    /// Built without them.
+    #[error(
+        "{0}: this program was built without the feature `object-store`; write to a folder and copy that, or build with it"
+    )]
+    NoStores(String),
+    /// The settings of a store are not as they should be.
+    #[error("{url}: {why}")]
+    Settings {
+        /// Where to.
+        url: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// A store did not do it.
+    #[error("failed to {doing} {url}: {why}")]
+    Store {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        url: String,
+        /// Why it failed, and what may help.
+        why: String,
+    },
     /// Several roots, and one file.
     #[error("there are {0} roots, and a file holds one: name it with --root, or give a folder as --output")]
     OneRoot(u64),
@@ -95,12 +133,23 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, doing: &'static str, path: &Path) -> Result<T, SnapshotError> {
-        self.map_err(|source| SnapshotError::File { doing, path: path.to_owned(), source })
+        self.map_err(|source| {
+            let file = |source| SnapshotError::File { doing, path: path.to_owned(), source };
+            // What went through a writer of bytes comes out as it was.
+            source.downcast().unwrap_or_else(file)
+        })
     }
 }
 
 impl<T> Doing<T> for Result<T, ParquetError> {
     fn doing(self, _: &'static str, path: &Path) -> Result<T, SnapshotError> {
-        self.map_err(|source| SnapshotError::Parquet { path: path.to_owned(), source })
+        self.map_err(|source| {
+            let parquet = |source| SnapshotError::Parquet { path: path.to_owned(), source };
+            let ParquetError::External(source) = source else { return parquet(source) };
+            match source.downcast::<io::Error>() {
+                Ok(error) => error.downcast().unwrap_or_else(|error| parquet(error.into())),
+                Err(source) => parquet(ParquetError::External(source)),
+            }
+        })
     }
 }

@@ -1,10 +1,10 @@
 //! Snapshots into a table of ClickHouse, in batches that may be repeated. What is there already is asked for before anything is sent, each
 //! batch has a token by which the engine knows it, and what is there is compared at the end.
 
-mod address;
 mod batch;
 mod client;
 mod error;
+mod server;
 mod table;
 mod words;
 
@@ -12,10 +12,10 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-pub use address::Address;
 pub use batch::Key;
 use batch::{Batch, Snapshot, Sums, Want};
 pub use error::ExportError;
+pub use server::Server;
 pub use table::{Table, Watcher};
 
 /// How often a table that need not show at once what it took is asked again, and for how long each time.

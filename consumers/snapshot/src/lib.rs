@@ -1,6 +1,7 @@
-//! The index as Parquet: which columns, in what order, in which file or folder, and how it gets there whole or not at all. Knows
-//! `record`, Parquet and files of its own; no index and no daemon: rows come in from whoever has them.
+//! The index as Parquet: which columns, in what order, in which file, folder or object store, and how it gets there whole or not at
+//! all. Knows `record`, Parquet and files of its own; no index and no daemon: rows come in from whoever has them.
 
+mod address;
 mod aside;
 pub mod changes;
 mod columns;
@@ -21,16 +22,22 @@ mod receive;
 mod report;
 pub mod shelf;
 mod sort;
+#[cfg(feature = "object-store")]
+mod store;
+#[cfg(not(feature = "object-store"))]
+#[path = "no_store.rs"]
+mod store;
 mod stream;
 mod text;
 mod write;
 
+pub use address::Address;
 pub use aside::put;
 pub use columns::{Columns, Owners};
 pub use diff::{COMPARED, Change, Each, Fields, MOST_WAITING, Next, Op, State, Sum, Summary, diff};
 pub use entry::{Entry, Facts, Moment, RootHead};
 pub use error::SnapshotError;
-pub use export::{Address, Export, ExportError, Exported, Key, Table, Watcher};
+pub use export::{Export, ExportError, Exported, Key, Server, Table, Watcher};
 pub use keep::Keep;
 pub use manifest::{Manifest, ManifestFile};
 pub use oneshot::{

@@ -56,10 +56,16 @@ pub struct ManifestFile {
 }
 
 impl Manifest {
+    /// As it is written.
+    pub(crate) fn text(&self) -> io::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
     /// A new file, durable.
     pub(crate) fn write(&self, path: &Path) -> Result<(), SnapshotError> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(io::Error::from).doing("write", path)?;
-        text.push(b'\n');
+        let text = self.text().doing("write", path)?;
         let mut file = File::create_new(path).doing("make", path)?;
         file.write_all(&text).and_then(|()| file.sync_all()).doing("write", path)
     }

@@ -1,5 +1,5 @@
-//! Where a snapshot goes: one file, or a folder of many in the layout `host=/root=/date=/`, each with a manifest. Knows nothing of
-//! how it gets there.
+//! Where a snapshot goes: one file, or a folder of many in the layout `host=/root=/date=/`, each with a manifest; on a disk or in an
+//! object store. Knows nothing of how it gets there.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::address::Address;
 use crate::entry::Moment;
 use crate::error::SnapshotError;
 use crate::stream::Garbled;
@@ -24,30 +25,31 @@ pub enum Place {
     File(PathBuf),
     /// A folder, of any number of roots.
     Folder(PathBuf),
+    /// An object in a store, of one root.
+    Object(Address),
+    /// What objects of any number of roots begin with.
+    Prefix(Address),
 }
 
 impl Place {
-    /// What `output` names: a file where it ends in `.parquet`, a folder otherwise.
+    /// What `output` names: a file or object where it ends in `.parquet`, a folder or prefix otherwise.
     ///
     /// # Errors
-    /// For what is reached by a protocol, such as `s3://`.
+    /// For what is reached by other schemes than those of object stores.
     pub fn new(output: &Path) -> Result<Place, SnapshotError> {
-        let bytes = output.as_os_str().as_bytes();
-        if let Some(at) = bytes.windows(3).position(|part| part == b"://") {
-            let scheme = &bytes[..at];
-            if !scheme.is_empty() && scheme.iter().all(u8::is_ascii_alphanumeric) {
-                return Err(SnapshotError::Scheme(output.to_string_lossy().into_owned()));
-            }
+        if let Some(address) = Address::of(output)? {
+            return Ok(if address.object { Place::Object(address) } else { Place::Prefix(address) });
         }
+        let bytes = output.as_os_str().as_bytes();
         let file = output.extension() == Some(OsStr::new("parquet")) && !bytes.ends_with(b"/");
         Ok(if file { Place::File(output.to_owned()) } else { Place::Folder(output.to_owned()) })
     }
 }
 
-/// The folder of one root on one day, below `top`.
-pub(crate) fn folder(top: &Path, moment: &Moment, root: &[u8]) -> Result<PathBuf, Garbled> {
-    let host = top.join(format!("host={}", encoded(moment.host.as_bytes())));
-    Ok(host.join(format!("root={}", encoded(root))).join(format!("date={}", date(moment.taken_us)?)))
+/// The folder of one root on one day, below the one that was named.
+pub(crate) fn layout(moment: &Moment, root: &[u8]) -> Result<String, Garbled> {
+    let (host, root) = (encoded(moment.host.as_bytes()), encoded(root));
+    Ok(format!("host={host}/root={root}/date={}", date(moment.taken_us)?))
 }
 
 /// The folders in `above` whose names begin so, in order, each with how its name goes on. Links are not followed; a folder that is
@@ -119,10 +121,10 @@ mod tests {
         assert_eq!(place("/a/b").unwrap(), Place::Folder("/a/b".into()));
         assert_eq!(place("/a/b.parquet/").unwrap(), Place::Folder("/a/b.parquet/".into()));
         assert!(matches!(place("/a/x:/y"), Ok(Place::Folder(_))));
-        for other in ["s3://bucket/a.parquet", "gs://b", "az://b", "https://h/x"] {
-            let said = place(other).unwrap_err().to_string();
-            assert!(said.starts_with(other) && said.contains("folder"), "{said}");
-        }
+        assert!(matches!(place("s3://bucket/a.parquet"), Ok(Place::Object(_))));
+        assert!(matches!(place("gs://bucket/a"), Ok(Place::Prefix(_))));
+        let said = place("https://h/x").unwrap_err().to_string();
+        assert!(said.starts_with("https://h/x: ") && said.contains("folder"), "{said}");
     }
 
     #[test]

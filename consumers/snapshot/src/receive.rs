@@ -1,22 +1,20 @@
-//! From frames to files: each root into a file or folder of its own, whole or not at all. Knows not where frames come from.
+//! From frames to files: each root into a file, folder or object of its own, whole or not at all. Knows not where frames come from.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+mod target;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::aside::Aside;
 use crate::columns::Columns;
 use crate::entry::{Moment, RootHead};
 use crate::error::{Doing as _, SnapshotError};
 use crate::manifest::{FORMAT, Manifest, ManifestFile};
-use crate::place::{MANIFEST, Place, ROWS, folder};
+use crate::place::{Place, ROWS};
 use crate::stream::{Ending, Frame, Frames};
 use crate::write::{Form, Rows};
-
-/// How the rows are called in a folder until they are whole: nothing that an engine takes for a file of its own.
-const UNFINISHED: &str = "rows";
+use target::Target;
+pub(crate) use target::{Out, Summed};
 
 /// One root, written.
 #[derive(Clone, Debug, Serialize)]
@@ -26,7 +24,7 @@ pub struct Written {
     /// Its bytes in base64, where `root` cannot hold them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_raw: Option<String>,
-    /// The file.
+    /// The file, or the URL of the object.
     pub file: PathBuf,
     /// Rows in it.
     pub rows: u64,
@@ -67,7 +65,7 @@ struct State {
 /// The root that is being written.
 struct Root {
     head: RootHead,
-    aside: Aside,
+    target: Target,
     /// What it is to be.
     file: PathBuf,
     rows: Rows<Summed>,
@@ -121,7 +119,7 @@ impl State {
     ) -> Result<(), SnapshotError> {
         match frame {
             Frame::Moment(moment) => {
-                if matches!(place, Place::File(_)) && moment.roots != 1 {
+                if matches!(place, Place::File(_) | Place::Object(_)) && moment.roots != 1 {
                     return Err(SnapshotError::OneRoot(moment.roots));
                 }
                 self.moment = Some(moment);
@@ -158,41 +156,21 @@ impl Root {
         moment: &Moment,
         head: RootHead,
     ) -> Result<Root, SnapshotError> {
-        let (aside, out, file) = match place {
-            Place::File(file) => {
-                let aside = Aside::file(file, over)?;
-                let out = aside.open()?;
-                (aside, out, file.clone())
-            }
-            Place::Folder(top) => {
-                let folder = folder(top, moment, &head.path)?;
-                let aside = Aside::folder(&folder, &[ROWS, MANIFEST], over)?;
-                let path = aside.path().join(UNFINISHED);
-                let out = File::create_new(&path).doing("make", &path)?;
-                (aside, out, folder.join(ROWS))
-            }
-        };
+        let (target, out, file) = Target::begin(place, over, moment, &head.path)?;
         let rows = Rows::begin(Summed::new(out), form, moment, &head.path).doing("", &file)?;
-        Ok(Root { head, aside, file, rows })
+        Ok(Root { head, target, file, rows })
     }
 
     fn finish(self, columns: Columns, moment: &Moment, told: u64) -> Result<Written, SnapshotError> {
-        let Root { head, aside, file, rows } = self;
+        let Root { head, target, file, rows } = self;
         let (summed, rows) = rows.finish().doing("", &file)?;
         if rows != told {
             return Err(SnapshotError::Ended);
         }
-        let (bytes, blake3) = summed.finish().doing("write", &file)?;
+        let (out, bytes, blake3) = summed.finish().doing("write", &file)?;
         let (root, root_raw) = (crate::path_text(&head.path), record::wire::v1::text_and_raw(&head.path).1);
         let written = Written { root, root_raw, file, rows, bytes, blake3 };
-        if written.file.parent().is_some_and(|above| aside.place() == above) {
-            let folder = aside.path();
-            manifest(&written, columns, moment).write(&folder.join(MANIFEST))?;
-            // Last: a pattern of `*.parquet` finds hidden folders too.
-            let (from, to) = (folder.join(UNFINISHED), folder.join(ROWS));
-            std::fs::rename(&from, &to).doing("rename", &from)?;
-        }
-        aside.commit()?;
+        target.finish(out, || manifest(&written, columns, moment))?;
         Ok(written)
     }
 }
@@ -217,38 +195,5 @@ fn manifest(written: &Written, columns: Columns, moment: &Moment) -> Manifest {
             bytes: *bytes,
             blake3: blake3.clone(),
         }],
-    }
-}
-
-/// A file whose bytes are counted and hashed as they go.
-pub(crate) struct Summed {
-    file: BufWriter<File>,
-    hasher: blake3::Hasher,
-    bytes: u64,
-}
-
-impl Summed {
-    pub(crate) fn new(file: File) -> Summed {
-        Summed { file: BufWriter::with_capacity(1 << 18, file), hasher: blake3::Hasher::new(), bytes: 0 }
-    }
-
-    /// Makes it durable. Answers its length and its BLAKE3.
-    pub(crate) fn finish(mut self) -> io::Result<(u64, String)> {
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        Ok((self.bytes, self.hasher.finalize().to_hex().to_string()))
-    }
-}
-
-impl Write for Summed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

@@ -276,10 +276,12 @@ Examples:
     #[command(after_help = "\
 One row a name, sorted by path; see docs/snapshots.md for the columns. With a daemon or without one. A folder holds
 host=HOST/root=ROOT/date=DAY/snapshot.parquet and a manifest for each root; a name that ends in .parquet is one file, of one root.
-What is written comes into place whole or not at all; a run that was killed is tidied up after by the next.
+What is written comes into place whole or not at all; a run that was killed is tidied up after by the next. s3://BUCKET/PREFIX, gs://
+and az:// are object stores, with credentials from the environment.
 
 Examples:
   indexer snapshot --output /backup/snapshots
+  indexer snapshot --output s3://bucket/snapshots
   indexer snapshot --root ~/Media --output media.parquet
   indexer snapshot --root /srv --output srv.parquet --compat unix --json")]
     Snapshot(Snapshot),
@@ -431,7 +433,7 @@ Examples:
   indexer snapshots roll
   indexer snapshots roll --output /backup/snapshots --keep-daily 7 --keep-monthly 12 --table delta")]
     Roll {
-        /// The folder [default: that of the configuration, or snapshots in the state folder]
+        /// The folder, or s3://BUCKET/PREFIX [default: that of the configuration, or snapshots in the state folder]
         #[arg(short, long, value_name = "FOLDER")]
         output: Option<PathBuf>,
         /// Which are kept.

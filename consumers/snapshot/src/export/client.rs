@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use consumer::web::{Agent, Answer, HeaderName, HeaderValue};
 
-use super::address::Address;
 use super::error::ExportError;
+use super::server::Server;
 use crate::place::encoded;
 
 /// Bytes of an answer that are read.
@@ -36,13 +36,13 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
-    address: Address,
+    address: Server,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
 }
 
 impl Client {
-    pub(super) fn new(address: Address, ca: Option<&Path>, timeout: Duration) -> Result<Client, ExportError> {
+    pub(super) fn new(address: Server, ca: Option<&Path>, timeout: Duration) -> Result<Client, ExportError> {
         let agent = Agent::new(address.secure, ca, timeout).map_err(ExportError::Address)?;
         let headers = address.headers()?;
         Ok(Client { agent, address, headers, timeout })
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, code: &'static str, body: &str) -> (Option<bool>, String) {
-        let address = Address::new("http://u:secret@h").unwrap();
+        let address = Server::new("http://u:secret@h").unwrap();
         let client = Client::new(address, None, Duration::from_secs(1)).unwrap();
         let mut answer = Answer { status, headers: Default::default(), body: body.into() };
         if !code.is_empty() {

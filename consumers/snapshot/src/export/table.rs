@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::address::Address;
 use super::batch::{Key, Sums};
 use super::client::{Client, Fault};
 use super::error::ExportError;
+use super::server::Server;
 use super::words::{escaped, plain, quoted};
 use crate::ddl;
 
@@ -55,7 +55,7 @@ impl Table {
     /// # Errors
     /// What is wrong with the certificates, or with the name of the user.
     pub fn new(
-        address: Address,
+        address: Server,
         (database, name): (&str, &str),
         ca: Option<&Path>,
         timeout: Duration,

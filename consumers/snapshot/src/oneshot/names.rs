@@ -25,7 +25,13 @@ impl Names {
     /// For what names no file that ends in `.parquet`, or is reached by a protocol.
     pub fn new(output: &Path) -> Result<Names, SnapshotError> {
         let no_file = || SnapshotError::NoFile(output.to_owned());
-        let Place::File(file) = Place::new(output)? else { return Err(no_file()) };
+        let file = match Place::new(output)? {
+            Place::File(file) => file,
+            Place::Folder(_) => return Err(no_file()),
+            Place::Object(address) | Place::Prefix(address) => {
+                return Err(SnapshotError::FilesOnly(address.to_string()));
+            }
+        };
         let stem = file.file_name().and_then(|name| name.as_bytes().strip_suffix(EXTENSION.as_bytes()));
         let stem = stem.filter(|stem| !stem.is_empty()).ok_or_else(no_file)?.to_vec();
         let folder = file.parent().filter(|above| !above.as_os_str().is_empty());

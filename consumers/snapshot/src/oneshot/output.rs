@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::aside::Aside;
 use crate::entry::Moment;
 use crate::error::{Doing as _, SnapshotError};
-use crate::receive::Summed;
+use crate::receive::{Out, Summed};
 use crate::sort::Sorted;
 use crate::write::{Form, Rows};
 
@@ -43,7 +43,7 @@ impl Output {
         rows: Sorted,
         (shown, stop): (&AtomicU64, &AtomicBool),
     ) -> Result<File, SnapshotError> {
-        let begun = Rows::begin(Summed::new(aside.open()?), &self.form, &self.moment, &self.root);
+        let begun = Rows::begin(Summed::new(Out::file(aside.open()?)), &self.form, &self.moment, &self.root);
         let mut file = begun.doing("", place)?;
         file.set_batch(self.batch);
         file.note(SCAN, scan);
@@ -55,7 +55,7 @@ impl Output {
             file.push(row).doing("", place)
         })?;
         let (summed, rows) = file.finish().doing("", place)?;
-        let (bytes, blake3) = summed.finish().doing("write", place)?;
+        let (_, bytes, blake3) = summed.finish().doing("write", place)?;
         Ok(File { rows, bytes, blake3 })
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct ClickHouse {
     /// Send the snapshots of all days in the folders, the oldest first
     #[arg(long)]
     pub(crate) all: bool,
-    /// Address of ClickHouse, as http://HOST:8123 or https://HOST:8443
+    /// Server of ClickHouse, as http://HOST:8123 or https://HOST:8443
     #[arg(long, value_name = "URL", env = "CLICKHOUSE_URL", hide_env_values = true)]
     pub(crate) url: String,
     /// The table

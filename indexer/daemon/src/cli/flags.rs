@@ -369,7 +369,7 @@ pub(crate) struct Snapshot {
     /// Only this root [default: all]
     #[arg(long, value_name = "ROOT")]
     pub(crate) root: Option<PathBuf>,
-    /// Write to this folder, or this file where it ends in .parquet [default: snapshots in the state folder]
+    /// Write to this folder or s3://BUCKET/PREFIX, or this file where it ends in .parquet [default: snapshots in the state folder]
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// Write over a snapshot that is there

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use consumer::Secret;
 use record::wire::v1;
 use serde::Serialize;
-use snapshot::{Address, Export, ExportError, Exported, Key, Table, Watcher, shelf};
+use snapshot::{Export, ExportError, Exported, Key, Server, Table, Watcher, shelf};
 
 use crate::cli::{ClickHouse, Exporting};
 use crate::commands::progress::Shown;
@@ -143,7 +143,7 @@ fn known(files: &[PathBuf]) -> Result<Vec<(Key, u64)>, Failure> {
     Ok(known)
 }
 
-fn address(flags: &ClickHouse) -> Result<Address, Failure> {
+fn address(flags: &ClickHouse) -> Result<Server, Failure> {
     let file = flags.password_file.as_ref().map(|file| Secret::File(file.clone()).read());
     let file = file.transpose().map_err(|why| Failure::Usage(format!("--password-file: {why}")))?;
     let env = match std::env::var_os(PASSWORD) {
@@ -153,7 +153,7 @@ fn address(flags: &ClickHouse) -> Result<Address, Failure> {
     };
     // A variable may be there and empty.
     let user = flags.user.clone().filter(|user| !user.is_empty());
-    let address = Address::new(&flags.url).map_err(failure)?.with(user, file).or(env);
+    let address = Server::new(&flags.url).map_err(failure)?.with(user, file).or(env);
     if address.tells_a_password() && !flags.insecure {
         return Err(Failure::Usage(format!(
             "{address}: the password would cross the network for everybody to read; give an https address, or --insecure"

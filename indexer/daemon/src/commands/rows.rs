@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use record::wire::v1;
-use snapshot::{Column, Day, Found, Head, Lines, Part, ReadError, Reader, Unframed, find};
+use snapshot::{Address, Column, Day, Found, Head, Lines, Part, ReadError, Reader, Unframed, find};
 
 use crate::cli::Meant;
 use crate::commands::snapshot::failure as told;
@@ -45,6 +45,11 @@ pub(super) fn origin(context: &Context, word: &OsStr, flags: &Meant) -> Result<O
             )));
         }
         _ => {}
+    }
+    if let Some(address) = Address::of(path).map_err(|error| Failure::Usage(error.to_string()))? {
+        return Err(Failure::Usage(format!(
+            "{address} is in an object store, and snapshots are read from files: copy it here first"
+        )));
     }
     if path.is_dir() {
         // What lies in one folder of the layout is one snapshot.

@@ -1,4 +1,4 @@
-//! `snapshot`: from the daemon or the index to Parquet files, with the rights of whoever asks. Knows neither rows nor columns.
+//! `snapshot`: from the daemon or the index to Parquet files or objects, with the rights of whoever asks. Knows neither rows nor columns.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -162,6 +162,10 @@ pub(super) fn failure(error: SnapshotError) -> Failure {
             Err(_) => Failure::Failed(String::from_utf8_lossy(&said).into_owned()),
         },
         SnapshotError::Scheme(_)
+        | SnapshotError::Address { .. }
+        | SnapshotError::FilesOnly(_)
+        | SnapshotError::NoStores(_)
+        | SnapshotError::Settings { .. }
         | SnapshotError::Exists(_)
         | SnapshotError::Foreign(_)
         | SnapshotError::IsFolder(_)

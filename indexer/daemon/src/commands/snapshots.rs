@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use record::Time;
 use serde::Serialize;
 use snapshot::changes::Span;
-use snapshot::{Columns, Keep, Place, Shelved, delta, shelf};
+use snapshot::{Address, Columns, Keep, Place, Shelved, SnapshotError, delta, shelf};
 
 use crate::cli::{KeepArgs, Snapshots, TableArg};
 use crate::commands::Context;
@@ -37,6 +37,10 @@ pub(crate) fn run(context: &Context, what: &Snapshots) -> Result<Outcome, Failur
         }
         Snapshots::Changes { output } => between::run(context, &place(context, output.as_deref())?),
         Snapshots::Roll { output, keep, table } => {
+            if let Some(address) = output.as_deref().map(Address::of).transpose().map_err(failure)?.flatten()
+            {
+                return roll_up(context, &address, *keep, *table);
+            }
             let place = place(context, output.as_deref())?;
             let table = table.or(context.file.snapshots.table);
             roll(context, &place, kept(context, *keep), table)
@@ -57,6 +61,9 @@ fn place(context: &Context, given: Option<&Path>) -> Result<PathBuf, Failure> {
             Err(Failure::Usage(format!(
                 "{shown} names a file, and many snapshots lie in a folder; name that"
             )))
+        }
+        Place::Object(address) | Place::Prefix(address) => {
+            Err(failure(SnapshotError::FilesOnly(address.to_string())))
         }
     }
 }
@@ -278,6 +285,35 @@ fn remove(
     shelf::sweep_up(folder).map_err(failure)?;
     spare.iter().try_for_each(|shelved| shelf::remove(shelved)).map_err(failure)?;
     snapshot::changes::remove(old).map_err(failure)
+}
+
+/// Today's, into a store: which are kept there, and for how long, is the store's own to see to.
+fn roll_up(
+    context: &Context,
+    address: &Address,
+    keep: KeepArgs,
+    table: Option<TableArg>,
+) -> Result<Outcome, Failure> {
+    let KeepArgs { keep_daily, keep_weekly, keep_monthly } = keep;
+    let counted = [keep_daily, keep_weekly, keep_monthly].iter().any(Option::is_some);
+    for (given, word) in [(counted, "--keep-…"), (table.is_some(), "--table")] {
+        if given {
+            return Err(Failure::Usage(format!(
+                "{address} is in an object store, where {word} is not done; leave it out, and have the store expire what is old by a \
+                 lifecycle rule"
+            )));
+        }
+    }
+    let began = Instant::now();
+    let place = Place::new(Path::new(&address.to_string())).map_err(failure)?;
+    if matches!(place, Place::Object(_)) {
+        return Err(Failure::Usage(format!(
+            "{address} names one object, and many snapshots lie below a prefix; name that"
+        )));
+    }
+    let finished = write(context, (place, true), (Columns::Native, None), &SnapshotRequest::default())?;
+    say(context, &finished, began.elapsed())?;
+    Ok(Outcome::Done)
 }
 
 fn roll(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use snapshot::Keep;
+use snapshot::{Address, Keep};
 
 use crate::cli::TableArg;
 
@@ -62,6 +62,14 @@ impl Snapshots {
                         .to_owned(),
                 );
             }
+        }
+        if let Some(folder) = &self.folder
+            && !matches!(Address::of(folder), Ok(None))
+        {
+            return Err(
+                "folder: the daemon rolls into a folder on a disk alone; for an object store have a timer run indexer snapshots roll --output s3://…"
+                    .to_owned(),
+            );
         }
         if self.keep == Some(Counts::default()) {
             return Err(

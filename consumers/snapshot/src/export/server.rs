@@ -11,7 +11,7 @@ use crate::place::decoded;
 
 /// An address.
 #[derive(Clone)]
-pub struct Address {
+pub struct Server {
     /// Scheme, host and path, without a query.
     base: String,
     pub(super) secure: bool,
@@ -20,12 +20,12 @@ pub struct Address {
     password: Option<String>,
 }
 
-impl Address {
+impl Server {
     /// Reads `http://` or `https://`, with a name and a password before an `@` or without.
     ///
     /// # Errors
     /// When it is none; never with what it is.
-    pub fn new(text: &str) -> Result<Address, ExportError> {
+    pub fn new(text: &str) -> Result<Server, ExportError> {
         let wrong = |why: &str| ExportError::Address(format!("--url: {why}"));
         let none = || wrong("that is no address; write http://HOST:8123 or https://HOST:8443");
         let uri: Uri = text.trim().parse().map_err(|_| none())?;
@@ -55,7 +55,7 @@ impl Address {
             }
         };
         let given = |part: Option<String>| part.filter(|part| !part.is_empty());
-        Ok(Address {
+        Ok(Server {
             base: format!("{}://{at}{}", if secure { "https" } else { "http" }, uri.path()),
             secure,
             loopback: host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback()),
@@ -66,7 +66,7 @@ impl Address {
 
     /// With this name and this password, over those of the address where there are any.
     #[must_use]
-    pub fn with(mut self, user: Option<String>, password: Option<String>) -> Address {
+    pub fn with(mut self, user: Option<String>, password: Option<String>) -> Server {
         self.user = user.or(self.user);
         self.password = password.or(self.password);
         self
@@ -74,7 +74,7 @@ impl Address {
 
     /// With this password, where there is none yet.
     #[must_use]
-    pub fn or(mut self, password: Option<String>) -> Address {
+    pub fn or(mut self, password: Option<String>) -> Server {
         self.password = self.password.or(password);
         self
     }
@@ -118,15 +118,15 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.base)
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Address({self})")
+        write!(f, "Server({self})")
     }
 }
 
@@ -136,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_password_is_taken_and_never_shown() {
-        let address = Address::new("https://ada:p%40ss%2Fword@db.example:8443/ch").unwrap();
+        let address = Server::new("https://ada:p%40ss%2Fword@db.example:8443/ch").unwrap();
         assert_eq!(address.to_string(), "https://db.example:8443/ch");
-        assert_eq!(format!("{address:?}"), "Address(https://db.example:8443/ch)");
+        assert_eq!(format!("{address:?}"), "Server(https://db.example:8443/ch)");
         assert_eq!(address.password.as_deref(), Some("p@ss/word"));
         assert_eq!(address.redacted("no p@ss/word for ada"), "no … for ada");
         assert!(!address.tells_a_password());
@@ -150,7 +150,7 @@ mod tests {
             "http://h?password=secret",
             "http://u:1/secret@h",
         ] {
-            let said = Address::new(wrong).unwrap_err().to_string();
+            let said = Server::new(wrong).unwrap_err().to_string();
             assert!(
                 said.starts_with("--url: ") && !said.contains("secret") && !said.contains("pa/ss"),
                 "{said}"
@@ -168,7 +168,7 @@ mod tests {
             ("http://db.example", true),
             ("http://127.0.0.1.example", true),
         ] {
-            let address = Address::new(url).unwrap();
+            let address = Server::new(url).unwrap();
             assert!(!address.tells_a_password(), "none to tell: {url}");
             assert_eq!(address.with(None, Some("secret".to_owned())).tells_a_password(), tells, "{url}");
         }
