@@ -540,7 +540,7 @@ fn flags_that_are_for_an_index_or_make_no_sense_are_refused() {
     refused(&[&"-p", &root, &"-o", &output, &"-b", &"0"], "--batch-size");
     refused(&[&"-p", &root, &"-o", &output, &"-t", &"0"], "at least one");
     refused(&[&"-p", &root, &"-o", &ground.beside("folder")], "ends in .parquet");
-    refused(&[&"-p", &root, &"-o", &"s3://bucket/x.parquet"], "files and folders alone");
+    refused(&[&"-p", &root, &"-o", &"s3://bucket/x.parquet"], "with files alone");
     refused(&[&"-p", &root.join("a/x"), &"-o", &output], "not a directory");
     refused(&[&"-p", &root.join("none"), &"-o", &output], "does not exist");
     assert!(!output.try_exists().unwrap());

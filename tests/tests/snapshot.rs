@@ -337,8 +337,8 @@ fn a_folder_holds_each_root_and_a_second_run_needs_force() {
     summary(&take(&[&"--output", &file, &"--root", &two]));
     refused(&take(&[&"--output", &file, &"--root", &two]), "is there already");
     summary(&take(&[&"--output", &file, &"--root", &two, &"--force"]));
-    for url in ["s3://bucket/x.parquet", "gs://bucket", "az://c/x"] {
-        refused(&take(&[&"--output", &url, &"--root", &two]), "files and folders alone");
+    for url in ["ftp://host/x.parquet", "https://host", "hdfs://c/x"] {
+        refused(&take(&[&"--output", &url, &"--root", &two]), "s3://, gs:// and az:// alone");
     }
     let folder = ground.beside("folder.parquet");
     fs::create_dir(&folder).unwrap();
