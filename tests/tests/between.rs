@@ -161,14 +161,16 @@ fn files_follow_each_other_and_hold_each_record_of_the_journal() {
 
     // Another snapshot cuts no chain, and what is as old as one that went goes with it.
     done(&daemon.run(&[&"snapshots", &"roll", &"--output", &top, &"--keep-daily", &"1"]));
-    let said = changes(&[&"--json"]);
-    assert_eq!(json_lines(&said)[0]["file"], Value::Null, "nothing changed");
+    wait_for("nothing more to tell: contents are read meanwhile", || {
+        json_lines(&changes(&[&"--json"]))[0]["file"].is_null().then_some(())
+    });
+    let count = files(&top).len();
     let old = files(&top)[0].parent().unwrap().with_file_name("date=2001-01-01");
     fs::create_dir(&old).unwrap();
     let first = &files(&top)[0];
     fs::rename(first, old.join(first.file_name().unwrap())).unwrap();
     done(&daemon.run(&[&"snapshots", &"prune", &top, &"--keep-daily", &"1"]));
-    assert_eq!(files(&top).len(), 4, "one went");
+    assert_eq!(files(&top).len(), count - 1, "one went");
     fs::remove_file(&files(&top)[1]).unwrap();
     let said = daemon.run(&[&"snapshots", &"verify", &top]);
     assert_eq!(said.status.code(), Some(1), "a hole: {}", stderr(&said));

@@ -303,7 +303,8 @@ fn snapshots_are_named_by_day_folder_or_word() {
     refused(&"latest", &"now", &[], "there is no snapshot at all in");
     refused(&"now", &"now", &[], "are the same");
     refused(&"yesterday", &"now", &[], "yesterday is no snapshot");
-    refused(&"17", &"now", &[], "changes --since 17");
+    refused(&"17", &"now", &[], "the journal ends at");
+    refused(&"17", &"latest", &[], "changes --since 17");
     // Two roots.
     let second = ground.beside("second");
     fs::create_dir(&second).unwrap();
