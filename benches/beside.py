@@ -21,14 +21,14 @@ arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 arguments.add_argument("--indexer", required=True)
 arguments.add_argument("--tree", required=True)
 arguments.add_argument("--work", required=True)
-arguments.add_argument("--files", type=int, default=200_000)
+arguments.add_argument("--files", type=int, default=150_000)
 arguments.add_argument("--rounds", type=int, default=5)
 arguments.add_argument("--results")
 given = arguments.parse_args()
 
 state, ground = os.path.join(given.work, "state"), os.path.join(given.work, "ground")
 os.makedirs(ground, exist_ok=True)
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6g,nr_inodes=0", "tmpfs", ground], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12g,nr_inodes=0", "tmpfs", ground], check=True)
 command = [given.indexer, "-q", "--state", state]
 
 PRODUCE = """
@@ -50,7 +50,7 @@ def produce(name):
     os.mkdir(folder)
     begin = time.perf_counter()
     subprocess.run(["python3", "-S", "-c", PRODUCE, folder, str(given.files)], check=True)
-    subprocess.run([*command, "settle", ground], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "settle"], check=True, stdout=subprocess.DEVNULL)
     return given.files / (time.perf_counter() - begin)
 
 
@@ -99,16 +99,16 @@ finally:
     daemon.wait()
     subprocess.run(["umount", ground], check=True)
 
-figures = {
-    "live indexing alone, files/s": statistics.median(alone),
-    "live indexing beside exports, files/s": statistics.median(loaded),
-    "lost": 1 - statistics.median(loaded) / statistics.median(alone),
-    "files a round": given.files,
-    "rounds": given.rounds,
-}
-for what, figure in figures.items():
-    print(f"{what}: {figure:,.3f}")
+median = statistics.median
+print(f"live indexing alone {median(alone):,.0f} files/s, beside exports {median(loaded):,.0f} files/s: lost {1 - median(loaded) / median(alone):.3f}")
 if given.results:
-    line = {"scenario": "beside", "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "kernel": platform.release(), **figures}
+    line = {
+        "scenario": "beside",
+        "unix_time": int(time.time()),
+        "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores",
+        "files a round": given.files,
+        "alone, files/s": [round(rate) for rate in alone],
+        "beside exports, files/s": [round(rate) for rate in loaded],
+    }
     with open(given.results, "a") as results:
         results.write(json.dumps(line) + "\n")

@@ -1,7 +1,7 @@
 //! Whose turn on the processors comes first. Knows not what is done in it.
 
 /// How much worse a turn gets, in the steps of nice(2).
-const NICE: i32 = 10;
+const NICE: i32 = 15;
 
 /// From now on this thread, and those that it starts, get a turn after others that want one. What already runs so is left as it is; where
 /// the kernel refuses, it is done at the old priority all the same.
