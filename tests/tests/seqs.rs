@@ -99,6 +99,8 @@ fn the_journal_between_two_seqs_is_what_their_snapshots_differ_by() {
 
     let said = daemon.run(&[&"diff", &to, &"now"]);
     assert_eq!(said.status.code(), Some(0), "nothing since: {}", stderr(&said));
+    let said = daemon.run(&[&"diff", &from, &to, &"--by-dir", &"1"]);
+    assert_eq!(said.status.code(), Some(2), "{}", stderr(&said));
     let said = daemon.run(&[&"diff", &to, &from]);
     assert_eq!(said.status.code(), Some(2), "{}", stderr(&said));
     assert!(stderr(&said).contains("one after the other"), "{}", stderr(&said));

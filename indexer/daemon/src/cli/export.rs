@@ -15,10 +15,10 @@ pub(crate) enum Exporting {
     /// Send snapshots to a table in ClickHouse, over HTTP
     #[command(after_help = "\
 SNAPSHOT is a .parquet file, a folder that `snapshot` or `snapshots roll` wrote, a day as 2026-11-22, or `latest`.
-The table is the one that `indexer schema clickhouse` prints. Rows go in batches, and what is in the table
-already is not sent: after a kill, a timeout or Ctrl-C run it again, and nothing is missing or there twice.
-At the end the table is compared with the snapshot. Another snapshot of the same host, root and day stays,
-unless told to --replace it. The password is CLICKHOUSE_PASSWORD, or in a file; an address with one in it is
+The table is the one that `indexer schema clickhouse` prints. Rows go in batches, and what is \
+in the table already is not sent: after a kill, a timeout or Ctrl-C run it again, and nothing is missing or there twice. \
+At the end the table is compared with the snapshot. Another snapshot of the same host, root and day stays, \
+unless told to --replace it. The password is CLICKHOUSE_PASSWORD, or in a file; an address with one in it is \
 seen in the list of processes by other users, but for that of CLICKHOUSE_URL.
 Exit code 0: all of it is in the table; 2: the table or the command line does not fit; 3: it failed.
 

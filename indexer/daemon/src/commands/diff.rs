@@ -72,6 +72,13 @@ type Next = Box<dyn FnMut() -> Result<Option<Lines>, Failure>>;
 /// What is compared, and of when it is.
 fn sides(context: &Context, flags: &Diff) -> Result<([Next; 2], [Head; 2]), Failure> {
     if let Some(seqs) = seqs::named(flags) {
+        if flags.by_dir.is_some() {
+            return Err(Failure::Usage(
+                "--by-dir counts what came along with renamed directories too, and the journal does not tell of that: leave it out, or \
+                 compare snapshots"
+                    .to_owned(),
+            ));
+        }
         let (sides, heads) = seqs::pair(context, flags, seqs)?;
         return Ok((sides.map(|mut side| Box::new(move || Ok(side.next())) as Next), heads));
     }

@@ -216,7 +216,13 @@ fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
             bad => format!("{} not as written", count(bad)),
         };
         let snapshots = if all.len() == 1 { "snapshot" } else { "snapshots" };
-        out.text(&format!("{} {snapshots}, {} read: {said}\n", count(all.len() as u64), bytes(read)))?;
+        let changes = match spans.len() {
+            0 => String::new(),
+            1 => " and 1 file of changes".to_owned(),
+            many => format!(" and {} files of changes", count(many as u64)),
+        };
+        let all = count(all.len() as u64);
+        out.text(&format!("{all} {snapshots}, {} read{changes}: {said}\n", bytes(read)))?;
     }
     out.flush()?;
     Ok(if bad == 0 { Outcome::Done } else { Outcome::found(false) })
