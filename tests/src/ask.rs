@@ -29,6 +29,14 @@ pub fn stderr(said: &Output) -> String {
     String::from_utf8_lossy(&said.stderr).into_owned()
 }
 
+/// A command that has to have ended well.
+///
+/// # Panics
+/// When it did not, with what it said.
+pub fn done(said: &Output) {
+    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
+}
+
 impl Daemon {
     /// The answer of a command with `--json` that must end with 0, or with 1 for finding nothing.
     ///

@@ -15,7 +15,7 @@ mod place;
 mod python;
 mod sets;
 
-pub use ask::{json_lines, stderr};
+pub use ask::{done, json_lines, stderr};
 pub use brokers::{
     AMQPValue, Delivery, Skipped, Subscriber, broker_url, is_root, need_root, need_tool, skipped, wait_for,
 };

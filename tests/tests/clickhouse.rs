@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use indexer_tests::{
-    Ground, Place, Rng, Skipped, http, indexer, indexer_binary, json_lines, parquet_rows, python_with,
+    Ground, Place, Rng, Skipped, done, http, indexer, indexer_binary, json_lines, parquet_rows, python_with,
     skipped, stderr,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -111,10 +111,6 @@ fn scanned(ground: &Ground) -> PathBuf {
     }
     done(&indexer(&ground.state(), &[&"scan", &"--hash", &"full", &root]));
     root
-}
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
 }
 
 /// A snapshot, in the layout of a folder; and its file.

@@ -11,16 +11,12 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use indexer_tests::{
-    Daemon, Ground, Place, Workload, indexer, json_lines, need_tool, parquet_rows, python_with, skipped,
-    stderr,
+    Daemon, Ground, Place, Workload, done, indexer, json_lines, need_tool, parquet_rows, python_with,
+    skipped, stderr,
 };
 use serde_json::{Map, Value};
 
 type Row = Map<String, Value>;
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
-}
 
 fn text<'a>(row: &'a Row, column: &str) -> &'a str {
     row[column].as_str().unwrap_or_else(|| panic!("no {column} in {row:?}"))

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indexer_tests::{
-    Ground, Place, Rng, TmpfsMount, blake3_of, columns_of, independent_walk, independent_walk_without,
+    Ground, Place, Rng, TmpfsMount, blake3_of, columns_of, done, independent_walk, independent_walk_without,
     indexer, indexer_binary, json_lines, parquet_footer, parquet_rows, python_with, skipped, stderr,
     unprivileged, wait_for,
 };
@@ -64,10 +64,6 @@ fn scan(ground: &Ground, output: &Path, more: &[&str]) -> Output {
     let mut words: Vec<&dyn AsRef<OsStr>> = vec![&"scan", &"--path", &root, &"--output", &output];
     words.extend(more.iter().map(|word| word as &dyn AsRef<OsStr>));
     indexer(&ground.state(), &words)
-}
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
 }
 
 /// The one object that a scan prints.

@@ -7,12 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
-use indexer_tests::{Ground, Place, indexer, json_lines, python_with, skipped, stderr};
+use indexer_tests::{Ground, Place, done, indexer, json_lines, python_with, skipped, stderr};
 use serde_json::{Value, json};
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
-}
 
 fn lines(ground: &Ground, words: &[&str]) -> Vec<Value> {
     let words: Vec<&dyn AsRef<OsStr>> = words.iter().map(|word| word as &dyn AsRef<OsStr>).collect();

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, independent_walk, indexer, indexer_binary, json_lines, parquet_rows,
+    Daemon, Ground, Place, Rng, done, independent_walk, indexer, indexer_binary, json_lines, parquet_rows,
     python_with, skipped, stderr, wait_for,
 };
 use serde_json::Value;
@@ -21,10 +21,6 @@ fn scanned() -> Ground {
     }
     done(&indexer(&ground.state(), &[&"scan", &ground.root()]));
     ground
-}
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
 }
 
 /// `indexer snapshots …` without a daemon.

@@ -4,14 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
-use indexer_tests::{Daemon, Place, Workload, indexer, json_lines, stderr, wait_for};
+use indexer_tests::{Daemon, Place, Workload, done, indexer, json_lines, stderr, wait_for};
 use serde_json::{Value, json};
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
-}
 
 /// The lines of `diff A B --json` but the sums, by path.
 fn told(daemon: &Daemon, before: &str, after: &str) -> (BTreeMap<String, Value>, Value) {

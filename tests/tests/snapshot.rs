@@ -12,8 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, Rows, TmpfsMount, Workload, blake3_of, columns_of, independent_walk, indexer,
-    indexer_binary, json_lines, micros, parquet_footer, parquet_rows, python_with, skipped, stderr,
+    Daemon, Ground, Place, Rng, Rows, TmpfsMount, Workload, blake3_of, columns_of, done, independent_walk,
+    indexer, indexer_binary, json_lines, micros, parquet_footer, parquet_rows, python_with, skipped, stderr,
     unprivileged,
 };
 use serde_json::{Map, Value, json};
@@ -61,10 +61,6 @@ fn scanned() -> Ground {
     fill(ground.root());
     done(&indexer(&ground.state(), &[&"scan", &ground.root()]));
     ground
-}
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
 }
 
 /// The one object that a snapshot prints.

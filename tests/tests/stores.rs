@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, Skipped, blake3_of, indexer, indexer_binary, json_lines, need_tool,
+    Daemon, Ground, Place, Rng, Skipped, blake3_of, done, indexer, indexer_binary, json_lines, need_tool,
     parquet_rows, skipped, stderr,
 };
 use serde_json::{Map, Value};
@@ -175,10 +175,6 @@ impl Listing {
 
 fn digest(file: &Path) -> String {
     blake3_of(file).unwrap().trim_start_matches("blake3:").to_owned()
-}
-
-fn done(said: &Output) {
-    assert!(said.status.success(), "{}: {}", said.status, stderr(said));
 }
 
 /// A tree of `files`, in the index. Their names are long, and nothing makes them shorter.

@@ -94,7 +94,7 @@ impl Aside {
         &self.place
     }
 
-    /// The same, to be put elsewhere in the same folder.
+    /// The same, to be put elsewhere on the same file system.
     pub(crate) fn renamed(mut self, place: PathBuf) -> Aside {
         self.place = place;
         self

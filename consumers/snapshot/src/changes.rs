@@ -116,8 +116,12 @@ impl Writer {
         let folder = host.join(format!("date={}", date(moment.taken_us)?));
         fs::create_dir_all(&folder).doing("make the folder", &folder)?;
         let upto = moment.watermark;
-        // Two runs at once begin after the same record, and one of them waits.
-        let aside = Aside::file(&folder.join(format!("{}-{after:012}.parquet", moment.epoch)), false)?;
+        // Of two at once that go on from the same record, also over midnight, one is refused; and who comes after the other finds its file.
+        let aside = Aside::file(&host.join(format!("{}-{after:012}.parquet", moment.epoch)), false)?;
+        let told = files(top, Some(&moment.host))?;
+        if let Some(other) = told.into_iter().find(|span| span.epoch == moment.epoch && span.upto > after) {
+            return Err(SnapshotError::Busy(other.file));
+        }
         let aside = aside.renamed(folder.join(format!("{}-{after:012}-{upto:012}.parquet", moment.epoch)));
         let pairs = [
             ("indexer.schema", SCHEMA.to_owned()),

@@ -99,8 +99,17 @@ fn a_hole_or_an_early_end_leaves_no_file() {
     assert!(files(top.path(), None).unwrap().is_empty());
     let writer = Writer::begin(top.path(), &moment(5, 0), 0).unwrap();
     assert!(matches!(Writer::begin(top.path(), &moment(6, 0), 0), Err(SnapshotError::Busy(_))));
+    assert!(
+        matches!(Writer::begin(top.path(), &moment(6, DAY), 0), Err(SnapshotError::Busy(_))),
+        "the next day"
+    );
     drop(writer);
     put(top.path(), 0, &moment(6, 0));
+    assert!(
+        matches!(Writer::begin(top.path(), &moment(8, DAY), 0), Err(SnapshotError::Busy(_))),
+        "told already"
+    );
+    put(top.path(), 6, &moment(8, DAY));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use index::Reader;
 use record::Seq;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -104,6 +105,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api) {
         .route("/v1/replay", get(replay))
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/between", get(between))
+        .route("/v1/as-of", get(as_of))
         .route("/v1/ls", get(ls))
         .route("/v1/du", get(du))
         .route("/v1/dups", get(dups))
@@ -182,8 +184,7 @@ async fn replay(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
         let origin = relaying::origin(format!("{:032x}", index.epoch()?));
         let reader = query::whole(index)?;
         // Its ids carry the number of the last record, and go out.
-        let covered = reader.seq().map_err(EngineError::from).and_then(|seq| api.engine.cover(seq));
-        covered.map_err(|error| QueryError::Failed(error.to_string()))?;
+        covered(&api.engine, &reader)?;
         query::replay(&reader, &origin, &request, &mut |line| lines.push(&line))
     })
     .await)
@@ -196,8 +197,7 @@ async fn snapshot(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
         let origin = relaying::origin(format!("{:032x}", index.epoch()?));
         let reader = query::whole(index)?;
         // Its watermark goes out.
-        let covered = reader.seq().map_err(EngineError::from).and_then(|seq| api.engine.cover(seq));
-        covered.map_err(|error| QueryError::Failed(error.to_string()))?;
+        covered(&api.engine, &reader)?;
         query::snapshot(index, &reader, &origin, &request, &mut |frame| frames.pass(frame))
     })
     .await)
@@ -208,9 +208,27 @@ async fn between(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {
     Ok(stream::frames(api.questions, move |frames| {
         let index = api.engine.index();
         let origin = relaying::origin(format!("{:032x}", index.epoch()?));
-        query::between(&query::whole(index)?, &origin, &request, &mut |frame| frames.pass(frame))
+        let reader = query::whole(index)?;
+        // It goes out that something was as of a seq.
+        covered(&api.engine, &reader)?;
+        query::between(&reader, &origin, &request, &mut |frame| frames.pass(frame))
     })
     .await)
+}
+
+async fn as_of(State(api): State<Api>) -> Answer {
+    api.act(|engine| {
+        let reader = engine.index().read()?;
+        engine.cover(reader.seq()?)?;
+        Ok(query::as_of(engine.index(), &reader)?)
+    })
+    .await
+}
+
+/// Makes sure that the numbers up to the last one that `reader` sees may be shown outside.
+fn covered(engine: &Engine, reader: &Reader) -> Result<(), QueryError> {
+    let covered = reader.seq().map_err(EngineError::from).and_then(|seq| engine.cover(seq));
+    covered.map(drop).map_err(|error| QueryError::Failed(error.to_string()))
 }
 
 async fn ls(State(api): State<Api>, RawQuery(text): RawQuery) -> Answer {

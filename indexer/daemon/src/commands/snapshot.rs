@@ -13,9 +13,9 @@ use crate::api::ErrorBody;
 use crate::cli::{CompatArg, Snapshot};
 use crate::commands::progress::Shown;
 use crate::commands::{Context, Source, interrupt, replay};
-use crate::engine::status::{Progress, Status};
+use crate::engine::status::Progress;
 use crate::failure::{Failure, Outcome};
-use crate::query::{PathPair, SnapshotRequest};
+use crate::query::{self, AsOf, PathPair, SnapshotRequest};
 use crate::render::{Names, Out, bytes, count, quoted};
 use crate::{priority, relaying};
 
@@ -92,18 +92,15 @@ pub(crate) fn write(
     receiver.finish().map_err(failure)
 }
 
-/// Up to where the journal goes now.
+/// Up to where the journal goes now, and may be shown outside; to be asked after [`replay::vouch`].
 pub(super) fn moment(source: &mut Source) -> Result<Moment, Failure> {
-    let (epoch, watermark) = match source {
-        Source::Daemon(client) => {
-            let status: Status = client.get("/v1/status")?;
-            (status.epoch, status.seq)
-        }
-        Source::Local(index) => (format!("{:032x}", index.epoch()?), index.read()?.seq()?.0),
+    let AsOf { epoch, seq } = match source {
+        Source::Daemon(client) => client.get("/v1/as-of")?,
+        Source::Local(index) => query::as_of(index, &index.read()?)?,
     };
     Ok(Moment {
         epoch,
-        watermark,
+        watermark: seq,
         taken_us: i64::try_from(Time::now().0 / 1000).unwrap_or(i64::MAX),
         host: relaying::host(),
         tool: relaying::tool(),

@@ -79,12 +79,14 @@ fn kept(context: &Context, given: KeepArgs) -> Option<Keep> {
     given.or_else(|| context.file.snapshots.keep())
 }
 
-/// The last line of `verify --json`, where there are files of changes.
+/// The last line of `verify --json` and `prune --json`, where there are files of changes to tell of.
 #[derive(Serialize)]
 struct ChangesLine {
     /// So many files.
     changes: usize,
-    wrong: Vec<String>,
+    /// What is wrong with them; absent where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong: Option<Vec<String>>,
 }
 
 /// One line of `--json`.
@@ -202,7 +204,7 @@ fn verify(context: &Context, folder: &Path) -> Result<Outcome, Failure> {
     let wrong = snapshot::changes::verify(&spans);
     bad += wrong.len() as u64;
     if context.global.json && !spans.is_empty() {
-        out.json(&ChangesLine { changes: spans.len(), wrong })?;
+        out.json(&ChangesLine { changes: spans.len(), wrong: Some(wrong) })?;
     } else {
         said.extend(wrong);
     }
@@ -255,9 +257,14 @@ fn prune(
             out.text(&format!("{} {folder}\n", if only_say { "would remove" } else { "removed" }))?;
         }
     }
-    if !context.global.json && !old.is_empty() {
-        let what = if only_say { "would remove" } else { "removed" };
-        out.text(&format!("{what} {} files of changes before them\n", count(old.len() as u64)))?;
+    if !old.is_empty() {
+        if context.global.json {
+            out.json(&ChangesLine { changes: old.len(), wrong: None })?;
+        } else {
+            let what = if only_say { "would remove" } else { "removed" };
+            let files = if old.len() == 1 { "file" } else { "files" };
+            out.text(&format!("{what} {} {files} of changes before them\n", count(old.len() as u64)))?;
+        }
     }
     if !context.global.json && !context.global.quiet {
         let left = all.len() - spare.len();

@@ -16,6 +16,8 @@ use crate::query::{BetweenRequest, Emit, QueryError};
 
 /// Entries and names that records tell of, some 300 bytes each.
 const MOST: usize = 1 << 18;
+/// Bytes of paths that are kept of a moment: in a deep tree each is long.
+const MOST_PATHS: usize = 128 << 20;
 
 /// Whether a name was there.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +36,7 @@ struct Known {
 #[derive(Default)]
 struct Told {
     entries: FxHashMap<EntryId, Known>,
-    names: FxHashMap<EntryId, Vec<(Place, Life)>>,
+    names: FxHashMap<EntryId, FxHashMap<Place, Life>>,
     /// Directories as they were at the second moment, to which something happened after it.
     later: FxHashMap<EntryId, State>,
     count: usize,
@@ -147,16 +149,16 @@ impl Told {
             Op::Renamed => (change.old.as_ref(), change.at.as_ref()),
             Op::Modified | Op::Attrib | Op::Hashed | Op::Corrupt => (None, None),
         };
-        let names = self.names.entry(change.entry).or_default();
         for (place, there) in [(gone, false), (new, true)] {
             let Some(place) = place else { continue };
-            match names.iter_mut().find(|(known, _)| known == place) {
-                Some((_, life)) if inside => life.after = there,
+            let names = self.names.entry(change.entry).or_default();
+            match names.get_mut(place) {
+                Some(life) if inside => life.after = there,
                 Some(_) => {}
                 None => {
                     // Before it came it was not there, and before it went it was.
                     let life = Life { before: !there, after: if inside { there } else { !there } };
-                    names.push((place.clone(), life));
+                    names.insert(place.clone(), life);
                     self.count += 1;
                 }
             }
@@ -165,15 +167,16 @@ impl Told {
 
     /// The names that an entry had.
     fn names(&self, reader: &Reader, id: EntryId, is_before: bool) -> Result<Vec<Place>, QueryError> {
-        let told = self.names.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let told = self.names.get(&id);
         let mut names: Vec<Place> = told
-            .iter()
+            .into_iter()
+            .flatten()
             .filter(|(_, life)| if is_before { life.before } else { life.after })
             .map(|(place, _)| place.clone())
             .collect();
         if let Some(row) = reader.row(id)? {
             let mut now = if row.many_names { reader.links(id)? } else { row.place.into_iter().collect() };
-            now.retain(|place| !told.iter().any(|(known, _)| known == place));
+            now.retain(|place| told.is_none_or(|told| !told.contains_key(place)));
             names.append(&mut now);
         }
         Ok(names)
@@ -185,14 +188,15 @@ impl Told {
         for (&id, known) in &self.entries {
             let Some(state) = (if paths.is_before { known.before } else { known.after }) else { continue };
             if id == paths.top {
-                rows.extend(paths.of(id)?.map(|(path, depth)| Row::new(id, state, path, depth)));
+                rows.extend(paths.of(id)?.map(|(path, depth)| Row::new(id, state, &path, depth)));
                 continue;
             }
             for place in self.names(paths.reader, id, paths.is_before)? {
                 // What is in another root, or nowhere, is none of this one.
                 if let Some((mut path, depth)) = paths.of(place.dir)? {
                     push_name(&mut path, &place.name);
-                    rows.push(Row::new(id, state, path, depth + 1));
+                    paths.keep(path.len())?;
+                    rows.push(Row::new(id, state, &path, depth + 1));
                 }
             }
         }
@@ -214,7 +218,7 @@ impl Told {
             };
             let Some(state) = state else { continue };
             for (paths, rows) in moments.iter_mut().zip(&mut *rows) {
-                rows.extend(paths.of(id)?.map(|(path, depth)| Row::new(id, state, path, depth)));
+                rows.extend(paths.of(id)?.map(|(path, depth)| Row::new(id, state, &path, depth)));
             }
         }
         Ok(())
@@ -240,12 +244,25 @@ struct Paths<'a> {
     /// The directory at the root's path.
     top: EntryId,
     known: FxHashMap<EntryId, Option<(Vec<u8>, u32)>>,
+    bytes: usize,
 }
 
 impl<'a> Paths<'a> {
     fn new(told: &'a Told, reader: &'a Reader, root: &RootRow, is_before: bool) -> Paths<'a> {
         let known = [(root.top, Some((root.path.to_vec(), 0)))].into_iter().collect();
-        Paths { told, reader, is_before, top: root.top, known }
+        Paths { told, reader, is_before, top: root.top, known, bytes: 0 }
+    }
+
+    /// Counts what is kept of paths.
+    fn keep(&mut self, bytes: usize) -> Result<(), QueryError> {
+        self.bytes += bytes;
+        if self.bytes <= MOST_PATHS {
+            return Ok(());
+        }
+        Err(QueryError::Failed(format!(
+            "what changed has paths of more than {} MiB together; compare snapshots instead",
+            MOST_PATHS >> 20
+        )))
     }
 
     /// None for what was not below the root.
@@ -270,6 +287,8 @@ impl<'a> Paths<'a> {
             if let Some((path, depth)) = &mut found {
                 push_name(path, &place.name);
                 *depth += 1;
+                let bytes = path.len();
+                self.keep(bytes)?;
             }
             self.known.insert(id, found.clone());
         }
@@ -286,20 +305,21 @@ fn push_name(path: &mut Vec<u8>, name: &[u8]) {
 
 struct Row {
     text: String,
-    path: Vec<u8>,
+    /// The bytes of its path, where they are not UTF-8.
+    raw: Option<Box<[u8]>>,
     depth: u32,
     facts: Facts,
 }
 
 impl Row {
-    fn new(id: EntryId, state: State, path: Vec<u8>, depth: u32) -> Row {
+    fn new(id: EntryId, state: State, path: &[u8], depth: u32) -> Row {
         let State { stat, digest, category } = state;
         let facts = Facts { id, stat, category, digest, digest_time: None };
-        Row { text: path_text(&path), path, depth, facts }
+        let raw = std::str::from_utf8(path).is_err().then(|| path.into());
+        Row { text: path_text(path), raw, depth, facts }
     }
 
     fn entry(&self) -> Entry<'_> {
-        let raw = std::str::from_utf8(&self.path).is_err().then_some(&self.path[..]);
-        Entry { text: &self.text, raw, depth: self.depth, facts: self.facts }
+        Entry { text: &self.text, raw: self.raw.as_deref(), depth: self.depth, facts: self.facts }
     }
 }

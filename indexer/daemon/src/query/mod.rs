@@ -1,5 +1,6 @@
 //! Questions to the index and their answers, as one reader sees it. Knows no socket and no terminal.
 
+mod as_of;
 mod between;
 mod changes;
 mod check;
@@ -26,6 +27,7 @@ use index::{IndexError, Reader, RootRow};
 use record::EntryId;
 use record::wire::v1;
 
+pub(crate) use as_of::{AsOf, as_of};
 pub(crate) use between::between;
 pub(crate) use changes::{batch, start};
 pub(crate) use check::{CheckReport, check};
