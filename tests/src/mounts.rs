@@ -107,9 +107,17 @@ impl LoopMount {
     /// When it stays busy: who looks at it holds it for a moment, and no longer.
     pub fn unmount(&mut self) {
         let until = Instant::now() + MOMENT;
-        while let Err(why) = self.point.unmount(&[]) {
+        while let Err(why) = self.try_unmount() {
             assert!(Instant::now() < until, "somebody holds the mount: {why}");
         }
+    }
+
+    /// `unmount`, once.
+    ///
+    /// # Errors
+    /// What umount(8) said.
+    pub fn try_unmount(&mut self) -> Result<(), String> {
+        self.point.unmount(&[])
     }
 
     /// Ends XFS below its users, as a device that is pulled out does: from now on all fails with EIO, until it is mounted anew.

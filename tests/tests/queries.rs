@@ -4,10 +4,10 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use indexer_tests::{Ground, Place, done, indexer, json_lines, python_with, skipped, stderr};
+use indexer_tests::{Ground, Place, done, indexer, json_lines, python_with, skipped};
 use serde_json::{Value, json};
 
 fn lines(ground: &Ground, words: &[&str]) -> Vec<Value> {

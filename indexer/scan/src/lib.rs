@@ -33,7 +33,7 @@ pub use mounts::{Mount, is_below, is_hidden, is_pseudo, is_remote, mounts, parse
 pub use open::{open_below, open_dir, open_file, open_file_through, open_root};
 pub use rules::{IGNORE_FILE, Rules, RulesError};
 pub use rustix::io::Errno;
-pub use scope::{Member, Scope, Standing};
+pub use scope::{Member, Met, Scope, Standing};
 pub use solid::is_solid;
 pub use start::{Rest, Start, WalkError};
 pub use visitor::{Progress, Visitor};

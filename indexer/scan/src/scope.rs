@@ -47,6 +47,22 @@ pub enum Member {
     Failed(Errno),
 }
 
+/// What is at a name, and whether it is in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// As of [`Look::Absent`].
+    Absent,
+    /// An entry of the index, on this volume.
+    In(VolumeId, Seen),
+    /// Something that is not, and why.
+    Out(&'static str, Seen),
+    /// The look at it or at its file system failed: nothing is known, and nothing may be concluded.
+    Failed(Errno),
+}
+
+/// How often a name is looked at whose file system came or went in the middle of a look.
+const LOOKS: u32 = 4;
+
 /// The device and mount of a directory.
 pub type Standing = (u64, u64);
 
@@ -229,6 +245,35 @@ impl Scope {
             }
             other => other,
         }
+    }
+
+    /// [`Scope::look`] and [`Scope::member`] of one moment. Where a mount comes or goes between the two, what was seen is
+    /// not what is opened, and the name is looked at again.
+    #[must_use]
+    pub fn meet(
+        &self,
+        parent: EntryId,
+        parent_seen: Standing,
+        relative_path: &dyn Fn() -> Vec<u8>,
+        depth: u32,
+        name: &[u8],
+        dir: BorrowedFd<'_>,
+    ) -> Met {
+        let mut failed = Errno::STALE;
+        for _ in 0..LOOKS {
+            let seen = match self.look(dir, name, relative_path) {
+                Look::Absent => return Met::Absent,
+                Look::Failed(error) => return Met::Failed(error),
+                Look::Present(seen) => seen,
+            };
+            match self.member(parent, parent_seen, relative_path, depth, name, &seen, dir) {
+                Member::In(volume) => return Met::In(volume, seen),
+                Member::Out(why) => return Met::Out(why, seen),
+                Member::Failed(error @ (Errno::STALE | Errno::NOENT | Errno::NOTDIR)) => failed = error,
+                Member::Failed(error) => return Met::Failed(error),
+            }
+        }
+        Met::Failed(failed)
     }
 
     /// What the link stands for: its target where it is followed, itself otherwise.

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use index::VolumeRow;
 use record::{EntryId, VolumeId};
 use rustc_hash::{FxHashMap, FxHashSet};
-use scan::{Disk, VolumeIdentity};
+use scan::{Disk, Mount, Seen, VolumeIdentity};
 use tracing::warn;
 
 /// Places at which something was mounted that are remembered; with one more, any place may be one.
 const MOST_POINTS: usize = 65_536;
+
+/// How often the mount table is read anew for one question, where it changes in the middle of it.
+const TABLES: u32 = 4;
 
 /// All volumes ever met, and those that are mounted now.
 pub(crate) struct Volumes {
@@ -55,24 +58,25 @@ impl Volumes {
             .filter(|(_, row)| identity_of(row).same_volume(identity))
             .map(|(id, _)| *id)
             .collect();
-        for id in same {
-            match state.live.get(&id) {
-                Some(other) if *other != device && self.is_live(*other, identity) => {
-                    // A clone or a snapshot mounted beside the original: told apart by the device while
-                    // both live.
-                    warn!(
-                        volume = id.0,
-                        "two live file systems have one identity; the second is numbered anew"
-                    );
-                }
+        for id in &same {
+            match state.live.get(id) {
+                // A clone or a snapshot mounted beside the original: told apart by the device while both live.
+                Some(other) if *other != device && self.is_live(*other, identity) => {}
                 _ => {
-                    state.live.insert(id, device);
-                    state.given_up.remove(&id);
-                    return id;
+                    state.live.insert(*id, device);
+                    state.given_up.remove(id);
+                    return *id;
                 }
             }
         }
         let id = VolumeId(state.known.iter().map(|(id, _)| id.0).max().unwrap_or(0) + 1);
+        if let Some(first) = same.first() {
+            warn!(
+                volume = first.0,
+                anew = id.0,
+                "two live file systems have one identity; the second is numbered anew"
+            );
+        }
         let row = row_of(identity);
         state.known.push((id, row.clone()));
         state.unsaved.push((id, row));
@@ -114,9 +118,9 @@ impl Volumes {
         };
         let Some(row) = row else { return false };
         if row.fs_type == "btrfs" {
-            // The table has the device of the whole, which no directory of it has.
-            let table = self.disk.mounts().unwrap_or_default();
-            return table.iter().any(|mount| mount.fs_type == row.fs_type && mount.source == row.source[..]);
+            // The table has the device of the whole, which no directory of it has; a source is given out anew.
+            let same = |mount: &Mount| mount.fs_type == row.fs_type && mount.source == row.source[..];
+            return self.is_any(same, |_, found| found.uuid == row.uuid);
         }
         device.is_some_and(|device| self.is_live(device, &identity_of(&row)))
     }
@@ -161,21 +165,56 @@ impl Volumes {
     /// Whether the file system of this identity is still on that device: numbers are given out anew, so one that is in
     /// the mount table may be another's by now. What cannot be looked at is taken to be it.
     fn is_live(&self, device: u64, identity: &VolumeIdentity) -> bool {
-        let table = self.disk.mounts().unwrap_or_default();
-        let looks = table.iter().filter(|mount| mount.device == device).map(|mount| {
+        let same = |mount: &Mount| mount.device == device;
+        // On btrfs that may be the device of another whole, which none of its directories has.
+        self.is_any(same, |seen, found| seen.device == device && found.same_volume(identity))
+    }
+
+    /// Whether what is looked for is mounted at one of the places in the table that `may_be` it.
+    fn is_any(
+        &self,
+        may_be: impl Fn(&Mount) -> bool,
+        is_it: impl Fn(&Seen, &VolumeIdentity) -> bool,
+    ) -> bool {
+        let table = || self.disk.mounts().unwrap_or_default();
+        let look = |table: &[Mount], mount: &Mount| {
             let dir = self.disk.open_root(&mount.point).ok()?;
             let seen = self.disk.look_self(dir.as_fd()).ok()?;
-            let found = self.disk.identify(dir.as_fd(), seen.mount, &table).ok()?;
-            (seen.device == device).then(|| found.same_volume(identity))
-        });
-        let looks: Vec<Option<bool>> = looks.collect();
-        let unseen = !looks.is_empty() && looks.iter().all(Option::is_none);
-        unseen || looks.contains(&Some(true))
+            // Before Linux 5.8 looks tell no mounts.
+            let shown = seen.mount == mount.id || seen.device == mount.device;
+            let found = self.disk.identify(dir.as_fd(), seen.mount, table).ok()?;
+            shown.then(|| is_it(&seen, &found))
+        };
+        is_any(table, may_be, look)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether `look` finds at any mount that `may_be` it what is looked for. Where none of them can be looked at, they count
+/// as it; unless they left the table in the middle of the looks, and then those that are in it now are looked at.
+fn is_any(
+    table: impl Fn() -> Vec<Mount>,
+    may_be: impl Fn(&Mount) -> bool,
+    look: impl Fn(&[Mount], &Mount) -> Option<bool>,
+) -> bool {
+    let candidates =
+        |table: &[Mount]| -> Vec<Mount> { table.iter().filter(|mount| may_be(mount)).cloned().collect() };
+    let mut now = table();
+    for _ in 0..TABLES {
+        let mounts = candidates(&now);
+        let looks: Vec<Option<bool>> = mounts.iter().map(|mount| look(&now, mount)).collect();
+        if looks.is_empty() || looks.iter().any(Option::is_some) {
+            return looks.contains(&Some(true));
+        }
+        now = table();
+        if candidates(&now) == mounts {
+            return true;
+        }
+    }
+    true
 }
 
 fn identity_of(row: &VolumeRow) -> VolumeIdentity {
@@ -199,5 +238,51 @@ fn row_of(identity: &VolumeIdentity) -> VolumeRow {
         source: identity.source.clone().into(),
         root_inode: identity.root_inode,
         root_created: identity.root_created,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(id: u64) -> Mount {
+        let (point, root) = (b"/mnt".to_vec(), b"/".to_vec());
+        Mount {
+            id,
+            parent: 1,
+            device: 7,
+            root,
+            point,
+            fs_type: "ext4".into(),
+            source: b"/dev/loop0".to_vec(),
+        }
+    }
+
+    /// Tables as they are read one after the other, the last for ever; and what a look at each mount says.
+    fn answer(tables: &[&[u64]], looks: &[(u64, Option<bool>)]) -> bool {
+        let reads = std::cell::Cell::new(0);
+        let table = || {
+            let at = reads.replace(reads.get() + 1).min(tables.len() - 1);
+            tables[at].iter().map(|id| mount(*id)).collect()
+        };
+        is_any(table, |_| true, |_, mount| looks.iter().find(|(id, _)| *id == mount.id)?.1)
+    }
+
+    #[test]
+    fn a_disk_that_is_unmounted_in_the_middle_of_a_look_is_not_live() {
+        for (tables, looks, live) in [
+            (&[&[][..]][..], &[][..], false),
+            (&[&[1]], &[(1, Some(true))], true),
+            (&[&[1]], &[(1, Some(false))], false),
+            (&[&[1, 2]], &[(1, None), (2, Some(true))], true),
+            (&[&[1, 2]], &[(1, None), (2, Some(false))], false),
+            // In the table before and after, and nothing to be seen: it may well be it.
+            (&[&[1]], &[(1, None)], true),
+            (&[&[1], &[]], &[(1, None)], false),
+            (&[&[1], &[2]], &[(1, None), (2, Some(false))], false),
+            (&[&[1], &[2], &[3]], &[(1, None), (2, None), (3, Some(true))], true),
+        ] {
+            assert_eq!(answer(tables, looks), live, "{tables:?} {looks:?}");
+        }
     }
 }

@@ -13,8 +13,8 @@ use super::{Desk, Walk, pool, prefix_of};
 use crate::batch::{Batch, Gathered};
 use crate::directory::{Budget, Directory, HeldFd};
 use crate::links;
-use crate::look::{Look, Seen};
-use crate::scope::{Member, Scope};
+use crate::look::Seen;
+use crate::scope::{Met, Scope};
 use crate::start::{Rest, WalkError};
 use crate::visitor::{Progress, Visitor};
 
@@ -140,21 +140,16 @@ impl<'a, V: Visitor> Walk<'a, V> {
         id: EntryId,
     ) -> Result<Seen, Errno> {
         let relative = || [prefix_of(dir), name.to_vec()].concat();
-        let seen = match self.scope.look(fd.as_fd(), name, &relative) {
-            Look::Present(seen) => seen,
-            Look::Absent => return Err(Errno::NOENT),
-            Look::Failed(error) => return Err(error),
-        };
         let standing = (dir.device, dir.mount);
-        let member = self.scope.member(dir.id, standing, &relative, dir.depth + 1, name, &seen, fd.as_fd());
-        match member {
-            Member::In(volume)
+        match self.scope.meet(dir.id, standing, &relative, dir.depth + 1, name, fd.as_fd()) {
+            Met::In(volume, seen)
                 if EntryId::new(volume, seen.inode) == id && seen.stat.kind == Kind::Directory =>
             {
                 Ok(seen)
             }
-            Member::Failed(error) => Err(error),
-            Member::In(_) | Member::Out(_) => Err(Errno::STALE),
+            Met::Absent => Err(Errno::NOENT),
+            Met::Failed(error) => Err(error),
+            Met::In(..) | Met::Out(..) => Err(Errno::STALE),
         }
     }
 

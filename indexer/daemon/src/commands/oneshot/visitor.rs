@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use record::{Category, EntryId, Kind};
-use scan::{Directory, Errno, Look, Member, Scope, Seen, Visitor};
+use scan::{Directory, Errno, Look, Met, Scope, Seen, Visitor};
 use snapshot::{Collector, Entry, Facts, Frontier, Names, SnapshotError, Unit, Way, name_text, path_text};
 
 use crate::engine::is_elsewhere;
@@ -118,10 +118,9 @@ impl Teller<'_> {
     fn look_again(&self, dir: &Directory<Place>, name: &[u8], relative: &[u8]) -> Option<(EntryId, Seen)> {
         let fd = self.open(dir).ok()?;
         let relative = || relative.to_vec();
-        let Look::Present(seen) = self.scope.look(fd.as_fd(), name, &relative) else { return None };
         let standing = (dir.device, dir.mount);
-        match self.scope.member(dir.id, standing, &relative, dir.depth + 1, name, &seen, fd.as_fd()) {
-            Member::In(volume) => Some((EntryId::new(volume, seen.inode), seen)),
+        match self.scope.meet(dir.id, standing, &relative, dir.depth + 1, name, fd.as_fd()) {
+            Met::In(volume, seen) => Some((EntryId::new(volume, seen.inode), seen)),
             _ => None,
         }
     }

@@ -43,15 +43,29 @@ impl Round<'_> {
 
     pub(super) fn blind(&mut self, id: EntryId, doing: &str, error: Errno) -> Result<(), EngineError> {
         self.troubles += 1;
-        // What was to end the blindness came too early.
-        self.coverage.retain(|(of, why)| *of != id || why.is_some());
-        if self.reader.is_blind(id)? || self.coverage.iter().any(|(of, _)| *of == id) {
+        if self.still_blind(id)? {
             return Ok(());
         }
         tracing::warn!(directory = %id, doing, %error, "a directory cannot be read; what is stored of it stays");
         let since = self.shared.ground.clock.now();
-        self.coverage.push((id, Some(Blind { since, why: format!("{doing}: {error}") })));
+        self.coverage.insert(id, Some(Blind { since, why: format!("{doing}: {error}") }));
         Ok(())
+    }
+
+    /// Why a directory cannot be vouched for, as this round has it.
+    pub(super) fn blind_now(&self, id: EntryId) -> Result<Option<Blind>, EngineError> {
+        Ok(match self.coverage.get(&id) {
+            Some(blind) => blind.clone(),
+            None => self.reader.blind_at(id)?,
+        })
+    }
+
+    /// Whether one that turns out blind was so before; what was to end that in this round came too early.
+    pub(super) fn still_blind(&mut self, id: EntryId) -> Result<bool, EngineError> {
+        if self.coverage.get(&id).is_some_and(Option::is_none) {
+            self.coverage.remove(&id);
+        }
+        Ok(self.blind_now(id)?.is_some())
     }
 
     pub(super) fn list_later(&mut self, id: EntryId, how: How) {
@@ -88,7 +102,7 @@ impl Round<'_> {
             }
             Err(error) => return self.trouble(dir, b".", error),
         };
-        let was_blind = self.reader.blind_at(dir.id)?;
+        let was_blind = self.blind_now(dir.id)?;
         // What changed below it meanwhile could not be looked at either.
         let below = below || was_blind.is_some();
         self.below = below;
@@ -105,7 +119,7 @@ impl Round<'_> {
         if let Some(blind) = was_blind
             && self.troubles == troubles
         {
-            self.coverage.push((dir.id, None));
+            self.coverage.insert(dir.id, None);
             if !is_out_of_sight(&blind.why) {
                 let (root, now) = (self.trees[dir.spot.tree].row.id, self.shared.ground.clock.now());
                 self.message(blind_gap(root, point(), blind, now));

@@ -6,7 +6,7 @@ mod mounted;
 mod names;
 mod way;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use index::{Blind, Edits, Grown, Message, Note, Reader, Rot};
@@ -115,8 +115,8 @@ pub(crate) struct Round<'r> {
     messages: Vec<Message>,
     /// Directories of which a name came or went: their own times moved, with no event that says so.
     moved_names: FxHashMap<EntryId, How>,
-    /// Directories that turned out unreadable, or readable again.
-    coverage: Vec<(EntryId, Option<Blind>)>,
+    /// Directories that turned out unreadable, or readable again, since the last commit.
+    coverage: BTreeMap<EntryId, Option<Blind>>,
     /// Looks that failed.
     troubles: u64,
     /// Bytes of paths that the records of the batch will hold.
@@ -158,7 +158,7 @@ impl<'r> Round<'r> {
             listing: false,
             messages: Vec::new(),
             moved_names: FxHashMap::default(),
-            coverage: Vec::new(),
+            coverage: BTreeMap::new(),
             troubles: 0,
             path_bytes: 0,
             trusting: false,
@@ -353,7 +353,7 @@ impl<'r> Round<'r> {
         let mut edits = Edits {
             plan: finished.plan,
             messages: std::mem::take(&mut self.messages),
-            coverage: std::mem::take(&mut self.coverage),
+            coverage: std::mem::take(&mut self.coverage).into_iter().collect(),
             notes: std::mem::take(&mut self.notes),
             waiting: std::mem::take(&mut self.waiting),
             rotten: std::mem::take(&mut self.rotten),

@@ -147,28 +147,23 @@ impl Round<'_> {
         owner: EntryId,
         why: &str,
     ) -> Result<(), EngineError> {
-        if self.reader.is_blind(owner)? || self.coverage.iter().any(|(id, _)| *id == owner) {
+        if self.still_blind(owner)? {
             return Ok(());
         }
         let path = self.path_of(dir, name);
         tracing::warn!(path = %String::from_utf8_lossy(&path), why, "out of sight; what is stored of it is kept");
-        self.coverage
-            .push((owner, Some(Blind { since: self.shared.ground.clock.now(), why: why.to_owned() })));
+        let blind = Blind { since: self.shared.ground.clock.now(), why: why.to_owned() };
+        self.coverage.insert(owner, Some(blind));
         self.left.hidden.push(Hidden { path, why: why.to_owned() });
         Ok(())
     }
 
     /// Notes that an entry can be seen again. `anew`: what is below it must be compared in any case.
     pub(super) fn in_sight(&mut self, id: EntryId, anew: bool) -> Result<(), EngineError> {
-        let mut since = None;
-        if self.reader.is_blind(id)? {
-            let mut blind = self.reader.blind()?.into_iter();
-            let blind = blind.find(|(of, blind)| *of == id && is_out_of_sight(&blind.why));
-            if let Some((_, blind)) = blind {
-                since = Some(blind.since);
-                self.coverage.retain(|(of, _)| *of != id);
-                self.coverage.push((id, None));
-            }
+        let blind = self.blind_now(id)?.filter(|blind| is_out_of_sight(&blind.why));
+        let since = blind.map(|blind| blind.since);
+        if since.is_some() {
+            self.coverage.insert(id, None);
         }
         if anew || since.is_some() {
             self.left.in_sight.push(InSight { id, since });

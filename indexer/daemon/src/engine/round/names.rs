@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use reconcile::{Decision, Found, Look, same_entry};
 use record::{EntryId, How, Kind, Place};
-use scan::{Member, Seen};
+use scan::{Met, Seen};
 use watch::Flags;
 
 use super::mounted::NOT_MOUNTED;
@@ -68,31 +68,23 @@ impl Round<'_> {
         look.told &= !self.shared.arms.is_one_by_one(dir.id);
         self.shared.vitals.looked();
         let relative = || dir.spot.relative(name);
-        match scope.look(dir.fd.as_fd(), name, &relative) {
-            scan::Look::Absent => {
-                self.lost_name(dir, name, &look, flags, false)?;
+        let standing = (dir.seen.device, dir.seen.mount);
+        match scope.meet(dir.id, standing, &relative, dir.spot.depth + 1, name, dir.fd.as_fd()) {
+            Met::Absent => self.lost_name(dir, name, &look, flags, false)?,
+            Met::Failed(error) => self.trouble(dir, name, error)?,
+            Met::In(volume, seen) => {
+                // Made and not yet closed: its maker is still at it.
+                look.written |= seen.stat.kind == Kind::File
+                    && seen.stat.links == 1
+                    && flags.has(Flags::NAMED)
+                    && !flags.any(Flags::CLOSED | Flags::MOVED);
+                let id = EntryId::new(volume, seen.inode);
+                self.found(dir, name, id, &seen, &look, flags)?;
             }
-            scan::Look::Failed(error) => self.trouble(dir, name, error)?,
-            scan::Look::Present(seen) => {
-                let depth = dir.spot.depth + 1;
-                let standing = (dir.seen.device, dir.seen.mount);
-                match scope.member(dir.id, standing, &relative, depth, name, &seen, dir.fd.as_fd()) {
-                    Member::In(volume) => {
-                        // Made and not yet closed: its maker is still at it.
-                        look.written |= seen.stat.kind == Kind::File
-                            && seen.stat.links == 1
-                            && flags.has(Flags::NAMED)
-                            && !flags.any(Flags::CLOSED | Flags::MOVED);
-                        let id = EntryId::new(volume, seen.inode);
-                        self.found(dir, name, id, &seen, &look, flags)?;
-                    }
-                    Member::Out(why) if scan::is_of_mounts(why) && seen.mount != dir.seen.mount => {
-                        self.covered(dir, name, why, &look)?;
-                    }
-                    Member::Out(_) => self.lost_name(dir, name, &look, flags, true)?,
-                    Member::Failed(error) => self.trouble(dir, name, error)?,
-                }
+            Met::Out(why, seen) if scan::is_of_mounts(why) && seen.mount != dir.seen.mount => {
+                self.covered(dir, name, why, &look)?;
             }
+            Met::Out(..) => self.lost_name(dir, name, &look, flags, true)?,
         }
         Ok(())
     }
