@@ -5,6 +5,7 @@ mod export;
 mod flags;
 mod oneshot;
 mod report;
+mod snapshots;
 
 use std::path::PathBuf;
 
@@ -13,12 +14,12 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use consume::{At, Broker, Consume, Map};
 pub(crate) use export::{ClickHouse, Exporting};
 pub(crate) use flags::{
-    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, KeepArgs,
-    LevelArg, LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, TableArg,
-    Watch,
+    AlgorithmArg, AmqpFormatArg, BackendArg, ByArg, Changes, CompatArg, Du, Dups, Find, HashArg, LevelArg,
+    LinkArg, LogFormat, ProfileArg, Prove, RequireArg, Scan, SchemaArg, Scrub, Snapshot, Watch,
 };
 pub(crate) use oneshot::{ColumnsArg, OneShot, ScanAll};
 pub(crate) use report::{Diff, FormatArg, GrowthByArg, Meant, Old, Reported, Reporting, StaleByArg};
+pub(crate) use snapshots::{KeepArgs, Snapshots, TableArg};
 
 /// Keep an exact, durable, always-current index of file trees, and a journal of every change
 #[derive(Debug, Parser)]
@@ -74,7 +75,7 @@ Examples:
     /// Index the trees once, or bring the index up to date, and exit; or write rows without an index
     #[command(after_help = "\
 With --path and --output it writes one row a name to Parquet, straight from the walk: no index is made or read, and no state folder.
-The columns are the eleven of an older scanner, or all with --compat none; see docs/snapshots.md. With --incremental it writes
+The columns are the eleven of an older scanner, or all with --compat none; see docs/snapshots.md. With --incremental it writes \
 whole files as it goes, and --resume goes on after Ctrl-C, a crash or a timeout, at any directory.
 
 Examples:
@@ -130,7 +131,7 @@ Examples:
   indexer find /srv --older 2y --category video --print0 | xargs -0 ls -l
   indexer find ~/Media --category photo,video --newer 1d
 
-A file's category is told by the extension of its name (the first, of several), and by its first bytes where the extension
+A file's category is told by the extension of its name (the first, of several), and by its first bytes where the extension \
 says nothing and they were read. Directories, links and the like have none.")]
     Find(Find),
     /// Show the size of directories
@@ -164,12 +165,12 @@ Examples:
     },
     /// Show equal files and whole equal directories, those that waste most first
     #[command(after_help = "\
-Answers from the index, and reads no file: `indexer watch` and `indexer scan --hash candidates` do. Hard links of one file are
-one copy; empty files are no duplicates; copies that share their blocks on the disk waste nothing. Directories with equal names
+Answers from the index, and reads no file: `indexer watch` and `indexer scan --hash candidates` do. Hard links of one file are \
+one copy; empty files are no duplicates; copies that share their blocks on the disk waste nothing. Directories with equal names \
 and contents, all the way down, are one finding; files that it explains are not shown again, but with --files and --link.
 Exit code 0: there are some; 1: none.
 
-With --link all copies but one become hard links of that one, or share its blocks. Both files are compared byte by byte right
+With --link all copies but one become hard links of that one, or share its blocks. Both files are compared byte by byte right \
 before; --link and --undo only show what they would do, and nothing is written without --apply.
 Exit code then 0: done, or nothing to do; 1: some were skipped, with the reason; 3: it failed.
 
@@ -182,8 +183,8 @@ Examples:
     Dups(Dups),
     /// Read files again, and find contents that changed though nobody wrote them
     #[command(after_help = "\
-Compares with the digest of each file, so it reads what was hashed before. A file has rotted when its content is another, its
-size and times are not, a second read past the page cache says the same, and nobody has it open for writing. What was read is
+Compares with the digest of each file, so it reads what was hashed before. A file has rotted when its content is another, its \
+size and times are not, a second read past the page cache says the same, and nobody has it open for writing. What was read is \
 noted file by file: a scrub that is cut off goes on with --older-than.
 Exit code 0: nothing rotted; 1: something did.
 
@@ -194,7 +195,7 @@ Examples:
     Scrub(Scrub),
     /// Hash files now, and print their digests
     #[command(after_help = "\
-Reads what was not read since it changed, in full, and waits for files that are being written. Directories stand for all
+Reads what was not read since it changed, in full, and waits for files that are being written. Directories stand for all \
 files below them.
 
 Examples:
@@ -218,7 +219,7 @@ Examples:
     },
     /// Try on this very file system whether anything is missed
     #[command(after_help = "\
-Works at random in a new folder in PATH while a daemon of its own follows, is stopped, flooded, killed and (as root)
+Works at random in a new folder in PATH while a daemon of its own follows, is stopped, flooded, killed and (as root) \
 loses its mount; compares again and again, and removes the folder. Your own index and daemon are not touched.
 Exit code 0: proven; 1: differences, each listed, and the folder is kept; 3: it could not be tried.
 
@@ -274,9 +275,9 @@ Examples:
     },
     /// Write the index as Parquet, as of one record of the journal
     #[command(after_help = "\
-One row a name, sorted by path; see docs/snapshots.md for the columns. With a daemon or without one. A folder holds
+One row a name, sorted by path; see docs/snapshots.md for the columns. With a daemon or without one. A folder holds \
 host=HOST/root=ROOT/date=DAY/snapshot.parquet and a manifest for each root; a name that ends in .parquet is one file, of one root.
-What is written comes into place whole or not at all; a run that was killed is tidied up after by the next. s3://BUCKET/PREFIX, gs://
+What is written comes into place whole or not at all; a run that was killed is tidied up after by the next. s3://BUCKET/PREFIX, gs:// \
 and az:// are object stores, with credentials from the environment.
 
 Examples:
@@ -293,9 +294,9 @@ Examples:
     Export(Exporting),
     /// Show what differs between two snapshots, or between one and the index
     #[command(after_help = "\
-BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index; or
+BEFORE and AFTER are each a .parquet file, a folder that `snapshot` wrote, a day as 2026-11-22, `latest`, or `now` for the index; or \
 both are seqs of the journal, the second also `now`: then the records between them are put together, and no snapshot is needed.
-A renamed directory is one line; what lies in it came along, and is told only where it changed otherwise. Bytes are those of what
+A renamed directory is one line; what lies in it came along, and is told only where it changed otherwise. Bytes are those of what \
 is no directory; a file with several names counts once. See docs/reports.md for what counts as modified.
 Exit code 0: equal; 1: differences.
 
@@ -363,85 +364,6 @@ Example:
     Test {
         /// Name of the rule
         rule: String,
-    },
-}
-
-/// `snapshots …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Snapshots {
-    /// List them, of all hosts and roots
-    #[command(after_help = "\
-Exit code 1: there are none.
-
-Examples:
-  indexer snapshots list
-  indexer snapshots list /backup/snapshots --json")]
-    List {
-        /// The folder [default: that of the configuration, or snapshots in the state folder]
-        folder: Option<PathBuf>,
-    },
-    /// Read them, and compare them with what was written
-    #[command(after_help = "\
-Compares length, BLAKE3 and rows of each file with its manifest. Exit code 1: something is not as it was written, each with what.
-
-Example:
-  indexer snapshots verify /backup/snapshots")]
-    Verify {
-        /// The folder [default: that of the configuration, or snapshots in the state folder]
-        folder: Option<PathBuf>,
-    },
-    /// Remove those that no count keeps
-    #[command(after_help = "\
-Counts are of days, weeks and months that have a snapshot, for each host and root by itself; the last is always kept. Where the
-folder has a Delta log, they leave the table first.
-
-Examples:
-  indexer snapshots prune /backup/snapshots --keep-daily 7 --keep-weekly 4 --dry-run
-  indexer snapshots prune                       # by the counts of the configuration")]
-    Prune {
-        /// The folder [default: that of the configuration, or snapshots in the state folder]
-        folder: Option<PathBuf>,
-        /// Which are kept.
-        #[command(flatten)]
-        keep: KeepArgs,
-        /// Only this host's [default: those of all]
-        #[arg(long, value_name = "HOST")]
-        host: Option<String>,
-        /// Only say which would go
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Write what changed since the last snapshot, or since this was last done
-    #[command(after_help = "\
-The records of the journal as one more Parquet file, below _changes in the folder; each goes on where the last one ended. What the
-daemon does by itself where the configuration has [snapshots] with `changes`.
-
-Examples:
-  indexer snapshots changes
-  indexer snapshots changes --output /backup/snapshots --json")]
-    Changes {
-        /// The folder of the snapshots [default: that of the configuration, or snapshots in the state folder]
-        #[arg(short, long, value_name = "FOLDER")]
-        output: Option<PathBuf>,
-    },
-    /// Write today's snapshot of each root, in place of an earlier one of today, and thin out
-    #[command(after_help = "\
-What the daemon does by itself where the configuration has [snapshots] with `every`; without counts nothing is removed. With
---table delta, a Delta log makes all snapshots of the folder one table, with host, root and date as columns.
-
-Examples:
-  indexer snapshots roll
-  indexer snapshots roll --output /backup/snapshots --keep-daily 7 --keep-monthly 12 --table delta")]
-    Roll {
-        /// The folder, or s3://BUCKET/PREFIX [default: that of the configuration, or snapshots in the state folder]
-        #[arg(short, long, value_name = "FOLDER")]
-        output: Option<PathBuf>,
-        /// Which are kept.
-        #[command(flatten)]
-        keep: KeepArgs,
-        /// Keep a log of the files, for engines that read them as one table
-        #[arg(long, value_enum, value_name = "WHICH")]
-        table: Option<TableArg>,
     },
 }
 

@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 pub(crate) enum Consume {
     /// Keep a replica of all that indexers publish, in the state folder
     #[command(after_help = "\
-Holds every entry of every indexer that publishes to the exchange, each with the seq it is of, and says what it does not know
-yet. What was there before the queue was is told by `indexer replay --as-reads` on the host of the indexer. Runs until it is
+Holds every entry of every indexer that publishes to the exchange, each with the seq it is of, and says what it does not know \
+yet. What was there before the queue was is told by `indexer replay --as-reads` on the host of the indexer. Runs until it is \
 interrupted; --list and --status answer while it does not run, and need no broker.
 
 Examples:
@@ -30,7 +30,7 @@ Examples:
     },
     /// Tell of equal files across indexers, roots and hosts
     #[command(after_help = "\
-Keeps the same replica as `consume snapshot`, and prints sets of equal files as they come, change and dissolve. Files are equal
+Keeps the same replica as `consume snapshot`, and prints sets of equal files as they come, change and dissolve. Files are equal \
 when the digests of their whole contents are, so files that no indexer hashed are in no set. Hard links of one file are one copy.
 After a crash a line may be printed again. --list answers while it does not run, and needs no broker.
 Exit code of --list 0: there are some; 1: none.
@@ -55,9 +55,9 @@ Examples:
     },
     /// Run the alert rules of the configuration over what indexers publish
     #[command(after_help = "\
-Rules are those of [[alert]] in the configuration file, as `indexer watch` takes them, but for lag; see docs/alerts.md. Messages say
-which host they are of. What arrives is kept in the state folder until every rule is done with it, so each record that a rule looks
-for is told at least once, however often this is killed. A new rule begins with what arrives from then on. Runs until it is
+Rules are those of [[alert]] in the configuration file, as `indexer watch` takes them, but for lag; see docs/alerts.md. Messages say \
+which host they are of. What arrives is kept in the state folder until every rule is done with it, so each record that a rule looks \
+for is told at least once, however often this is killed. A new rule begins with what arrives from then on. Runs until it is \
 interrupted.
 
 Examples:
@@ -71,8 +71,8 @@ Examples:
     },
     /// Read contents for an index on another host
     #[command(after_help = "\
-Reads files that `indexer watch --hash remote` on HOST asks for, and sends their digests back; the index there stores what still is as
-it was asked for. Any number of workers share the jobs of a host. A file is opened below the right side of a --map alone, never
+Reads files that `indexer watch --hash remote` on HOST asks for, and sends their digests back; the index there stores what still is as \
+it was asked for. Any number of workers share the jobs of a host. A file is opened below the right side of a --map alone, never \
 through a symbolic link, and counts only with the size and times that HOST sees: over NFS, or on a cluster's file system.
 Keeps nothing here. Runs until it is interrupted; what it has in hand goes to another worker then.
 

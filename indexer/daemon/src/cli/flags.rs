@@ -385,24 +385,3 @@ pub(crate) struct Snapshot {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::values::size)]
     pub(crate) max_growth: u64,
 }
-
-/// How many snapshots are kept.
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub(crate) struct KeepArgs {
-    /// Keep those of so many days
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_daily: Option<usize>,
-    /// Keep the last of so many weeks
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_weekly: Option<usize>,
-    /// Keep the last of so many months
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_monthly: Option<usize>,
-}
-
-/// A log that makes many snapshots one table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TableArg {
-    /// Delta, as Spark, Trino, Polars and ClickHouse read it
-    Delta,
-}
