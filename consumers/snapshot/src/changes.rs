@@ -106,23 +106,38 @@ pub struct Put {
     pub bytes: u64,
 }
 
+/// The right to write the next file of one host and epoch: who else asks meanwhile is refused, whatever record it would go on
+/// from.
+#[derive(Debug)]
+pub struct Claim {
+    host: PathBuf,
+    aside: Aside,
+}
+
+impl Claim {
+    /// For files below `top`, of the index that `moment` is of.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Busy`] while another has it.
+    pub fn new(top: &Path, moment: &Moment) -> Result<Claim, SnapshotError> {
+        let host = top.join(FOLDER).join(format!("host={}", encoded(moment.host.as_bytes())));
+        fs::create_dir_all(&host).doing("make the folder", &host)?;
+        let aside = Aside::file(&host.join(format!("{}.parquet", moment.epoch)), false)?;
+        Ok(Claim { host, aside })
+    }
+}
+
 impl Writer {
-    /// Begins the file below `top` of all records after `after`, up to the last before `moment`.
+    /// Begins the file of all records after `after`, up to the last before `moment`.
     ///
     /// # Errors
     /// When there can be none.
-    pub fn begin(top: &Path, moment: &Moment, after: u64) -> Result<Writer, SnapshotError> {
-        let host = top.join(FOLDER).join(format!("host={}", encoded(moment.host.as_bytes())));
-        let folder = host.join(format!("date={}", date(moment.taken_us)?));
+    pub fn begin(claim: Claim, moment: &Moment, after: u64) -> Result<Writer, SnapshotError> {
+        let folder = claim.host.join(format!("date={}", date(moment.taken_us)?));
         fs::create_dir_all(&folder).doing("make the folder", &folder)?;
         let upto = moment.watermark;
-        // Of two at once that go on from the same record, also over midnight, one is refused; and who comes after the other finds its file.
-        let aside = Aside::file(&host.join(format!("{}-{after:012}.parquet", moment.epoch)), false)?;
-        let told = files(top, Some(&moment.host))?;
-        if let Some(other) = told.into_iter().find(|span| span.epoch == moment.epoch && span.upto > after) {
-            return Err(SnapshotError::Busy(other.file));
-        }
-        let aside = aside.renamed(folder.join(format!("{}-{after:012}-{upto:012}.parquet", moment.epoch)));
+        let aside =
+            claim.aside.renamed(folder.join(format!("{}-{after:012}-{upto:012}.parquet", moment.epoch)));
         let pairs = [
             ("indexer.schema", SCHEMA.to_owned()),
             ("indexer.host", moment.host.clone()),

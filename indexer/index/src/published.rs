@@ -97,11 +97,16 @@ impl Published {
     /// # Errors
     /// When the file cannot be written: then they must not be shown.
     pub fn raise(&self, seq: Seq) -> Result<(), IndexError> {
-        if self.seq() < seq { self.note(seq) } else { Ok(()) }
+        // Of two at once the greater one stays.
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.mark.seq < seq { self.note_in(&mut noted, seq) } else { Ok(()) }
     }
 
     fn note(&self, seq: Seq) -> Result<(), IndexError> {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note_in(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner), seq)
+    }
+
+    fn note_in(&self, noted: &mut Noted, seq: Seq) -> Result<(), IndexError> {
         let mark = Mark { seq, ..noted.mark };
         let written = match noted.file.take() {
             None => make(&self.path, mark),

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use indexer_tests::{Daemon, Fs, LoopMount, Place, find_json, need_root, skipped, stderr, wait_for};
+use indexer_tests::{
+    Daemon, Fs, LoopMount, Place, find_json, need_root, need_tool, skipped, stderr, wait_for,
+};
 
 use super::{Unmounts, fill, has, ops, run, unmount, verified, wait_gap};
 
@@ -252,5 +254,66 @@ fn two_live_clones_are_two_volumes() {
     assert!(daemon.log().contains("two live file systems have one identity"), "it is said aloud");
     fs::write(root.join("b/deep/only in the copy"), b"x").unwrap();
     daemon.settle();
+    daemon.assert_exact(root);
+    // Alone for a while, each stays what it was.
+    let before = find_json(&daemon, root);
+    for (name, image) in [("a", original.image()), ("b", copy)] {
+        let seq = daemon.seq();
+        unmount(&root.join(name));
+        wait_gap(&daemon, seq, "not mounted");
+        daemon.settle();
+        assert_eq!(find_json(&daemon, root), before, "{name}: {}", daemon.log());
+        run("mount", &[&"-o", &"loop", &image, &root.join(name)]);
+        wait_gap(&daemon, seq, "out of sight");
+        daemon.settle();
+        assert_eq!(find_json(&daemon, root), before, "{name}: {}", daemon.log());
+        assert_eq!(ops(&daemon, seq), ["gap", "gap"], "{name}: {}", daemon.log());
+        assert_eq!(daemon.status()["roots"][0]["blind"], 0);
+        daemon.assert_exact(root);
+    }
+    daemon.assert_whole();
+}
+
+/// A disk that could not be read any more and is unmounted then is out of sight, and no longer unreadable.
+#[test]
+fn a_nested_disk_that_failed_before_it_went() {
+    let ground = Place::Here.open().unwrap();
+    let root = ground.root();
+    let point = root.join("disk");
+    fs::create_dir(&point).unwrap();
+    let mut image = match LoopMount::new(Fs::Xfs, 512) {
+        Ok(mount) => mount,
+        Err(reason) => return skipped(reason),
+    };
+    let xfs_io = match need_tool("xfs_io", "xfsprogs") {
+        Ok(tool) => tool,
+        Err(reason) => return skipped(reason),
+    };
+    fill(image.path());
+    image.unmount();
+    let _unmounts = Unmounts(root);
+    let mount = || run("mount", &[&"-o", &"loop", &image.image(), &point]);
+    mount();
+    let daemon = Daemon::start(&ground.state(), &[root], &[]);
+    daemon.settle();
+    let (before, seq) = (find_json(&daemon, root), daemon.seq());
+    let wait_blind = |why: &str| {
+        wait_for(&format!("something to be blind, {why}"), || {
+            let _ = daemon.run(&[&"sweep", &point]);
+            daemon.status()["roots"][0]["blind_paths"].to_string().contains(why).then_some(())
+        });
+    };
+    run(xfs_io.to_str().unwrap(), &[&"-x", &"-c", &"shutdown", &point]);
+    wait_blind("Input/output error");
+    unmount(&point);
+    wait_blind("not mounted");
+    assert_eq!(find_json(&daemon, root), before);
+    mount();
+    wait_for("it to be seen again", || {
+        (!daemon.status()["roots"][0]["blind_paths"].to_string().contains("not mounted")).then_some(())
+    });
+    daemon.settle();
+    assert_eq!(find_json(&daemon, root), before);
+    assert!(ops(&daemon, seq).iter().all(|op| op == "gap"), "{:?}", ops(&daemon, seq));
     daemon.assert_exact(root);
 }

@@ -29,8 +29,12 @@ fn change(seq: u64) -> Change {
     serde_json::from_value(line).unwrap()
 }
 
+fn begin(top: &Path, moment: &Moment, after: u64) -> Result<Writer, SnapshotError> {
+    Writer::begin(Claim::new(top, moment)?, moment, after)
+}
+
 fn put(top: &Path, after: u64, moment: &Moment) -> Put {
-    let mut writer = Writer::begin(top, moment, after).unwrap();
+    let mut writer = begin(top, moment, after).unwrap();
     for seq in after + 1..=moment.watermark {
         assert_eq!(writer.push(change(seq)).unwrap(), seq < moment.watermark);
     }
@@ -92,23 +96,18 @@ fn what_is_missing_is_told() {
 #[test]
 fn a_hole_or_an_early_end_leaves_no_file() {
     let top = tempfile::tempdir().unwrap();
-    let mut writer = Writer::begin(top.path(), &moment(5, 0), 0).unwrap();
+    let mut writer = begin(top.path(), &moment(5, 0), 0).unwrap();
     assert!(writer.push(change(1)).unwrap());
     assert!(matches!(writer.push(change(3)), Err(SnapshotError::Ended)));
     assert!(matches!(writer.finish(), Err(SnapshotError::Ended)));
     assert!(files(top.path(), None).unwrap().is_empty());
-    let writer = Writer::begin(top.path(), &moment(5, 0), 0).unwrap();
-    assert!(matches!(Writer::begin(top.path(), &moment(6, 0), 0), Err(SnapshotError::Busy(_))));
-    assert!(
-        matches!(Writer::begin(top.path(), &moment(6, DAY), 0), Err(SnapshotError::Busy(_))),
-        "the next day"
-    );
+    let writer = begin(top.path(), &moment(5, 0), 0).unwrap();
+    for (moment, after) in [(moment(6, 0), 0), (moment(6, DAY), 0), (moment(6, 0), 3)] {
+        let refused = begin(top.path(), &moment, after);
+        assert!(matches!(refused, Err(SnapshotError::Busy(_))), "{after}, {}", moment.taken_us);
+    }
     drop(writer);
     put(top.path(), 0, &moment(6, 0));
-    assert!(
-        matches!(Writer::begin(top.path(), &moment(8, DAY), 0), Err(SnapshotError::Busy(_))),
-        "told already"
-    );
     put(top.path(), 6, &moment(8, DAY));
 }
 

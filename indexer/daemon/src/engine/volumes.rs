@@ -26,7 +26,7 @@ pub(crate) struct Volumes {
 
 struct State {
     known: Vec<(VolumeId, VolumeRow)>,
-    /// Which device a volume is on now.
+    /// Which device a volume was last seen on.
     live: FxHashMap<VolumeId, u64>,
     /// Met and not yet stored.
     unsaved: Vec<(VolumeId, VolumeRow)>,
@@ -34,6 +34,14 @@ struct State {
     points: FxHashSet<Vec<u8>>,
     /// Volumes that a person said will not be back.
     given_up: FxHashSet<VolumeId>,
+}
+
+impl State {
+    /// The volumes of an identity, and the devices they were last on.
+    fn same(&self, identity: &VolumeIdentity) -> Vec<(VolumeId, Option<u64>)> {
+        let same = self.known.iter().filter(|(_, row)| identity_of(row).same_volume(identity));
+        same.map(|(id, _)| (*id, self.live.get(id).copied())).collect()
+    }
 }
 
 impl Volumes {
@@ -51,32 +59,31 @@ impl Volumes {
 
     /// The number of the file system found on `device`.
     pub(crate) fn bind(&self, identity: &VolumeIdentity, device: u64) -> VolumeId {
-        let mut state = self.lock();
-        let same: Vec<VolumeId> = state
-            .known
-            .iter()
-            .filter(|(_, row)| identity_of(row).same_volume(identity))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &same {
-            match state.live.get(id) {
-                // A clone or a snapshot mounted beside the original: told apart by the device while both live.
-                Some(other) if *other != device && self.is_live(*other, identity) => {}
-                _ => {
-                    state.live.insert(*id, device);
-                    state.given_up.remove(id);
-                    return *id;
-                }
+        // Of clones, who is on the device already keeps its number.
+        // What lies on other devices is asked without the lock: a server that hangs must not hold up all else.
+        let mut state = loop {
+            let same = self.lock().same(identity);
+            let on_it = same.iter().find(|(_, on)| *on == Some(device));
+            let free = on_it.or_else(|| {
+                same.iter().find(|(_, on)| on.is_none_or(|other| !self.is_live(other, identity)))
+            });
+            let mut state = self.lock();
+            if state.same(identity) != same {
+                continue;
             }
-        }
+            if let Some((id, _)) = free {
+                state.live.insert(*id, device);
+                state.given_up.remove(id);
+                return *id;
+            }
+            // A clone or a snapshot mounted beside the original: told apart by the device while both live.
+            if let Some((first, _)) = same.first() {
+                let volume = first.0;
+                warn!(volume, "two live file systems have one identity; the second is numbered anew");
+            }
+            break state;
+        };
         let id = VolumeId(state.known.iter().map(|(id, _)| id.0).max().unwrap_or(0) + 1);
-        if let Some(first) = same.first() {
-            warn!(
-                volume = first.0,
-                anew = id.0,
-                "two live file systems have one identity; the second is numbered anew"
-            );
-        }
         let row = row_of(identity);
         state.known.push((id, row.clone()));
         state.unsaved.push((id, row));
@@ -176,7 +183,7 @@ impl Volumes {
         may_be: impl Fn(&Mount) -> bool,
         is_it: impl Fn(&Seen, &VolumeIdentity) -> bool,
     ) -> bool {
-        let table = || self.disk.mounts().unwrap_or_default();
+        let table = || self.disk.mounts().ok();
         let look = |table: &[Mount], mount: &Mount| {
             let dir = self.disk.open_root(&mount.point).ok()?;
             let seen = self.disk.look_self(dir.as_fd()).ok()?;
@@ -195,23 +202,24 @@ impl Volumes {
 
 /// Whether `look` finds at any mount that `may_be` it what is looked for. Where none of them can be looked at, they count
 /// as it; unless they left the table in the middle of the looks, and then those that are in it now are looked at.
+/// Without a table it may be anywhere.
 fn is_any(
-    table: impl Fn() -> Vec<Mount>,
+    table: impl Fn() -> Option<Vec<Mount>>,
     may_be: impl Fn(&Mount) -> bool,
     look: impl Fn(&[Mount], &Mount) -> Option<bool>,
 ) -> bool {
     let candidates =
         |table: &[Mount]| -> Vec<Mount> { table.iter().filter(|mount| may_be(mount)).cloned().collect() };
-    let mut now = table();
+    let Some(mut now) = table() else { return true };
     for _ in 0..TABLES {
         let mounts = candidates(&now);
         let looks: Vec<Option<bool>> = mounts.iter().map(|mount| look(&now, mount)).collect();
         if looks.is_empty() || looks.iter().any(Option::is_some) {
             return looks.contains(&Some(true));
         }
-        now = table();
-        if candidates(&now) == mounts {
-            return true;
+        match table() {
+            Some(then) if candidates(&then) != mounts => now = then,
+            _ => return true,
         }
     }
     true
@@ -259,11 +267,11 @@ mod tests {
     }
 
     /// Tables as they are read one after the other, the last for ever; and what a look at each mount says.
-    fn answer(tables: &[&[u64]], looks: &[(u64, Option<bool>)]) -> bool {
+    fn answer(tables: &[Option<&[u64]>], looks: &[(u64, Option<bool>)]) -> bool {
         let reads = std::cell::Cell::new(0);
         let table = || {
             let at = reads.replace(reads.get() + 1).min(tables.len() - 1);
-            tables[at].iter().map(|id| mount(*id)).collect()
+            Some(tables[at]?.iter().map(|id| mount(*id)).collect())
         };
         is_any(table, |_| true, |_, mount| looks.iter().find(|(id, _)| *id == mount.id)?.1)
     }
@@ -271,16 +279,18 @@ mod tests {
     #[test]
     fn a_disk_that_is_unmounted_in_the_middle_of_a_look_is_not_live() {
         for (tables, looks, live) in [
-            (&[&[][..]][..], &[][..], false),
-            (&[&[1]], &[(1, Some(true))], true),
-            (&[&[1]], &[(1, Some(false))], false),
-            (&[&[1, 2]], &[(1, None), (2, Some(true))], true),
-            (&[&[1, 2]], &[(1, None), (2, Some(false))], false),
+            (&[Some(&[][..])][..], &[][..], false),
+            (&[None], &[], true),
+            (&[Some(&[1])], &[(1, Some(true))], true),
+            (&[Some(&[1])], &[(1, Some(false))], false),
+            (&[Some(&[1, 2])], &[(1, None), (2, Some(true))], true),
+            (&[Some(&[1, 2])], &[(1, None), (2, Some(false))], false),
             // In the table before and after, and nothing to be seen: it may well be it.
-            (&[&[1]], &[(1, None)], true),
-            (&[&[1], &[]], &[(1, None)], false),
-            (&[&[1], &[2]], &[(1, None), (2, Some(false))], false),
-            (&[&[1], &[2], &[3]], &[(1, None), (2, None), (3, Some(true))], true),
+            (&[Some(&[1])], &[(1, None)], true),
+            (&[Some(&[1]), None], &[(1, None)], true),
+            (&[Some(&[1]), Some(&[])], &[(1, None)], false),
+            (&[Some(&[1]), Some(&[2])], &[(1, None), (2, Some(false))], false),
+            (&[Some(&[1]), Some(&[2]), Some(&[3])], &[(1, None), (2, None), (3, Some(true))], true),
         ] {
             assert_eq!(answer(tables, looks), live, "{tables:?} {looks:?}");
         }

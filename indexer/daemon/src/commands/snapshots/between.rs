@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use snapshot::changes::{self, Put, Writer};
+use snapshot::changes::{self, Claim, Put, Writer};
 use snapshot::{Moment, Shelved, shelf};
 
 use crate::commands::snapshot::{failure, moment};
@@ -33,32 +33,43 @@ pub(super) fn run(context: &Context, folder: &Path) -> Result<Outcome, Failure> 
     let mut source = Source::open(context)?;
     let moment = moment(&mut source.another()?)?;
     let shelved = shelf::snapshots(folder).map_err(failure)?;
-    let files = changes::files(folder, Some(&moment.host)).map_err(failure)?;
     let snapshot = newest(&shelved, &moment);
-    let told = files.iter().filter(|span| span.epoch == moment.epoch).map(|span| span.upto).max();
-    let Some(after) = told.or(snapshot) else {
-        return Err(Failure::Usage(format!(
-            "{} holds no snapshot of this index that changes could follow; write one by `indexer snapshots roll`",
-            crate::paths::shown(folder)
-        )));
+    // From where the next file goes on, and at least from `least`.
+    let after = |least: Option<u64>| -> Result<u64, Failure> {
+        let files = changes::files(folder, Some(&moment.host)).map_err(failure)?;
+        let told = files.iter().filter(|span| span.epoch == moment.epoch).map(|span| span.upto).max();
+        told.max(least).or(snapshot).ok_or_else(|| {
+            Failure::Usage(format!(
+                "{} holds no snapshot of this index that changes could follow; write one by `indexer snapshots roll`",
+                crate::paths::shown(folder)
+            ))
+        })
     };
-    let put = match write(&mut source, folder, &moment, after) {
+    let next = |source: &mut Source, least: Option<u64>| -> Result<(u64, Option<Put>), Failure> {
+        // Nothing is made where nothing can follow; and nobody else goes on with them from the claim on.
+        after(least)?;
+        let claim = Claim::new(folder, &moment).map_err(failure)?;
+        let after = after(least)?;
+        Ok((after, write(source, claim, &moment, after)?))
+    };
+    let (after, put) = match next(&mut source, None) {
         // Where the journal was shortened, a snapshot tells what files of changes cannot.
         Err(Failure::FreshStart { oldest }) => {
             match snapshot.filter(|seq| *seq >= oldest.saturating_sub(1)) {
                 Some(snapshot) => {
                     if !context.global.quiet {
                         eprintln!(
-                            "indexer: the journal begins at seq {oldest}: what came after seq {after} is no longer kept, and the files of changes \
-                         go on with the snapshot of seq {snapshot}"
+                            "indexer: the journal begins at seq {oldest}: what came before is no longer kept, and the files of changes \
+                             go on with the snapshot of seq {snapshot}"
                         );
                     }
-                    write(&mut source.another()?, folder, &moment, snapshot)?
+                    next(&mut source.another()?, Some(snapshot))?
                 }
                 None => {
+                    let told = after(None)?;
                     return Err(Failure::Failed(format!(
-                        "the journal begins at seq {oldest}, and the last that is told is {after}: write a snapshot by `indexer snapshots roll`, \
-                     and changes follow it"
+                        "the journal begins at seq {oldest}, and the last that is told is {told}: write a snapshot by `indexer snapshots \
+                         roll`, and changes follow it"
                     )));
                 }
             }
@@ -77,11 +88,11 @@ fn newest(shelved: &[Shelved], moment: &Moment) -> Option<u64> {
 }
 
 /// The records after `after`, up to `moment`.
-fn write(source: &mut Source, folder: &Path, moment: &Moment, after: u64) -> Result<Option<Put>, Failure> {
+fn write(source: &mut Source, claim: Claim, moment: &Moment, after: u64) -> Result<Option<Put>, Failure> {
     if after >= moment.watermark {
         return Ok(None);
     }
-    let mut writer = Writer::begin(folder, moment, after).map_err(failure)?;
+    let mut writer = Writer::begin(claim, moment, after).map_err(failure)?;
     let request = ChangesRequest {
         since: Some(after),
         limit: Some(moment.watermark - after),

@@ -43,7 +43,7 @@ impl Round<'_> {
 
     pub(super) fn blind(&mut self, id: EntryId, doing: &str, error: Errno) -> Result<(), EngineError> {
         self.troubles += 1;
-        if self.still_blind(id)? {
+        if self.still_blind(id)?.is_some() {
             return Ok(());
         }
         tracing::warn!(directory = %id, doing, %error, "a directory cannot be read; what is stored of it stays");
@@ -60,12 +60,12 @@ impl Round<'_> {
         })
     }
 
-    /// Whether one that turns out blind was so before; what was to end that in this round came too early.
-    pub(super) fn still_blind(&mut self, id: EntryId) -> Result<bool, EngineError> {
+    /// Why one that turns out blind was so before; what was to end that in this round came too early.
+    pub(super) fn still_blind(&mut self, id: EntryId) -> Result<Option<Blind>, EngineError> {
         if self.coverage.get(&id).is_some_and(Option::is_none) {
             self.coverage.remove(&id);
         }
-        Ok(self.blind_now(id)?.is_some())
+        self.blind_now(id)
     }
 
     pub(super) fn list_later(&mut self, id: EntryId, how: How) {

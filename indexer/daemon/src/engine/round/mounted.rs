@@ -147,13 +147,17 @@ impl Round<'_> {
         owner: EntryId,
         why: &str,
     ) -> Result<(), EngineError> {
-        if self.still_blind(owner)? {
+        let before = self.still_blind(owner)?;
+        if before.as_ref().is_some_and(|before| before.why == why) {
+            return Ok(());
+        }
+        let since = before.as_ref().map_or_else(|| self.shared.ground.clock.now(), |before| before.since);
+        self.coverage.insert(owner, Some(Blind { since, why: why.to_owned() }));
+        if before.is_some_and(|before| is_out_of_sight(&before.why)) {
             return Ok(());
         }
         let path = self.path_of(dir, name);
         tracing::warn!(path = %String::from_utf8_lossy(&path), why, "out of sight; what is stored of it is kept");
-        let blind = Blind { since: self.shared.ground.clock.now(), why: why.to_owned() };
-        self.coverage.insert(owner, Some(blind));
         self.left.hidden.push(Hidden { path, why: why.to_owned() });
         Ok(())
     }

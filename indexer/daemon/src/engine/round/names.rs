@@ -173,7 +173,7 @@ impl Round<'_> {
         // One made where another was may have its number and even its birth: only a listing tells.
         let made = flags.has(Flags::NAMED) && !flags.has(Flags::MOVED);
         // What could not be read may be readable now.
-        let may_see = directory && flags.has(Flags::META) && self.reader.is_blind(id)?;
+        let may_see = directory && flags.has(Flags::META) && self.blind_now(id)?.is_some();
         if directory && (!known || made || may_see) {
             self.list_later(id, look.how);
         }
