@@ -149,7 +149,7 @@ fn what_is_told_of_random_work_makes_the_one_snapshot_of_the_other() {
         let wrong: Vec<_> = expected.iter().filter(|(path, row)| made.get(*path) != Some(row)).collect();
         assert!(wrong.is_empty(), "{from} to {to}: {wrong:#?}\n{lines:#?}");
         let extra: Vec<_> = made.keys().filter(|path| !expected.contains_key(*path)).collect();
-        assert!(extra.is_empty(), "{from} to {to}: {extra:#?}");
+        assert!(extra.is_empty(), "{from} to {to}: {extra:#?}\n{lines:#?}\n{before:#?}\n{after:#?}");
         let grown: i64 = lines.iter().map(|line| line["bytes"].as_i64().unwrap()).sum();
         assert_eq!(grown, bytes(&after) - bytes(&before), "{from} to {to}");
         assert_eq!(summary["rows_after"].as_u64(), Some(after.len() as u64));
