@@ -195,12 +195,21 @@ fn read(log: &Path) -> Result<Table, SnapshotError> {
         }
         table.next += 1;
     }
-    // A log that begins later was shortened by a program that knows more of it than we do.
-    let other = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| is_commit(&entry.file_name()));
-    if table.next == 0 && fs::read_dir(log).doing("look into", log)?.any(other) {
+    if table.next == 0 && begins_later(log)? {
         return Err(SnapshotError::OtherTable(log.to_owned()));
     }
     Ok(table)
+}
+
+/// Whether the log was shortened by a program that knows more of it than we do. The first commit is asked for last: another may
+/// have made it meanwhile.
+fn begins_later(log: &Path) -> Result<bool, SnapshotError> {
+    let commit = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| is_commit(&entry.file_name()));
+    if !fs::read_dir(log).doing("look into", log)?.any(commit) {
+        return Ok(false);
+    }
+    let first = log.join(name(0));
+    Ok(!first.try_exists().doing("look at", &first)?)
 }
 
 impl Table {
@@ -325,11 +334,21 @@ mod tests {
         assert_eq!(read(path).unwrap().next, 40);
     }
 
+    /// What a reader that found no first commit sees a moment later.
+    #[test]
+    fn a_log_that_another_just_began_does_not_begin_later() {
+        let log = tempfile::tempdir().unwrap();
+        assert!(!begins_later(log.path()).unwrap());
+        hold(log.path(), &[("a", "1")]);
+        assert!(!begins_later(log.path()).unwrap());
+    }
+
     #[test]
     fn what_is_no_log_of_ours_is_not_gone_on_with() {
         let log = tempfile::tempdir().unwrap();
         fs::write(log.path().join(name(7)), "{}").unwrap();
         assert!(matches!(read(log.path()), Err(SnapshotError::OtherTable(_))), "its begin is gone");
+        assert!(begins_later(log.path()).unwrap());
         fs::write(log.path().join(name(0)), r#"{"metaData":{"name":"sales"}}"#).unwrap();
         assert!(matches!(read(log.path()), Err(SnapshotError::OtherTable(_))));
         fs::write(log.path().join(name(0)), "no JSON").unwrap();
