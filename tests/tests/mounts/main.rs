@@ -6,7 +6,7 @@ mod nested;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use indexer_tests::{
@@ -30,9 +30,22 @@ fn unmount(point: &Path) {
 /// Whatever is mounted at or below a folder, gone on drop, so that a failed test leaves nothing behind.
 struct Unmounts<'a>(&'a Path);
 
+impl Unmounts<'_> {
+    /// In the order of mounting. The folder itself need not be a mount point, which `umount --recursive` asks for.
+    fn points(&self) -> Vec<PathBuf> {
+        let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+        points.filter(|point| point.starts_with(self.0)).collect()
+    }
+}
+
 impl Drop for Unmounts<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--recursive", "--lazy", "--quiet"]).arg(self.0).output();
+        for point in self.points().iter().rev() {
+            let _ = Command::new("umount").args(["--lazy", "--quiet"]).arg(point).output();
+        }
+        let left = self.points();
+        assert!(left.is_empty() || std::thread::panicking(), "still mounted: {left:?}");
     }
 }
 
