@@ -2,7 +2,7 @@
 //!
 //! Directories first, since what lies in one that was renamed came along with it and is no rename of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use record::Kind;
 
@@ -23,11 +23,11 @@ struct Pairs {
 pub(super) fn tell<E>(work: &mut Work<'_, E>) -> Result<(), E> {
     let [a, b] = std::mem::take(&mut work.shelves);
     let pairs = Pairs::find(work, &a, &b);
+    let replaced = pairs.replaced(&a);
+    let is_replaced = |d: u32| d != NOBODY && replaced[d as usize];
     let (along, below) = pairs.along(&a, &b);
-    for d in 0..a.rows.len() {
-        if pairs.other[0][d] != NOBODY || pairs.is_replaced(&a, d) {
-            continue;
-        }
+    let untold = |(d, replaced): &(usize, &bool)| !**replaced && pairs.other[0][*d] == NOBODY;
+    for (d, _) in replaced.iter().enumerate().filter(untold) {
         let (path, state) = (a.path(d), a.state(d));
         let link = pairs.link[0][d];
         work.say(&Change {
@@ -83,7 +83,7 @@ pub(super) fn tell<E>(work: &mut Work<'_, E>) -> Result<(), E> {
                 counts: [counts; 2],
                 ..told
             })?;
-        } else if row.twin != NOBODY && pairs.is_replaced(&a, row.twin as usize) {
+        } else if is_replaced(row.twin) {
             let before = a.state(row.twin as usize);
             let mut fields = work.terms.fields(&before, &after);
             fields.put(Fields::ENTRY, true);
@@ -211,14 +211,22 @@ impl Pairs {
         }
     }
 
-    /// Whether another entry has the name, and nothing else became of the one that had it. In a directory that went elsewhere nothing is
-    /// replaced: what has the path now lies in another one.
-    fn is_replaced(&self, a: &Shelf, d: usize) -> bool {
-        let row = &a.rows[d];
-        row.twin != NOBODY
-            && self.other[0][d] == NOBODY
-            && self.other[1][row.twin as usize] == NOBODY
-            && !self.moved.contains_key(&row.parent)
+    /// Of which rows of the first shelf another entry has the name, while nothing else became of the one that had it. In a directory that is no
+    /// longer where it was nothing is replaced: what has the path now lies in another one.
+    fn replaced(&self, a: &Shelf) -> Vec<bool> {
+        let mut replaced = vec![false; a.rows.len()];
+        let mut left = HashSet::new();
+        // A directory comes before what is in it.
+        for (d, row) in a.rows.iter().enumerate() {
+            replaced[d] = row.twin != NOBODY
+                && self.other[0][d] == NOBODY
+                && self.other[1][row.twin as usize] == NOBODY
+                && !left.contains(&row.parent);
+            if !replaced[d] && row.kind == Kind::Directory {
+                left.extend(a.known_dir(&a.path(d)));
+            }
+        }
+        replaced
     }
 
     /// Whether a name is where the rename of its directory brought it.

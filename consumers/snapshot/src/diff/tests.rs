@@ -269,7 +269,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn what_is_told_makes_the_one_of_the_other(before in steps(40), after in steps(15), room in prop::option::of(0..6_usize)) {
+    fn what_is_told_makes_the_one_of_the_other(before in steps(40), after in steps(30), room in prop::option::of(0..6_usize)) {
         let mut a = Tree::new();
         before.into_iter().for_each(|step| a.change(step));
         let mut b = a.clone();
@@ -398,6 +398,26 @@ fn exchanges_saves_and_recycled_numbers() {
     b.names.insert("/r/three".to_owned(), one);
     b.nodes.get_mut(&one).unwrap().born += 1;
     assert_eq!(short(&a, &b), ["deleted one", "created three"]);
+    // What lies where a directory was that went along, and was removed there, replaces nothing either.
+    let a = tree(&["d/", "d/sub/", "d/sub/x"]);
+    let mut b = a.clone();
+    b.rename("/r/d", "/r/e");
+    b.remove("/r/e/sub");
+    for (path, directory) in [("/r/d", true), ("/r/d/sub", true), ("/r/d/sub/x", false)] {
+        b.make(path, directory);
+    }
+    assert_eq!(
+        short(&a, &b),
+        [
+            "deleted d/sub",
+            "deleted d/sub/x",
+            "created d",
+            "created d/sub",
+            "created d/sub/x",
+            "renamed d -> e"
+        ]
+    );
+    assert_eq!(applied_as_shown(&a, &b, &compared(&a, &b).0), b.told());
 }
 
 #[test]
