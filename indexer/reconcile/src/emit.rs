@@ -201,10 +201,11 @@ impl<S: Stored> Batch<'_, S> {
             return Ok(false);
         }
         if after.names.is_empty() && !before.names.is_empty() {
-            // It waits for its new name. The owner of a name that was taken has a record; a name that went
-            // to nobody has this one.
+            // It waits for its new name, and is known by the one that is noted until then: the record of what became of it gives
+            // that one up, or that of the entry that took it. Other names went, and one that went to nobody.
+            let noted = after.detached.as_ref().map(|detached| &detached.place);
             for place in &before.names {
-                if self.is_free(place) {
+                if Some(place) != noted || self.is_free(place) {
                     let spot = self.spot(Side::Before, place, paths)?;
                     let change = change(id, Op::Unlinked, Some(place), Some(before), Some(after), spot.path);
                     push(plan, touched, spot.root, change);

@@ -142,7 +142,7 @@ fn run(case: &Case) {
         for record in &records {
             replica.apply(record);
         }
-        assert_eq!(replica, Replica::of(&memory), "a reader knows what is stored after batch {nth}");
+        replica.check(&memory, &|| format!("batch {nth}"));
         memory.check(&roots);
     }
     let names: Vec<String> =

@@ -13,6 +13,8 @@ pub(super) struct Replica {
     /// Entries whose last record was not complete.
     writing: BTreeSet<EntryId>,
     names: BTreeMap<Place, EntryId>,
+    /// The names of each entry, as one knows them who does not ask who else has a name.
+    owned: BTreeMap<EntryId, BTreeSet<Place>>,
 }
 
 impl Replica {
@@ -22,7 +24,12 @@ impl Replica {
             let place = row.place.as_ref().or(memory.detached.get(id).map(|detached| &detached.place));
             State { stat: row.stat, digest: row.current_digest(), category: row.category_at(place) }
         };
+        let mut owned = BTreeMap::<_, BTreeSet<Place>>::new();
+        for (place, target) in &memory.names {
+            owned.entry(target.id).or_default().insert(place.clone());
+        }
         Replica {
+            owned,
             states: memory.rows.iter().map(|(id, row)| (*id, state(id, row))).collect(),
             writing: memory.rows.iter().filter(|(_, row)| row.writing).map(|(id, _)| *id).collect(),
             names: memory.names.iter().map(|(place, target)| (place.clone(), target.id)).collect(),
@@ -41,6 +48,9 @@ impl Replica {
             Op::Unlinked | Op::Deleted => change.at.as_ref(),
             _ => None,
         };
+        if let Some(owned) = gone.zip(self.owned.get_mut(&change.entry)) {
+            owned.1.remove(owned.0);
+        }
         if let Some(place) = gone
             && self.names.get(place) == Some(&change.entry)
         {
@@ -48,6 +58,7 @@ impl Replica {
         }
         if let (Op::Created | Op::Linked | Op::Renamed, Some(at)) = (change.op, &change.at) {
             self.names.insert(at.clone(), change.entry);
+            self.owned.entry(change.entry).or_default().insert(at.clone());
         }
         match change.after {
             Some(state) => drop(self.states.insert(change.entry, state)),
@@ -62,5 +73,15 @@ impl Replica {
             let state = self.states.get_mut(id).expect("a parent is known");
             state.stat = *stat;
         }
+    }
+    /// Asserts that it knows what is stored in `memory`.
+    pub(super) fn check(&self, memory: &Memory, told: &dyn Fn() -> String) {
+        let mut known = self.clone();
+        // What another took the last name of may still be known by that, until it is told what became of it.
+        for (id, detached) in &memory.detached {
+            known.owned.get_mut(id).map(|owned| owned.remove(&detached.place));
+        }
+        known.owned.retain(|_, owned| !owned.is_empty());
+        assert_eq!(known, Replica::of(memory), "R5: the records make these rows: {}", told());
     }
 }
