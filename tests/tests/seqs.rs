@@ -26,6 +26,22 @@ fn snapshot(daemon: &Daemon, file: &Path) -> String {
     json_lines(&said)[0]["watermark"].to_string()
 }
 
+/// The records of all entries, and of all names, of which something else is told than expected.
+fn concerning(daemon: &Daemon, wrong: &BTreeMap<&String, [Option<&Value>; 2]>) -> Vec<Value> {
+    let lines = || wrong.values().flatten().flatten();
+    let states = || lines().flat_map(|line| [&line["before"], &line["after"]]);
+    let inodes: Vec<&Value> =
+        states().map(|state| &state["inode"]).filter(|inode| !inode.is_null()).collect();
+    let paths: Vec<&Value> =
+        lines().flat_map(|line| [&line["path"], &line["old_path"]]).filter(|path| !path.is_null()).collect();
+    let mut records = daemon.changes(0);
+    records.retain(|record| {
+        inodes.contains(&&record["inode"])
+            || [&record["path"], &record["old_path"]].iter().any(|path| paths.contains(path))
+    });
+    records
+}
+
 #[test]
 fn the_journal_between_two_seqs_is_what_their_snapshots_differ_by() {
     let ground = Place::Here.open().unwrap();
@@ -81,13 +97,19 @@ fn the_journal_between_two_seqs_is_what_their_snapshots_differ_by() {
             }
         }
     }
-    let mut wrong = Vec::new();
+    let mut wrong = BTreeMap::new();
     for key in seqs.keys().chain(snapshots.keys()) {
         if seqs.get(key) != snapshots.get(key) {
-            wrong.push(format!("{key}\n  seqs {:?}\n  snapshots {:?}", seqs.get(key), snapshots.get(key)));
+            wrong.insert(key, [seqs.get(key), snapshots.get(key)]);
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), snapshots.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "seqs and snapshots, {} of {}: {wrong:#?}\n{:#?}",
+        wrong.len(),
+        snapshots.len(),
+        concerning(&daemon, &wrong)
+    );
     for bytes in ["created", "deleted", "modified", "renamed"] {
         assert_eq!(own[bytes], sums[bytes], "{bytes}");
     }

@@ -4,6 +4,8 @@
 //! Names are known by directory and not by path, so it does not matter in what order a batch told of a directory and of what is in it. Where
 //! a name is of which the records say nothing, the index says it: nothing happened to it since.
 
+mod held;
+
 use index::{Reader, RootRow};
 use reconcile::Stored as _;
 use record::wire::message::Origin;
@@ -11,6 +13,7 @@ use record::{Body, Change, EntryId, Kind, Op, Place, Record, Seq, State, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 use snapshot::{Ending, Entry, Facts, Moment, RootHead, Teller, path_text};
 
+use self::held::Held;
 use crate::query::replay::wanted;
 use crate::query::{BetweenRequest, Emit, QueryError};
 
@@ -18,13 +21,6 @@ use crate::query::{BetweenRequest, Emit, QueryError};
 const MOST: usize = 1 << 18;
 /// Bytes of paths that are kept of a moment: in a deep tree each is long.
 const MOST_PATHS: usize = 128 << 20;
-
-/// Whether a name was there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Life {
-    before: bool,
-    after: bool,
-}
 
 /// An entry that something happened to.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +32,8 @@ struct Known {
 #[derive(Default)]
 struct Told {
     entries: FxHashMap<EntryId, Known>,
-    names: FxHashMap<EntryId, FxHashMap<Place, Life>>,
+    /// Names that came or went.
+    places: FxHashMap<Place, Held>,
     /// Directories as they were at the second moment, to which something happened after it.
     later: FxHashMap<EntryId, State>,
     count: usize,
@@ -72,6 +69,11 @@ pub(crate) fn between(
     };
     let mut told = Told::default();
     reader.each_record::<QueryError>(after, |record| told.take(&record, root, upto).map(|()| true))?;
+    for (place, held) in &mut told.places {
+        if let Some(id) = reader.name(place.dir, &place.name)? {
+            held.now(id);
+        }
+    }
     let now = Time::now();
     let (first, last) = told.times.unwrap_or((now, now));
     let mut moments = [true, false].map(|is_before| Paths::new(&told, reader, root, is_before));
@@ -149,37 +151,20 @@ impl Told {
             Op::Renamed => (change.old.as_ref(), change.at.as_ref()),
             Op::Modified | Op::Attrib | Op::Hashed | Op::Corrupt => (None, None),
         };
-        for (place, there) in [(gone, false), (new, true)] {
-            let Some(place) = place else { continue };
-            let names = self.names.entry(change.entry).or_default();
-            match names.get_mut(place) {
-                Some(life) if inside => life.after = there,
-                Some(_) => {}
-                None => {
-                    // Before it came it was not there, and before it went it was.
-                    let life = Life { before: !there, after: if inside { there } else { !there } };
-                    names.insert(place.clone(), life);
-                    self.count += 1;
-                }
-            }
+        if let Some(place) = gone {
+            self.held(place).gone(change.entry, inside);
+        }
+        if let Some(place) = new {
+            self.held(place).came(change.entry, inside);
         }
     }
 
-    /// The names that an entry had.
-    fn names(&self, reader: &Reader, id: EntryId, is_before: bool) -> Result<Vec<Place>, QueryError> {
-        let told = self.names.get(&id);
-        let mut names: Vec<Place> = told
-            .into_iter()
-            .flatten()
-            .filter(|(_, life)| if is_before { life.before } else { life.after })
-            .map(|(place, _)| place.clone())
-            .collect();
-        if let Some(row) = reader.row(id)? {
-            let mut now = if row.many_names { reader.links(id)? } else { row.place.into_iter().collect() };
-            now.retain(|place| told.is_none_or(|told| !told.contains_key(place)));
-            names.append(&mut now);
-        }
-        Ok(names)
+    fn held(&mut self, place: &Place) -> &mut Held {
+        let count = &mut self.count;
+        self.places.entry(place.clone()).or_insert_with(|| {
+            *count += 1;
+            Held::default()
+        })
     }
 
     /// The rows of a moment of all that something happened to.
@@ -191,7 +176,7 @@ impl Told {
                 rows.extend(paths.of(id)?.map(|(path, depth)| Row::new(id, state, &path, depth)));
                 continue;
             }
-            for place in self.names(paths.reader, id, paths.is_before)? {
+            for place in paths.names(id)? {
                 // What is in another root, or nowhere, is none of this one.
                 if let Some((mut path, depth)) = paths.of(place.dir)? {
                     push_name(&mut path, &place.name);
@@ -241,6 +226,8 @@ struct Paths<'a> {
     told: &'a Told,
     reader: &'a Reader,
     is_before: bool,
+    /// Of what came or went, the names of each entry.
+    names: FxHashMap<EntryId, Vec<&'a Place>>,
     /// The directory at the root's path.
     top: EntryId,
     known: FxHashMap<EntryId, Option<(Vec<u8>, u32)>>,
@@ -250,7 +237,27 @@ struct Paths<'a> {
 impl<'a> Paths<'a> {
     fn new(told: &'a Told, reader: &'a Reader, root: &RootRow, is_before: bool) -> Paths<'a> {
         let known = [(root.top, Some((root.path.to_vec(), 0)))].into_iter().collect();
-        Paths { told, reader, is_before, top: root.top, known, bytes: 0 }
+        let mut names = FxHashMap::<EntryId, Vec<&Place>>::default();
+        for (place, held) in &told.places {
+            if let Some(id) = if is_before { held.before() } else { held.after() } {
+                names.entry(id).or_default().push(place);
+            }
+        }
+        Paths { told, reader, is_before, names, top: root.top, known, bytes: 0 }
+    }
+
+    /// The names that an entry had.
+    fn names(&self, id: EntryId) -> Result<Vec<Place>, QueryError> {
+        let told = self.names.get(&id).into_iter().flatten();
+        let mut names: Vec<Place> = told.map(|place| (*place).clone()).collect();
+        if let Some(row) = self.reader.row(id)? {
+            let mut now =
+                if row.many_names { self.reader.links(id)? } else { row.place.into_iter().collect() };
+            // Nothing happened to these since.
+            now.retain(|place| !self.told.places.contains_key(place));
+            names.append(&mut now);
+        }
+        Ok(names)
     }
 
     /// Counts what is kept of paths.
@@ -274,7 +281,7 @@ impl<'a> Paths<'a> {
             if let Some(known) = self.known.get(&at) {
                 break known.clone();
             }
-            match self.told.names(self.reader, at, self.is_before)?.pop() {
+            match self.names(at)?.pop() {
                 // Names may run in a circle, which leads to no root.
                 Some(place) if way.iter().all(|(id, _)| *id != at) => {
                     way.push((at, place.clone()));
