@@ -27,6 +27,8 @@ fn nothing_goes_out_whose_id_might_be_given_again() {
             seq(one) == last
         });
     }
+    // The confirm comes after the message.
+    wait_for("the cursor", || (running.report().cursor == 1_050).then_some(()));
     journal.0.lock().unwrap().full = true;
     journal.0.lock().unwrap().last = 1_060;
     running.tell();
