@@ -19,6 +19,7 @@ mod published;
 mod reader;
 mod roots;
 mod row_code;
+mod rows;
 mod seed;
 mod sets;
 mod tables;
@@ -40,6 +41,7 @@ pub use paths::{Paths, Way, Ways};
 pub use published::Published;
 pub use reader::{Child, Reader};
 pub use roots::{Blind, RootRow, VolumeRow};
+pub use rows::Rows;
 pub use seed::{
     Begun, Listing, Loaded, Seed, SeedKey, SeedKeyRoot, SeedRoot, SeedWorker, Unlisted, Waiting, sum_of,
 };

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::{
-    ArrayBuilder, BinaryBuilder, FixedSizeBinaryBuilder, Int32Builder, Int64Builder, StringBuilder,
+    BinaryBuilder, FixedSizeBinaryBuilder, Int32Builder, Int64Builder, StringBuilder,
     TimestampMicrosecondBuilder,
 };
 
 use super::{
-    Entry, Gather, Owners, Parts, Sort, Spec, always, file_type, maybe, micros, root_length, signed,
+    Entry, Gather, Gathered, Owners, Parts, Sort, Spec, always, file_type, maybe, micros, root_length, signed,
 };
 
 pub(super) const SPECS: [Spec; 26] = [
@@ -149,7 +149,7 @@ impl Gather for Native {
     }
 
     fn take(&mut self) -> Vec<ArrayRef> {
-        let builders: [&mut dyn ArrayBuilder; SPECS.len()] = [
+        let builders: [&mut dyn Gathered; SPECS.len()] = [
             &mut self.path,
             &mut self.path_raw,
             &mut self.parent_path,
@@ -177,6 +177,6 @@ impl Gather for Native {
             &mut self.digest_kind,
             &mut self.digest_time,
         ];
-        builders.into_iter().map(|builder| builder.finish()).collect()
+        builders.into_iter().map(|builder| builder.take()).collect()
     }
 }

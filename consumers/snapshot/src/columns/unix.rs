@@ -1,9 +1,9 @@
 //! The eleven columns of an older scanner, for queries that were written for its files.
 
 use arrow_array::ArrayRef;
-use arrow_array::builder::{ArrayBuilder, Int64Builder, StringBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::builder::{Int64Builder, StringBuilder, UInt32Builder, UInt64Builder};
 
-use super::{Entry, Gather, Parts, Sort, Spec, always, file_type, maybe, root_length};
+use super::{Entry, Gather, Gathered, Parts, Sort, Spec, always, file_type, maybe, root_length};
 
 pub(super) const SPECS: [Spec; 11] = [
     always("path", Sort::Text),
@@ -74,7 +74,7 @@ impl Gather for Unix {
     }
 
     fn take(&mut self) -> Vec<ArrayRef> {
-        let builders: [&mut dyn ArrayBuilder; SPECS.len()] = [
+        let builders: [&mut dyn Gathered; SPECS.len()] = [
             &mut self.path,
             &mut self.size,
             &mut self.modified,
@@ -87,6 +87,6 @@ impl Gather for Unix {
             &mut self.depth,
             &mut self.top_level_dir,
         ];
-        builders.into_iter().map(|builder| builder.finish()).collect()
+        builders.into_iter().map(|builder| builder.take()).collect()
     }
 }

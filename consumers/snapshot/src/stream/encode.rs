@@ -106,7 +106,7 @@ pub(crate) fn put_row(out: &mut Vec<u8>, before: &[u8], entry: &Entry<'_>) {
             | flag(facts.digest_time.is_some(), 7),
     );
     let text = text.as_bytes();
-    let shared = text.iter().zip(before).take_while(|(one, other)| one == other).count();
+    let shared = shared(text, before);
     put(out, shared as u64);
     put_bytes(out, &text[shared..]);
     if let Some(raw) = raw {
@@ -138,17 +138,35 @@ pub(crate) fn put_row(out: &mut Vec<u8>, before: &[u8], entry: &Entry<'_>) {
     }
 }
 
+/// How many bytes two begin with alike.
+fn shared(one: &[u8], other: &[u8]) -> usize {
+    const WORD: usize = 8;
+    let words = one.chunks_exact(WORD).zip(other.chunks_exact(WORD)).take_while(|(one, other)| one == other);
+    let at = words.count() * WORD;
+    at + one[at..].iter().zip(&other[at..]).take_while(|(one, other)| one == other).count()
+}
+
 fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 128 {
-        out.push(number as u8 | 128);
-        number >>= 7;
+    if number < 128 {
+        return out.push(number as u8);
     }
-    out.push(number as u8);
+    let (mut bytes, mut length) = ([0; 10], 0);
+    while number >= 128 {
+        bytes[length] = number as u8 | 128;
+        number >>= 7;
+        length += 1;
+    }
+    bytes[length] = number as u8;
+    out.extend_from_slice(&bytes[..=length]);
 }
 
 fn put_signed(out: &mut Vec<u8>, number: i128) {
     // Zigzag: small numbers of either sign are short.
     let mut number = (number.wrapping_shl(1) ^ (number >> 127)) as u128;
+    // All but a few fit a word, and a word's arithmetic is several times as fast.
+    if let Ok(word) = u64::try_from(number) {
+        return put(out, word);
+    }
     while number >= 128 {
         out.push(number as u8 | 128);
         number >>= 7;

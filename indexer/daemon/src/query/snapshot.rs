@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use index::{Index, IndexError, Reader, RootRow};
+use index::{Index, IndexError, Reader, RootRow, Rows};
 use reconcile::Stored as _;
 use record::wire::message::Origin;
 use record::{EntryId, Time};
@@ -71,26 +71,95 @@ fn all(
         if !teller.root(&RootHead { path: root.path.to_vec(), expected }) {
             return Ok(false);
         }
-        let more =
-            in_order(&Names(reader), &root.path, (root.top, true), &mut |spot| row(reader, &spot, teller))?;
-        if !more || !teller.end_root() {
+        let mut batch = Batch::new(reader);
+        let more = in_order(&Names(reader), &root.path, (root.top, true), &mut |spot| {
+            batch.put(&spot);
+            Ok(!batch.is_full() || batch.tell(teller)?)
+        })?;
+        if !more || !batch.tell(teller)? || !teller.end_root() {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Answers false when no more is wanted.
-fn row(reader: &Reader, spot: &Spot<'_>, teller: &mut Teller<'_>) -> Result<bool, QueryError> {
-    // A name and its row are written in one transaction.
-    let Some(row) = reader.row(spot.id)? else { return Ok(true) };
+/// Names whose rows are read together, in the order of their numbers: it is more often that of the pages of the index than the order of
+/// paths is.
+struct Batch<'a> {
+    reader: &'a Reader,
+    rows: Rows<'a>,
+    paths: String,
+    raws: Vec<u8>,
+    /// Of each the ends in `paths` and in `raws`, its depth, and its number.
+    names: Vec<(usize, usize, u32, EntryId)>,
+    /// In the order of their numbers, which of them it is; and what was found of each.
+    order: Vec<(EntryId, usize)>,
+    facts: Vec<Option<Facts>>,
+}
+
+impl<'a> Batch<'a> {
+    /// Names.
+    const MOST: usize = 8192;
+    /// Bytes of their paths.
+    const MOST_BYTES: usize = 2 << 20;
+
+    fn new(reader: &'a Reader) -> Batch<'a> {
+        Batch {
+            reader,
+            rows: reader.rows(),
+            paths: String::new(),
+            raws: Vec::new(),
+            names: Vec::new(),
+            order: Vec::new(),
+            facts: Vec::new(),
+        }
+    }
+
+    fn put(&mut self, spot: &Spot<'_>) {
+        self.paths.push_str(spot.text);
+        self.raws.extend_from_slice(spot.raw.unwrap_or_default());
+        self.names.push((self.paths.len(), self.raws.len(), spot.depth, spot.id));
+    }
+
+    fn is_full(&self) -> bool {
+        self.names.len() >= Batch::MOST || self.paths.len() >= Batch::MOST_BYTES
+    }
+
+    /// Answers false when no more is wanted.
+    fn tell(&mut self, teller: &mut Teller<'_>) -> Result<bool, QueryError> {
+        let Batch { reader, rows, paths, raws, names, order, facts } = self;
+        order.clear();
+        order.extend(names.iter().enumerate().map(|(nth, name)| (name.3, nth)));
+        order.sort_unstable();
+        facts.clear();
+        facts.resize(names.len(), None);
+        for &(id, nth) in &*order {
+            facts[nth] = look_up(reader, rows, id)?;
+        }
+        let (mut path_at, mut raw_at) = (0, 0);
+        let mut more = true;
+        for ((path_end, raw_end, depth, _), facts) in names.drain(..).zip(facts) {
+            let text = &paths[path_at..path_end];
+            let raw = (raw_at < raw_end).then(|| &raws[raw_at..raw_end]);
+            (path_at, raw_at) = (path_end, raw_end);
+            // A name and its row are written in one transaction.
+            let Some(facts) = *facts else { continue };
+            more = more && teller.row(&Entry { text, raw, depth, facts });
+        }
+        paths.clear();
+        raws.clear();
+        Ok(more)
+    }
+}
+
+fn look_up(reader: &Reader, rows: &mut Rows<'_>, id: EntryId) -> Result<Option<Facts>, QueryError> {
+    let Some(row) = rows.find(id)? else { return Ok(None) };
     let digest = row.current_digest();
     let digest_time = match digest {
-        Some(_) => reader.note(spot.id)?.and_then(|note| note.proved),
+        Some(_) => reader.note(id)?.and_then(|note| note.proved),
         None => None,
     };
-    let facts = Facts { id: spot.id, stat: row.stat, category: row.category(), digest, digest_time };
-    Ok(teller.row(&Entry { text: spot.text, raw: spot.raw, depth: spot.depth, facts }))
+    Ok(Some(Facts { id, stat: row.stat, category: row.category(), digest, digest_time }))
 }
 
 /// The names of the index.

@@ -43,6 +43,32 @@ fn rows_names_and_totals_come_back_after_a_reopen() {
     assert_eq!(all, [first, second].concat());
 }
 
+/// In any order, near and far from each other, twice, and between others where none is.
+#[test]
+fn rows_are_found_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::create(&folder.path().join("index.redb"), Settings::default()).unwrap();
+    with_root(&index);
+    let numbers: Vec<u64> = (10..100).step_by(3).chain([115, 132, 1000, 5000]).collect();
+    let names: Vec<String> = numbers.iter().map(|number| number.to_string()).collect();
+    let files: Vec<_> = names
+        .iter()
+        .zip(&numbers)
+        .map(|(name, number)| (name.as_bytes(), Some((*number, *number))))
+        .collect();
+    look(&index, 10, &files);
+    let reader = index.read().unwrap();
+    let mut rows = reader.rows();
+    let mut check = |number: u64| {
+        let expected = reader.row(id(number)).unwrap();
+        assert_eq!(expected.is_some(), number == 1 || numbers.contains(&number), "{number}");
+        assert_eq!(rows.find(id(number)).unwrap(), expected, "{number}");
+    };
+    (0..140).chain(numbers.iter().copied()).for_each(&mut check);
+    numbers.iter().rev().copied().for_each(&mut check);
+    [5001, 10, 10, 11, 13, 9999, 4999, 5000, 1, 0].into_iter().for_each(&mut check);
+}
+
 /// Rows, names and links that do not lead to each other are told, from either side.
 #[test]
 fn a_check_goes_both_ways() {
