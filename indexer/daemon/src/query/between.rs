@@ -154,8 +154,10 @@ impl Told {
         if let Some(place) = gone {
             self.held(place).gone(change.entry, inside);
         }
-        if let Some(place) = new {
-            self.held(place).came(change.entry, inside);
+        if let Some(place) = new
+            && self.held(place).came(change.entry, inside)
+        {
+            self.count += 1;
         }
     }
 

@@ -4,6 +4,7 @@
 //! the one that took the name, and after the second moment.
 
 use record::EntryId;
+use rustc_hash::FxHashSet;
 
 /// One name.
 #[derive(Debug, Default)]
@@ -14,7 +15,7 @@ pub(super) struct Held {
     /// As records between the moments say who came to it.
     after: Option<Option<EntryId>>,
     /// All who came to it since the first moment.
-    came: Vec<EntryId>,
+    came: FxHashSet<EntryId>,
 }
 
 impl Held {
@@ -37,12 +38,12 @@ impl Held {
         }
     }
 
-    /// The next record says that `id` has it.
-    pub(super) fn came(&mut self, id: EntryId, inside: bool) {
-        self.came.push(id);
+    /// The next record says that `id` has it. Answers whether that is one more to be remembered.
+    pub(super) fn came(&mut self, id: EntryId, inside: bool) -> bool {
         if inside {
             self.after = Some(Some(id));
         }
+        self.came.insert(id)
     }
 
     /// After all records `id` has it.
@@ -77,7 +78,9 @@ mod tests {
             let (sign, number) = word.split_at(1);
             let id = || EntryId::new(VolumeId(1), number.parse().unwrap());
             match sign {
-                "+" => held.came(id(), inside),
+                "+" => {
+                    held.came(id(), inside);
+                }
                 "-" => held.gone(id(), inside),
                 "=" => held.now(id()),
                 _ => inside = false,
