@@ -81,8 +81,10 @@ fn state_inside(flags: &[&str]) {
         daemon.settle();
     }
     assert_eq!(daemon.seq(), seq, "it hears itself: {:#?}", daemon.changes(seq));
-    fs::write(root.join("sub/beside"), b"x").unwrap();
-    fs::write(state.join("of somebody else"), b"x").unwrap();
+    daemon.while_stopped(|| {
+        fs::write(root.join("sub/beside"), b"x").unwrap();
+        fs::write(state.join("of somebody else"), b"x").unwrap();
+    });
     daemon.settle();
     assert_eq!(daemon.told(seq), ["created beside"]);
     assert_eq!(names(&daemon, root), ["", "file", "sub", "sub/beside"]);
