@@ -135,7 +135,7 @@ pub(crate) trait Gather: Send {
 
 /// A column that is being gathered.
 trait Gathered {
-    /// What was gathered; there is room for as much again.
+    /// What was gathered. Of texts, which are long, there is room for as much again.
     fn take(&mut self) -> ArrayRef;
 }
 

@@ -10,8 +10,31 @@ use indexer_tests::{
 
 use super::{Unmounts, fill, has, ops, run, unmount, verified, wait_gap};
 
-/// A disk followed inside a root is unmounted: its rows stay and are said to be out of sight; what lies below the mount
-/// point is not taken for them. Back, nothing is written again.
+/// Of a disk that is unmounted the rows stay and are said to be out of sight, and what lies below the mount point is not taken for them.
+/// Back, nothing is written again.
+fn goes_and_comes_back(daemon: &Daemon, root: &Path, point: &Path, image: &Path) {
+    let (before, seq) = (find_json(daemon, root), daemon.seq());
+    unmount(point);
+    fs::write(point.join("below"), b"not of the disk").unwrap();
+    wait_gap(daemon, seq, "not mounted");
+    daemon.settle();
+    assert_eq!(ops(daemon, seq), ["gap"], "{:#?}", daemon.log());
+    assert_eq!(find_json(daemon, root), before, "rows are kept, and nothing is taken for them");
+    let shown = &daemon.status()["roots"][0];
+    assert_eq!(shown["blind"], 1, "{shown:#}");
+    assert_eq!(shown["blind_paths"][0]["path"], point.to_str().unwrap());
+    assert!(shown["blind_paths"][0]["why"].as_str().unwrap().contains("not mounted"));
+    verified(daemon, root);
+    fs::remove_file(point.join("below")).unwrap();
+    run("mount", &[&"-o", &"loop", &image, &point]);
+    wait_gap(daemon, seq, "out of sight");
+    daemon.settle();
+    assert_eq!(ops(daemon, seq), ["gap", "gap"], "{:#?}", daemon.log());
+    assert_eq!(find_json(daemon, root), before);
+    assert_eq!(daemon.status()["roots"][0]["blind"], 0);
+}
+
+/// A disk followed inside a root goes and comes back, and is followed again.
 fn nested(fs: Fs, flags: &[&str]) {
     let ground = Place::Here.open().unwrap();
     let root = ground.root();
@@ -25,31 +48,11 @@ fn nested(fs: Fs, flags: &[&str]) {
     fill(image.path());
     image.unmount();
     let _unmounts = Unmounts(root);
-    let mount = || run("mount", &[&"-o", &"loop", &image.image(), &point]);
-    mount();
+    run("mount", &[&"-o", &"loop", &image.image(), &point]);
     let daemon = Daemon::start(&ground.state(), &[root], flags);
     daemon.settle();
     daemon.assert_exact(root);
-    let before = find_json(&daemon, root);
-    let seq = daemon.seq();
-    unmount(&point);
-    fs::write(point.join("below"), b"not of the disk").unwrap();
-    wait_gap(&daemon, seq, "not mounted");
-    daemon.settle();
-    assert_eq!(ops(&daemon, seq), ["gap"], "{:#?}", daemon.log());
-    assert_eq!(find_json(&daemon, root), before, "rows are kept, and nothing is taken for them");
-    let shown = &daemon.status()["roots"][0];
-    assert_eq!(shown["blind"], 1, "{shown:#}");
-    assert_eq!(shown["blind_paths"][0]["path"], point.to_str().unwrap());
-    assert!(shown["blind_paths"][0]["why"].as_str().unwrap().contains("not mounted"));
-    verified(&daemon, root);
-    fs::remove_file(point.join("below")).unwrap();
-    mount();
-    wait_gap(&daemon, seq, "out of sight");
-    daemon.settle();
-    assert_eq!(ops(&daemon, seq), ["gap", "gap"], "{:#?}", daemon.log());
-    assert_eq!(find_json(&daemon, root), before);
-    assert_eq!(daemon.status()["roots"][0]["blind"], 0);
+    goes_and_comes_back(&daemon, root, &point, &image.image());
     let seq = daemon.seq();
     daemon.while_stopped(|| fs::write(point.join("deep/live"), b"x").unwrap());
     daemon.settle();
@@ -256,19 +259,8 @@ fn two_live_clones_are_two_volumes() {
     daemon.settle();
     daemon.assert_exact(root);
     // Alone for a while, each stays what it was.
-    let before = find_json(&daemon, root);
     for (name, image) in [("a", original.image()), ("b", copy)] {
-        let seq = daemon.seq();
-        unmount(&root.join(name));
-        wait_gap(&daemon, seq, "not mounted");
-        daemon.settle();
-        assert_eq!(find_json(&daemon, root), before, "{name}: {}", daemon.log());
-        run("mount", &[&"-o", &"loop", &image, &root.join(name)]);
-        wait_gap(&daemon, seq, "out of sight");
-        daemon.settle();
-        assert_eq!(find_json(&daemon, root), before, "{name}: {}", daemon.log());
-        assert_eq!(ops(&daemon, seq), ["gap", "gap"], "{name}: {}", daemon.log());
-        assert_eq!(daemon.status()["roots"][0]["blind"], 0);
+        goes_and_comes_back(&daemon, root, &root.join(name), &image);
         daemon.assert_exact(root);
     }
     daemon.assert_whole();

@@ -17,7 +17,7 @@ use self::held::Held;
 use crate::query::replay::wanted;
 use crate::query::{BetweenRequest, Emit, QueryError};
 
-/// Entries and names that records tell of, some 300 bytes each.
+/// Entries and names that records tell of: with the rows made of them up to 750 bytes each, where paths have 60.
 const MOST: usize = 1 << 18;
 /// Bytes of paths that are kept of a moment: in a deep tree each is long.
 const MOST_PATHS: usize = 128 << 20;

@@ -90,11 +90,18 @@ struct Batch<'a> {
     rows: Rows<'a>,
     paths: String,
     raws: Vec<u8>,
-    /// Of each the ends in `paths` and in `raws`, its depth, and its number.
-    names: Vec<(usize, usize, u32, EntryId)>,
-    /// In the order of their numbers, which of them it is; and what was found of each.
+    names: Vec<Name>,
+    /// The numbers in their order, and whose each is.
     order: Vec<(EntryId, usize)>,
-    facts: Vec<Option<Facts>>,
+}
+
+/// One of a batch: where its texts end in those of all.
+struct Name {
+    path_end: usize,
+    raw_end: usize,
+    depth: u32,
+    id: EntryId,
+    facts: Option<Facts>,
 }
 
 impl<'a> Batch<'a> {
@@ -111,14 +118,14 @@ impl<'a> Batch<'a> {
             raws: Vec::new(),
             names: Vec::new(),
             order: Vec::new(),
-            facts: Vec::new(),
         }
     }
 
     fn put(&mut self, spot: &Spot<'_>) {
         self.paths.push_str(spot.text);
         self.raws.extend_from_slice(spot.raw.unwrap_or_default());
-        self.names.push((self.paths.len(), self.raws.len(), spot.depth, spot.id));
+        let (path_end, raw_end) = (self.paths.len(), self.raws.len());
+        self.names.push(Name { path_end, raw_end, depth: spot.depth, id: spot.id, facts: None });
     }
 
     fn is_full(&self) -> bool {
@@ -127,23 +134,21 @@ impl<'a> Batch<'a> {
 
     /// Answers false when no more is wanted.
     fn tell(&mut self, teller: &mut Teller<'_>) -> Result<bool, QueryError> {
-        let Batch { reader, rows, paths, raws, names, order, facts } = self;
+        let Batch { reader, rows, paths, raws, names, order } = self;
         order.clear();
-        order.extend(names.iter().enumerate().map(|(nth, name)| (name.3, nth)));
+        order.extend(names.iter().enumerate().map(|(nth, name)| (name.id, nth)));
         order.sort_unstable();
-        facts.clear();
-        facts.resize(names.len(), None);
         for &(id, nth) in &*order {
-            facts[nth] = look_up(reader, rows, id)?;
+            names[nth].facts = look_up(reader, rows, id)?;
         }
         let (mut path_at, mut raw_at) = (0, 0);
         let mut more = true;
-        for ((path_end, raw_end, depth, _), facts) in names.drain(..).zip(facts) {
+        for Name { path_end, raw_end, depth, facts, .. } in names.drain(..) {
             let text = &paths[path_at..path_end];
             let raw = (raw_at < raw_end).then(|| &raws[raw_at..raw_end]);
             (path_at, raw_at) = (path_end, raw_end);
             // A name and its row are written in one transaction.
-            let Some(facts) = *facts else { continue };
+            let Some(facts) = facts else { continue };
             more = more && teller.row(&Entry { text, raw, depth, facts });
         }
         paths.clear();

@@ -74,6 +74,7 @@ impl Replica {
             state.stat = *stat;
         }
     }
+
     /// Asserts that it knows what is stored in `memory`.
     pub(super) fn check(&self, memory: &Memory, told: &dyn Fn() -> String) {
         let mut known = self.clone();

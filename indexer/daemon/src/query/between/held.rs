@@ -14,8 +14,9 @@ pub(super) struct Held {
     left: Option<EntryId>,
     /// As records between the moments say who came to it.
     after: Option<Option<EntryId>>,
-    /// All who came to it since the first moment.
-    came: FxHashSet<EntryId>,
+    /// All who came to it since the first moment: mostly one.
+    came: Option<EntryId>,
+    came_too: FxHashSet<EntryId>,
 }
 
 impl Held {
@@ -24,10 +25,10 @@ impl Held {
         if inside && self.after == Some(Some(id)) {
             self.after = Some(None);
         }
-        if self.came.contains(&id) {
+        if self.came == Some(id) || self.came_too.contains(&id) {
             return;
         }
-        if !self.came.is_empty() {
+        if self.came.is_some() {
             // Of two that went without having come, one was only told of late.
             self.before.get_or_insert(id);
             return;
@@ -38,17 +39,17 @@ impl Held {
         }
     }
 
-    /// The next record says that `id` has it. Answers whether that is one more to be remembered.
+    /// The next record says that `id` has it. Answers whether that is one more to be remembered than the one that there is room for.
     pub(super) fn came(&mut self, id: EntryId, inside: bool) -> bool {
         if inside {
             self.after = Some(Some(id));
         }
-        self.came.insert(id)
+        *self.came.get_or_insert(id) != id && self.came_too.insert(id)
     }
 
     /// After all records `id` has it.
     pub(super) fn now(&mut self, id: EntryId) {
-        if self.came.is_empty() {
+        if self.came.is_none() {
             self.before = Some(id);
         }
     }
@@ -110,6 +111,7 @@ mod tests {
             ("+2 | -1", (1, 2)),
             ("| +2 -1", (1, 1)),
             ("+2 +3 -2 -1", (1, 3)),
+            ("+2 +3 +4 +2 -4 -3 -1", (1, 2)),
             // Taken before the first moment.
             ("-1 =2", (2, 2)),
             ("| -1 =2", (2, 2)),
