@@ -124,4 +124,12 @@ mod tests {
             assert_eq!(held(told), expected, "{told}");
         }
     }
+    /// The name itself is counted by who holds it: one who comes to it is no more than that.
+    #[test]
+    fn who_comes_is_one_more_beside_another_alone() {
+        let id = |number| EntryId::new(VolumeId(1), number);
+        let mut held = Held::default();
+        let came = [1, 1, 2, 2, 1, 3].map(|number| held.came(id(number), true));
+        assert_eq!(came, [false, false, true, false, false, true]);
+    }
 }
