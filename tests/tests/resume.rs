@@ -202,9 +202,9 @@ fn what_is_not_what_it_was_begins_anew() {
         ("flip", |state, _| change_file(&manifest(state), |bytes| bytes[40] ^= 4)),
         ("version", |state, _| change_file(&manifest(state), |bytes| bytes[8] = 2)),
         ("cut", |state, _| change_file(&manifest(state), |bytes| bytes.truncate(60))),
-        ("run flip", |state, _| change_file(&run(state, "entries"), |bytes| bytes[20] ^= 1)),
-        ("run cut", |state, _| change_file(&run(state, "names"), |bytes| bytes.truncate(7))),
-        ("run gone", |state, _| fs::remove_file(run(state, "listed")).unwrap()),
+        ("run flip", |state, _| for_runs(state, "entries", |run| change_file(run, |bytes| flip(bytes)))),
+        ("run cut", |state, _| for_runs(state, "names", |run| change_file(run, |bytes| bytes.truncate(7)))),
+        ("run gone", |state, _| for_runs(state, "listed", |run| fs::remove_file(run).unwrap())),
         ("patterns", |_, root| fs::write(root.join(".indexerignore"), b"nothing-like-it\n").unwrap()),
         ("root", |_, root| {
             let old = root.with_extension("old");
@@ -239,15 +239,22 @@ fn change_file(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A run of this kind that the manifest names: the oldest one, since the first checkpoint names that.
-fn run(state: &Path, kind: &str) -> PathBuf {
-    let files = fs::read_dir(state.join("seed")).unwrap().map(|file| file.unwrap().path());
-    let number = |path: &Path| -> u64 {
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        name.rsplit('-').next().unwrap().parse().unwrap()
-    };
-    let of_kind = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(kind);
-    files.filter(of_kind).min_by_key(|path| number(path)).unwrap()
+/// A bit of the 20th byte, where there is one: a run that is not named may end anywhere.
+fn flip(bytes: &mut [u8]) {
+    if let Some(byte) = bytes.get_mut(20) {
+        *byte ^= 1;
+    }
+}
+
+/// Every run of this kind: the manifest names one of them at least, and not always the oldest, as a worker may be at
+/// that one still when another has ended its own.
+fn for_runs(state: &Path, kind: &str, change: impl Fn(&Path)) {
+    for file in fs::read_dir(state.join("seed")).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with(kind) {
+            change(&path);
+        }
+    }
 }
 
 /// No room for the runs: the daemon ends and says what to do; with room it goes on.
