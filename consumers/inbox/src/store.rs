@@ -6,6 +6,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable, TableDefinition};
 
@@ -17,6 +18,9 @@ pub const FILE: &str = "inbox.redb";
 pub const FORMAT: u64 = 1;
 /// Bytes of the page cache.
 const CACHE: usize = 16 << 20;
+/// How long a process that was killed may seem to be there: a program that it was starting has its files open, and with
+/// them the lock, until that program runs.
+const STARTING: Duration = Duration::from_secs(2);
 
 pub(crate) const META: TableDefinition<'static, &str, u128> = TableDefinition::new("meta");
 /// Sources by number, as JSON.
@@ -83,12 +87,14 @@ pub(crate) fn open(folder: &Path) -> Result<Database, InboxError> {
     let path = folder.join(FILE);
     let io = |source| InboxError::Io { path: path.clone(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let database =
+    let database = when_free(|| {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         Builder::new().set_cache_size(CACHE).create_file(file.map_err(io)?).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => InboxError::InUse(path.clone()),
             other => InboxError::Store(other.into()),
-        })?;
+        })
+    })?;
     let found = match database.begin_read()?.open_table(META) {
         Ok(meta) => meta.get(META_FORMAT)?.map(|format| format.value()),
         Err(redb::TableError::TableDoesNotExist(_)) => None,
@@ -111,6 +117,19 @@ pub(crate) fn open(folder: &Path) -> Result<Database, InboxError> {
         }
     }
     Ok(database)
+}
+
+/// Opens again while it is in use, for [`STARTING`] at most.
+fn when_free<T>(mut open: impl FnMut() -> Result<T, InboxError>) -> Result<T, InboxError> {
+    let until = Instant::now() + STARTING;
+    loop {
+        match open() {
+            Err(InboxError::InUse(_)) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// A number in `meta`; 0 where there is none yet.
@@ -139,4 +158,26 @@ pub(crate) fn sources(database: &Database) -> Result<BTreeMap<u32, Source>, Inbo
 fn random_epoch() -> u128 {
     let word = || u128::from(RandomState::new().build_hasher().finish());
     (word() << 64) | word()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Killed and started again at once: the lock is let go a moment later.
+    #[test]
+    fn what_is_in_use_for_a_moment_is_waited_for() {
+        let mut locked = 3;
+        let opened = when_free(|| {
+            locked -= 1;
+            if locked > 0 { Err(InboxError::InUse(FILE.into())) } else { Ok(()) }
+        });
+        assert!(opened.is_ok());
+        let mut tries = 0;
+        let damaged: Result<(), _> = when_free(|| {
+            tries += 1;
+            Err(InboxError::Damaged("odd".into()))
+        });
+        assert!(damaged.is_err() && tries == 1, "another error comes at once");
+    }
 }
