@@ -141,6 +141,7 @@ impl Alerts {
             bell: Arc::clone(&bell),
             report: Arc::clone(&report),
             began: Instant::now(),
+            last: self.feed.last().ok(),
         };
         let (guard, ended): (Guard<()>, _) = channel();
         let name = rule.name.clone();

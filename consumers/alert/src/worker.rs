@@ -99,6 +99,8 @@ pub(crate) struct Worker {
     pub(crate) bell: Arc<Bell>,
     pub(crate) report: Arc<Mutex<Report>>,
     pub(crate) began: Instant,
+    /// The last record when it was started, if that could be read: a rule without a cursor begins after it.
+    pub(crate) last: Option<Seq>,
 }
 
 impl Worker {
@@ -151,14 +153,14 @@ impl Worker {
         }
     }
 
-    /// From the cursor on; a rule that has none begins with what comes from now on.
+    /// From the cursor on; a rule that has none begins with what comes after its start.
     fn begin(&self, matcher: &mut Matcher) -> Result<Desk, SourceError> {
         let consumer = self.rule.consumer();
         let known = self.feed.cursors()?.into_iter().find(|(name, _)| *name == consumer);
         let cursor = match known {
             Some((_, cursor)) => cursor,
             None => {
-                let last = self.feed.last()?;
+                let last = self.last.map_or_else(|| self.feed.last(), Ok)?;
                 // Before anything is told: otherwise a crash would lose what came in between.
                 self.feed.confirm(&consumer, last)?;
                 info!(rule = %self.rule.name, seq = last.0, "a new alert rule begins");
