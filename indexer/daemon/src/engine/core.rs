@@ -211,13 +211,18 @@ impl Core {
             let unknown = self.unknown_since().is_some();
             if !unknown {
                 // After a long rest, or after this process stood still, a queue may hold what no reader has had yet.
+                let mut answered = true;
                 if Time::now().0 - self.drained.0 > MOST_UNASKED_NS {
-                    let _ = self.shared.arms.barrier(Instant::now() + READERS);
+                    let answer = self.shared.arms.barrier(Instant::now() + READERS);
+                    answered = !matches!(answer, Err(watch::BarrierError::TimedOut));
                     if self.has_work() {
                         continue;
                     }
                 }
-                self.drained = Time::now().minus_ns(READING_NS);
+                // What a reader that stands still has not read yet is known to nobody.
+                if answered {
+                    self.drained = Time::now().minus_ns(READING_NS);
+                }
             }
             // What is put off is known: an overflow does not lose it.
             self.heard = Some(Seq(*self.shared.durable.borrow()));
