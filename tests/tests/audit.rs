@@ -2,17 +2,18 @@
 //! break by crying wolf under load, or by seeing nothing.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 
 use indexer_tests::{Daemon, Ground, Place, Workload, wait_for};
 use serde_json::Value;
 
 fn start(place: Place, flags: &[&str]) -> Option<(Ground, Daemon)> {
     let ground = place.open().map_err(indexer_tests::skipped).ok()?;
-    let config = ground.beside("indexer.toml");
-    fs::write(&config, "audit = \"10ms\"\n").unwrap();
-    let flags = [flags, &["--config", config.to_str().unwrap()]].concat();
-    let daemon = Daemon::start(&ground.state(), &[ground.root()], &flags);
+    let often: (&str, &OsStr) = ("INDEXER_AUDIT", "10ms".as_ref());
+    let mut daemon = Daemon::spawn_in(&[often], &ground.state(), &[ground.root()], flags);
+    daemon.wait_live();
     Some((ground, daemon))
 }
 
@@ -31,7 +32,8 @@ fn what_no_event_told_of_is_found_and_told() {
     daemon.settle();
     let seq = daemon.seq();
     // By a name in a directory that nobody watches: inotify tells nothing.
-    fs::write(&outside, b"longer than before").unwrap();
+    // At once, as an audit may come in between.
+    fs::File::options().write(true).open(&outside).unwrap().write_all(b"longer than before").unwrap();
     wait_for("the audit to find it", || (audited(&daemon).1 > 0).then_some(()));
     let records = daemon.changes(seq);
     let one = |op: &str| -> Value { records.iter().find(|record| record["op"] == op).unwrap().clone() };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use index::{IndexError, Reader};
 use reconcile::Stored as _;
-use record::{Body, Change, EntryId, How, Op, Record, RootId, Stat, Time};
+use record::{Body, Change, EntryId, How, Op, Record, RootId, Seq, Stat, Time};
 use tracing::warn;
 
 use super::config::Level;
@@ -27,6 +27,12 @@ const MOST_ROUNDS: u32 = 16;
 
 /// How long the readers may take to say that their queues are read.
 const BARRIER: Duration = Duration::from_secs(2);
+
+/// How long a call may go on after what it does can be seen: its event comes at its end.
+const CALL: Duration = Duration::from_secs(2);
+
+/// Between two looks for the event of such a call.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// After a miss the whole tree is swept, this much later: one sweep for all that is found meanwhile.
 const HURRY: Duration = Duration::from_secs(60);
@@ -70,8 +76,12 @@ impl Audit {
 
     /// How often all of a root is swept that would be swept `every` so often: more often for a day after a miss.
     pub(crate) fn raised(&self, root: RootId, every: Duration, now: Instant) -> Duration {
-        let missed = self.missed.iter().any(|(of, at)| *of == root && now.duration_since(*at) < SUSPECT);
-        if missed { every.min(RAISED) } else { every }
+        if self.is_suspect(root, now) { every.min(RAISED) } else { every }
+    }
+
+    /// Whether something was missed in a root during the last day.
+    fn is_suspect(&self, root: RootId, now: Instant) -> bool {
+        self.missed.iter().any(|(of, at)| *of == root && now.duration_since(*at) < SUSPECT)
     }
 
     fn note_miss(&mut self, root: RootId, now: Instant) {
@@ -128,16 +138,17 @@ impl Core {
             return Ok(());
         }
         let reader = self.shared.index.read()?;
-        let mut missed = 0;
-        let mut judged = 0;
-        reader.each_record::<IndexError>(before, |record| {
-            judged += 1;
-            missed += u64::from(self.is_miss(dir, &record));
-            Ok(judged < MOST_RECORDS)
-        })?;
+        let mut missed = self.misses(&reader, dir, before)?;
+        let until = Instant::now() + CALL;
+        while missed > 0 && !self.audit.is_suspect(self.trees[at].row.id, until) && Instant::now() < until {
+            std::thread::sleep(LOOK);
+            if self.shared.arms.barrier(Instant::now() + BARRIER).is_err() {
+                return Ok(());
+            }
+            missed = self.misses(&reader, dir, before)?;
+        }
         let path = reader.path(&reader.roots()?, dir)?;
         drop(reader);
-        self.shared.audited(entries, missed);
         if missed > 0 {
             let path = path.unwrap_or_else(|| self.trees[at].row.path.to_vec());
             warn!(directory = %String::from_utf8_lossy(&path), missed, "an audit found changes that no event told of");
@@ -145,7 +156,20 @@ impl Core {
             self.audit.note_miss(self.trees[at].row.id, Instant::now());
             self.hurry(at);
         }
+        // Last, so that what is counted can be read in the journal.
+        self.shared.audited(entries, missed);
         Ok(())
+    }
+
+    /// How many of the records after `before`, which an audit of `dir` wrote, would not have come without it.
+    fn misses(&self, reader: &Reader, dir: EntryId, before: Seq) -> Result<u64, IndexError> {
+        let (mut missed, mut judged) = (0, 0);
+        reader.each_record::<IndexError>(before, |record| {
+            judged += 1;
+            missed += u64::from(self.is_miss(dir, &record));
+            Ok(judged < MOST_RECORDS)
+        })?;
+        Ok(missed)
     }
 
     /// Has a tree swept before its time: what is missed in one place may be missed in others.
