@@ -339,11 +339,13 @@ mod tests {
 
     /// A script in place of the program, and whoever runs it with settings of their own.
     fn stand_in(script: &str) -> (tempfile::TempDir, PathBuf) {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("indexer");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: what this one has open for writing cannot be run, and programs that other tests are
+        // starting have it open too.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let written = Command::new("sh").args(["-c", write, "sh", script]).arg(&path).status().unwrap();
+        assert!(written.success());
         (folder, path)
     }
 

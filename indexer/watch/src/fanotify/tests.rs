@@ -137,6 +137,7 @@ fn every_operation(root: &Path) {
     assert_eq!(got, moved, "rename of a directory");
     let got = rig.hints(|| fs::remove_dir(e.join("sub")).unwrap());
     assert_eq!(got, lines(&["E/sub {NAMED, DIRECTORY}"]), "rmdir");
+    rig.labels.retain(|_, label| label != "S");
 
     temporary(&mut rig);
     let lost = [rig.reader.counters().malformed, rig.reader.counters().overflows];
@@ -358,8 +359,10 @@ fn a_place_is_enough_to_arm() {
 #[test]
 fn the_mark_lets_the_file_system_go() {
     let Some(mounted) = Mounted::tmpfs() else { return };
+    let undisturbed = undisturbed();
     let Some(rig) = Rig::new(&mounted.path) else { return };
     rustix::mount::unmount(&mounted.path, rustix::mount::UnmountFlags::empty()).unwrap();
+    drop(undisturbed);
     rig.reader.barrier(soon()).unwrap();
     assert_eq!(rig.reader.health(), Health::Running);
 }

@@ -237,7 +237,9 @@ fn a_hot_directory_takes_the_watch_of_the_coldest() {
         assert!(rig.tier.vouches(id(dir)));
     }
     rig.tier.reader.pause();
+    let undisturbed = undisturbed();
     fs::write(cold.join("before"), "").unwrap();
+    drop(undisturbed);
     rig.watch(&hot).unwrap();
     fs::write(cold.join("after"), "").unwrap();
     fs::write(hot.join("a"), "").unwrap();
@@ -313,8 +315,10 @@ fn an_unmount_loses_the_volume_aloud() {
     let pending = Arc::new(Pending::default());
     let tier = InotifyTier::new(Arc::clone(&pending), 9).unwrap();
     let dir = id(&mounted.path);
+    let undisturbed = undisturbed();
     tier.add(dir, open(&mounted.path).as_fd(), Active::Now).unwrap();
     rustix::mount::unmount(&mounted.path, rustix::mount::UnmountFlags::empty()).unwrap();
+    drop(undisturbed);
     tier.barrier(soon()).unwrap();
     assert_eq!(pending.take(9).lost, [(VOLUME, "it was unmounted".to_owned())]);
     assert!(!tier.watched(dir));
