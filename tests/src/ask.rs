@@ -97,6 +97,16 @@ impl Daemon {
         self.changes(since).iter().map(tell).collect()
     }
 
+    /// Nothing was told after `since` but that a writer is done with what was told before.
+    ///
+    /// # Panics
+    /// When there was.
+    pub fn assert_nothing_since(&self, since: u64) {
+        let mut records = self.changes(since);
+        records.retain(|record| record["complete"] != true || record["before"] != record["after"]);
+        assert!(records.is_empty(), "{records:#?}");
+    }
+
     /// Judges a tree at rest: `verify` finds nothing, a walk of our own agrees with `find` on every field, and rows, names
     /// and totals agree among themselves.
     ///

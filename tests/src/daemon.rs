@@ -80,11 +80,13 @@ pub fn indexer(state: &Path, arguments: &[&dyn AsRef<OsStr>]) -> Output {
 fn command(binary: &Path, state: &Path, arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let mut command = Command::new(binary);
     // The configuration of whoever runs the tests must not leak in.
-    // Nor is any content read but where a test asks for it: what is told of that would stand between the records of others.
+    // Nor is any content read or directory audited but where a test asks for it: what is told of that would stand between
+    // the records of others, or in their place where an audit comes before the event.
     command
         .env_remove("INDEXER_CONFIG")
         .env("XDG_CONFIG_HOME", state)
         .env("INDEXER_HASH", "none")
+        .env("INDEXER_AUDIT", "0s")
         .stdin(Stdio::null());
     command.arg("--state").arg(state);
     for argument in arguments {
@@ -421,6 +423,13 @@ impl Follower {
         Follower { child, lines }
     }
 
+    /// Kills it; what it said is there still, and then there is no more.
+    pub fn kill9(&mut self) {
+        // It may have ended by itself, with the daemon.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// The next line and when it came; `None` when there is none within `patience`, or never will be.
     #[must_use]
     pub fn next_line(&self, patience: Duration) -> Option<(Instant, String)> {
@@ -430,9 +439,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        // It may have ended by itself, with the daemon.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill9();
     }
 }
 
@@ -442,10 +449,11 @@ fn read_lines(
     mut each: impl FnMut(&str) + Send + 'static,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        for line in BufReader::new(from).split(b'\n') {
-            // The pipe breaks with the daemon; that is its end too.
-            let Ok(line) = line else { return };
+        let (mut from, mut line) = (BufReader::new(from), Vec::new());
+        // The pipe breaks with the daemon; that is its end too. A line that a kill cut off is none.
+        while from.read_until(b'\n', &mut line).is_ok() && line.pop() == Some(b'\n') {
             each(&String::from_utf8_lossy(&line));
+            line.clear();
         }
     })
 }

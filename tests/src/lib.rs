@@ -6,6 +6,7 @@ mod contents;
 mod daemon;
 mod digests;
 pub mod http;
+mod killer;
 mod layers;
 mod licence;
 mod mounts;
@@ -22,6 +23,7 @@ pub use brokers::{
 pub use contents::{Contents, Piece, Summary as ContentsSummary, make_folders, sets_made};
 pub use daemon::{Daemon, Follower, example, indexer, indexer_binary, unprivileged};
 pub use digests::{blake3_of, compare_digests};
+pub use killer::Killer;
 pub use layers::{FuseMount, OverlayMount, SubvolumeMount, TwoLayers, make_subvolume};
 pub use licence::licence_allows;
 pub use mounts::{Fs, LoopMount, TmpfsMount};

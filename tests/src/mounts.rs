@@ -101,11 +101,16 @@ impl LoopMount {
         self.point.mount(&["-t", self.fs.word(), "-o", "loop"], &self.point.image())
     }
 
-    /// Unmounts it; the image stays.
+    /// Unmounts it once nobody holds it; the image stays.
+    pub fn unmount(&mut self) {
+        crate::wait_for("the mount to be let go", || self.try_unmount().ok());
+    }
+
+    /// `unmount`, by who must not be kept from it.
     ///
     /// # Panics
     /// When it stays busy: who looks at it holds it for a moment, and no longer.
-    pub fn unmount(&mut self) {
+    pub fn unmount_soon(&mut self) {
         let until = Instant::now() + MOMENT;
         while let Err(why) = self.try_unmount() {
             assert!(Instant::now() < until, "somebody holds the mount: {why}");

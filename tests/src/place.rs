@@ -150,6 +150,20 @@ impl Ground {
         self.beside("state")
     }
 
+    /// A program beside, of a shell's `text`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn program(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.beside(name);
+        // By another process, as in `lend`.
+        let write = "printf '%s' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let written = Command::new("sh").args(["-c", write, "sh", text]).arg(&path).status();
+        assert!(written.expect("every system has sh").success(), "{} cannot be written", path.display());
+        path
+    }
+
     /// Gives the root to a user without rights, and copies `program` to where that user gets at it. Without root, the user
     /// is who runs the test.
     ///

@@ -5,13 +5,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, Workload, done, indexer, indexer_binary, json_lines, micros, parquet_footer,
-    parquet_rows, python_with, skipped, stderr, wait_for,
+    Daemon, Ground, Killer, Place, Workload, done, indexer, indexer_binary, json_lines, micros,
+    parquet_footer, parquet_rows, python_with, skipped, stderr, wait_for,
 };
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
 fn snapshots(ground: &Ground, words: &[&dyn AsRef<OsStr>]) -> Output {
@@ -121,6 +122,8 @@ fn files_follow_each_other_and_hold_each_record_of_the_journal() {
     assert!(stderr(&said).contains("snapshots roll"), "{}", stderr(&said));
     done(&daemon.run(&[&"snapshots", &"roll", &"--output", &top]));
     let from = watermark(&top, &ground);
+    // What has a digest when it changes is told with the one it had.
+    wait_for("a digest", || daemon.changes(0).iter().any(|line| line["op"] == "hashed").then_some(()));
 
     let workload = Workload { seed: 23, threads: 2 };
     workload.around(root, || {
@@ -241,8 +244,7 @@ fn killed_at_any_moment_the_next_run_goes_on_without_a_hole() {
     scan();
     done(&snapshots(&ground, &[&"roll", &"--output", &top]));
     let from = watermark(&top, &ground);
-    let mut rng = Rng::new(9);
-    let (mut whole, mut died) = (None, 0);
+    let mut killer = None;
     for round in 0..16 {
         for number in 0..40 {
             fs::write(root.join(format!("{number}")), "x".repeat(round + 1)).unwrap();
@@ -250,22 +252,17 @@ fn killed_at_any_moment_the_next_run_goes_on_without_a_hole() {
         scan();
         let mut command = Command::new(indexer_binary());
         command.arg("--state").arg(ground.state()).args(["snapshots", "changes", "--output"]).arg(&top);
-        let began = Instant::now();
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let Some(whole) = whole else {
+        let Some(killer) = &mut killer else {
             // The first says how long it takes.
-            assert!(child.wait().unwrap().success());
-            whole = Some(began.elapsed());
+            let began = Instant::now();
+            done(&command.output().unwrap());
+            killer = Some(Killer::new(9, began.elapsed()));
             continue;
         };
-        let after = whole.mul_f64(rng.below(1000) as f64 / 900.0);
-        while began.elapsed() < after {
-            std::thread::yield_now();
-        }
-        child.kill().unwrap();
-        died += u32::from(!child.wait().unwrap().success());
+        killer.run(command, Signal::KILL);
         done(&snapshots(&ground, &[&"verify", &top]));
     }
+    let died = killer.map_or(0, |killer| killer.died());
     assert!(died >= 5, "only {died} of 15 were killed before their end");
     done(&snapshots(&ground, &[&"changes", &"--output", &top]));
     let lines =

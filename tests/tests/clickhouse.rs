@@ -12,10 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use indexer_tests::{
-    Ground, Place, Rng, Skipped, done, http, indexer, indexer_binary, json_lines, parquet_rows, python_with,
-    skipped, stderr,
+    Ground, Killer, Place, Skipped, done, http, indexer, indexer_binary, json_lines, parquet_rows,
+    python_with, skipped, stderr,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// The engine, and the way to it.
@@ -230,19 +230,11 @@ fn killed_at_any_moment(ground: &Ground, engine: &Engine, file: &Path) {
     };
     let began = Instant::now();
     done(&command("whole").output().unwrap());
-    let whole = began.elapsed();
-    let (mut rng, mut died, mut went_on) = (Rng::new(7), 0, 0);
+    let (mut killer, mut went_on) = (Killer::new(7, began.elapsed()), 0);
     for round in 0..4 {
         let table = format!("kill{round}");
         for signal in [Signal::KILL, if round % 2 == 0 { Signal::KILL } else { Signal::INT }] {
-            let mut child = command(&table).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let (began, after) = (Instant::now(), whole.mul_f64(rng.below(1000) as f64 / 1000.0));
-            while began.elapsed() < after {
-                std::thread::yield_now();
-            }
-            kill_process(Pid::from_child(&child), signal).unwrap();
-            let ended = child.wait().unwrap();
-            died += u32::from(!ended.success());
+            let ended = killer.run(command(&table), signal);
             assert!(signal == Signal::KILL || matches!(ended.code(), Some(0 | 3) | None), "{ended}");
         }
         let said = command(&table).arg("--json").output().unwrap();
@@ -251,6 +243,7 @@ fn killed_at_any_moment(ground: &Ground, engine: &Engine, file: &Path) {
         went_on += u32::from(line["batches_sent"] != 0 && line["batches_there"] != 0);
         engine.assert_same(&table, file, "after kills");
     }
+    let died = killer.died();
     assert!(died >= 4 && went_on >= 1, "{died} of 8 died before their end, {went_on} of 4 left a part");
 }
 

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, is_root, skipped, unprivileged,
-    wait_for,
+    Daemon, Ground, Place, Rows, Workload, find_json, indexer_binary, is_root, skipped, wait_for,
 };
 use serde_json::Value;
 
@@ -48,8 +47,8 @@ fn write_back(root: &Path) {
 }
 
 /// All the judgements there are, on a tree at rest, of a daemon that was live at `seq` when `find` said `then` and watches
-/// by `backend`.
-fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, backend: &str) {
+/// by `backend`. False where a queue ran over: then all is exact as well, but told of by other means.
+fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, backend: &str) -> bool {
     let on_fuse = daemon.status()["roots"][0]["reason"].as_str().unwrap().starts_with("fuse");
     let how = backend.trim_end_matches("-dirs");
     daemon.assert_exact(root);
@@ -61,6 +60,11 @@ fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, backend: &str) {
     }
     let differences = rows.differences(&Rows::of_find(&find_json(daemon, root)));
     assert!(differences.is_empty(), "the journal leads elsewhere:\n{}", differences.join("\n"));
+    let status = daemon.status();
+    if status["overflows"] != 0 {
+        assert!(all.iter().any(|change| change["op"] == "gap"), "no gap is told: {status}");
+        return false;
+    }
     // A directory that moves while it is being armed is ENOENT on FUSE, where nodes are found by path: settle sweeps then.
     let swept = |change: &Value| on_fuse && change["how"] == "sweep";
     let others: Vec<&Value> = all
@@ -68,18 +72,28 @@ fn judge(daemon: &Daemon, root: &Path, seq: u64, then: &Rows, backend: &str) {
         .filter(|change| change["how"] != how && change["op"] != "seeded" && !swept(change))
         .collect();
     assert!(others.is_empty(), "{} records did not come from {how}: {:#?}", others.len(), others.first());
-    let status = daemon.status();
-    assert_eq!(status["overflows"], 0, "{status}");
     assert_eq!(status["roots"][0]["backend"], backend, "{status}");
     let one_by_one = backend != "fanotify";
     assert_eq!(status["roots"][0]["watches"].as_u64().unwrap() > 0, one_by_one, "{status}");
+    true
 }
 
-fn exact(place: Place, flags: &[&str], how: &str, seed: u64) {
-    let ground = match place.open() {
-        Ok(ground) => ground,
-        Err(reason) => return skipped(reason),
-    };
+/// Does `once` on a ground of its own, and again where that was false: a reader that stood still while the work went on is
+/// the machine's doing.
+fn on(place: Place, once: impl Fn(&Ground) -> bool) {
+    for _ in 0..5 {
+        let ground = match place.open() {
+            Ok(ground) => ground,
+            Err(reason) => return skipped(reason),
+        };
+        if once(&ground) {
+            return;
+        }
+    }
+    panic!("five times a queue ran over");
+}
+
+fn exact(ground: &Ground, place: Place, flags: &[&str], how: &str, seed: u64) -> bool {
     let root = ground.root();
     still_life(root);
     let work = Workload { seed, threads: 3 };
@@ -103,14 +117,14 @@ fn exact(place: Place, flags: &[&str], how: &str, seed: u64) {
         write_back(root);
     }
     daemon.settle();
-    judge(&daemon, root, seq, &then, how);
+    judge(&daemon, root, seq, &then, how)
 }
 
 macro_rules! exact {
     ($($name:ident: $place:expr, $flags:expr, $how:expr, $seed:expr;)*) => {
         $(#[test]
         fn $name() {
-            exact($place, $flags, $how, $seed);
+            on($place, |ground| exact(ground, $place, $flags, $how, $seed));
         })*
     };
 }
@@ -133,18 +147,14 @@ exact! {
 }
 
 /// Without rights there is no mark of a file system: marks on directories are chosen, and say why, and are as exact.
-fn unprivileged_on(place: Place) {
-    let ground = match place.open() {
-        Ok(ground) => ground,
-        Err(reason) => return skipped(reason),
-    };
+fn unprivileged(ground: &Ground, place: Place) -> bool {
     let binary = ground.lend(indexer_binary());
     let churn = ground.lend(Path::new(env!("CARGO_BIN_EXE_churn")));
     let root = ground.root();
     let worker = |seed: &str, operations: &str| {
         let mut command = Command::new(&churn);
         command.arg(root).args([seed, "3", operations]).stderr(std::process::Stdio::null());
-        unprivileged(&mut command);
+        indexer_tests::unprivileged(&mut command);
         command
     };
     let mut during = worker("5", "6000").spawn().unwrap();
@@ -158,10 +168,14 @@ fn unprivileged_on(place: Place) {
         write_back(root);
     }
     daemon.settle();
-    judge(&daemon, root, seq, &then, "fanotify-dirs");
     let status = daemon.status();
     let reason = status["roots"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("CAP_SYS_ADMIN"), "it does not say why not one mark: {reason}");
+    judge(&daemon, root, seq, &then, "fanotify-dirs")
+}
+
+fn unprivileged_on(place: Place) {
+    on(place, |ground| unprivileged(ground, place));
 }
 
 #[test]
@@ -185,7 +199,7 @@ fn r1_r5_no_rights_are_needed() {
     if is_root() {
         unprivileged_on(Place::Here);
     } else {
-        exact(Place::Here, &["--backend", "inotify"], "inotify", 90);
+        on(Place::Here, |ground| exact(ground, Place::Here, &["--backend", "inotify"], "inotify", 90));
     }
 }
 

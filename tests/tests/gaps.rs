@@ -15,7 +15,7 @@ fn gaps(records: &[Value]) -> Vec<&Value> {
     records.iter().filter(|record| record["op"] == "gap").collect()
 }
 
-/// Starts, writes a file, ends by `end`, does `meanwhile`, starts again; the records since, and when the first ended.
+/// Starts, writes a file, ends by `end`, does `meanwhile`, starts again; the records since, a time when none ran, and the root.
 fn restarted(end: fn(&mut Daemon), meanwhile: fn(&std::path::Path)) -> (Vec<Value>, i128, String) {
     let ground = Place::Here.open().unwrap();
     let root = ground.root();
@@ -24,8 +24,8 @@ fn restarted(end: fn(&mut Daemon), meanwhile: fn(&std::path::Path)) -> (Vec<Valu
     fs::write(root.join("file"), b"x").unwrap();
     daemon.settle();
     let seq = daemon.seq();
-    let down = now_ns();
     end(&mut daemon);
+    let down = now_ns();
     meanwhile(root);
     let daemon = Daemon::start(&ground.state(), &[], &[]);
     daemon.settle();

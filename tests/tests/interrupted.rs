@@ -34,15 +34,16 @@ fn r7_killed_while_the_rest_is_read_nothing_is_read_twice() {
     let ground = Place::Here.open().unwrap();
     let (root, state) = (ground.root(), ground.state());
     fill(root);
-    let slowly = ["--hash", "full", "--hash-rate", "40MiB"];
+    // The rest would take many seconds more: however late the kill, there is some left.
+    let slowly = ["--hash", "full", "--hash-rate", "8MiB"];
     let mut last = 0;
     for round in 0..3 {
         let mut daemon = Daemon::start(&state, &[root], &slowly);
-        wait_for("some to be read", || (daemon.hashing("hashed") >= last + 25).then_some(()));
+        wait_for("some to be read", || (daemon.hashing("hashed") >= last + 10).then_some(()));
         assert!(daemon.hashing("files_read") <= FILES - last);
         daemon.kill9();
         let now = known(&state, root);
-        assert!(now >= last + 25 && now < FILES, "round {round}: {now} after {last}");
+        assert!(now >= last + 10 && now < FILES, "round {round}: {now} after {last}");
         last = now;
         assert_whole(&state);
     }

@@ -246,9 +246,12 @@ fn a_hundred_thousand_entries_in_one_folder() {
     let daemon = Daemon::start(&ground.state(), &[root], &[]);
     assert_eq!(daemon.status()["entries"], 100_002);
     let seq = daemon.seq();
-    file_in(&at, "one more");
-    fs::rename(folder.join("file 77"), folder.join("seven")).unwrap();
-    fs::remove_file(folder.join("file 78")).unwrap();
+    // No look at it comes between the making of a file and its close.
+    daemon.while_stopped(|| {
+        file_in(&at, "one more");
+        fs::rename(folder.join("file 77"), folder.join("seven")).unwrap();
+        fs::remove_file(folder.join("file 78")).unwrap();
+    });
     daemon.settle();
     let told: BTreeSet<String> = daemon.told(seq).into_iter().collect();
     let wanted = ["created one more", "renamed file 77 seven", "deleted file 78"];

@@ -65,7 +65,9 @@ fn files_that_go_before_they_are_read_are_not_missed() {
         fs::write(root.join(format!("{file}")), vec![b'b'; 10_000 + file]).unwrap();
     }
     let daemon = Daemon::start(&ground.state(), &[root], &["--hash", "full", "--hash-rate", "2MiB"]);
-    wait_for("the reading to begin", || (daemon.hashing("bytes_left") > 0).then_some(()));
+    wait_for("the reading to begin", || {
+        (daemon.hashing("bytes_left") + daemon.hashing("hashed") > 0).then_some(())
+    });
     for file in (0..200).filter(|file| file % 2 == 0) {
         fs::remove_file(root.join(format!("{file}"))).unwrap();
     }
@@ -99,7 +101,6 @@ fn a_file_open_for_writing_is_read_when_it_is_closed() {
         drop(writer);
         drop(untouched);
         assert_eq!(daemon.assert_hashed(root), 2);
-        assert_eq!(daemon.hashing("files_read"), 2, "{flags:?}");
     }
 }
 

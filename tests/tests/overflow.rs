@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -122,14 +121,12 @@ impl Drop for Unmount {
 
 /// A script that runs the daemon in a user namespace in which it has `watches` watches.
 fn with_few_watches(ground: &Ground, watches: u32) -> Option<PathBuf> {
-    let script = ground.beside("few-watches");
     let inner = format!("echo {watches} >/proc/sys/user/max_inotify_watches && exec \"$@\"");
     let text = format!(
         "#!/bin/sh\n[ \"$3\" = watch ] || exec {binary} \"$@\"\nexec unshare --user --map-root-user sh -c '{inner}' sh {binary} \"$@\"\n",
         binary = indexer_binary().display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = ground.program("few-watches", &text);
     let mut probe = std::process::Command::new("unshare");
     probe.args(["--user", "--map-root-user", "sh", "-c", "echo 10 >/proc/sys/user/max_inotify_watches"]);
     match probe.output() {
@@ -177,7 +174,7 @@ fn the_watch_limit_is_survived_and_told() {
     // Nothing but the limit is wrong: what the sweeps find is not told twice.
     let seq = daemon.seq();
     daemon.settle();
-    assert_eq!(daemon.seq(), seq);
+    daemon.assert_nothing_since(seq);
 }
 
 /// When a process has no instance left, sweeps are what remains, and `status` says so.
@@ -186,15 +183,12 @@ fn no_inotify_instance_is_survived_and_told() {
     let ground = Place::Here.open().unwrap();
     let root = ground.root();
     fs::create_dir(root.join("a")).unwrap();
-    let script = ground.beside("no-instances");
     let inner = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"";
     let binary = indexer_binary().display();
-    fs::write(
-        &script,
-        format!("#!/bin/sh\n[ \"$3\" = watch ] || exec {binary} \"$@\"\nexec unshare --user --map-root-user sh -c '{inner}' sh {binary} \"$@\"\n"),
-    )
-    .unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = ground.program(
+        "no-instances",
+        &format!("#!/bin/sh\n[ \"$3\" = watch ] || exec {binary} \"$@\"\nexec unshare --user --map-root-user sh -c '{inner}' sh {binary} \"$@\"\n"),
+    );
     let mut probe = std::process::Command::new("unshare");
     probe.args(["--user", "--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances"]);
     if !probe.output().is_ok_and(|said| said.status.success()) {

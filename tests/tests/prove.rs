@@ -168,13 +168,11 @@ impl Listener for Memory {
 /// it out in the check `at`, say `said`, and keep the evidence.
 fn a_liar_is_found_out(answers: &str, without: &str, at: &str, said: &str) {
     let ground = Place::Here.open().unwrap();
-    let liar = ground.beside("liar");
     let text = format!(
         "#!/bin/sh\nif [ \"$5\" = {answers} ]; then\n  {0} \"$@\" >\"$2/answer\"; code=$?\n  grep -v '{without}' \"$2/answer\"; exit $code\nfi\nexec {0} \"$@\"\n",
         indexer_binary().display()
     );
-    fs::write(&liar, text).unwrap();
-    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
+    let liar = ground.program("liar", &text);
     let options = Options {
         path: ground.root().to_owned(),
         program: liar,

@@ -16,6 +16,12 @@ fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], folder: &Path) 
         .args(arguments)
         .current_dir(folder)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        // Nor does git go on in the background when it has ended.
+        .envs([
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "maintenance.auto"),
+            ("GIT_CONFIG_VALUE_0", "false"),
+        ])
         .env("CARGO_TARGET_DIR", folder.join("target"))
         .stdin(Stdio::null())
         .output()

@@ -271,10 +271,11 @@ fn what_cannot_be_replayed_is_said_and_no_end_is_told() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let first = subscriber.take_until(&exchange, |_| true);
-    assert_eq!(message(&first[0]).change.verb, "replay_begun");
+    wait_for("the queue to be full", || subscriber.waiting(&exchange).filter(|(messages, _)| *messages >= 5));
     kill_process(Pid::from_child(&replay), Signal::INT).unwrap();
     let code = replay.wait().unwrap().code();
+    let first = subscriber.take_until(&exchange, |_| true);
+    assert_eq!(message(&first[0]).change.verb, "replay_begun");
     let mut said = String::new();
     replay.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(code, Some(3), "{said}");

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use indexer_tests::{
-    Daemon, Ground, Place, Rng, done, independent_walk, indexer, indexer_binary, json_lines, parquet_rows,
+    Daemon, Ground, Killer, Place, done, independent_walk, indexer, indexer_binary, json_lines, parquet_rows,
     python_with, skipped, stderr, wait_for,
 };
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn scanned() -> Ground {
@@ -263,9 +264,7 @@ fn killed_at_any_moment_what_is_there_is_whole_and_the_next_run_goes_on() {
         [&"roll", &"--output", &top, &"--table", &"delta", &"--keep-daily", &"2"];
     let began = Instant::now();
     done(&snapshots(&ground, &words));
-    let whole = began.elapsed();
-    let mut rng = Rng::new(5);
-    let mut died = 0;
+    let mut killer = Killer::new(5, began.elapsed());
     for round in 0..25 {
         // There is always one to go, and the same rows are another file.
         let day = format!("2020-01-{:02}", round + 1);
@@ -278,16 +277,10 @@ fn killed_at_any_moment_what_is_there_is_whole_and_the_next_run_goes_on() {
             .arg(ground.state())
             .arg("snapshots")
             .args(words.iter().map(|word| word.as_ref()));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let (began, after) = (Instant::now(), whole.mul_f64(rng.below(1000) as f64 / 900.0));
-        while began.elapsed() < after {
-            std::thread::yield_now();
-        }
-        child.kill().unwrap();
-        died += u32::from(!child.wait().unwrap().success());
+        killer.run(command, Signal::KILL);
         done(&snapshots(&ground, &[&"verify", &top]));
     }
-    assert!(died >= 10, "only {died} of 25 were killed before their end");
+    assert!(killer.died() >= 10, "only {} of 25 were killed before their end", killer.died());
     done(&snapshots(&ground, &words));
     assert_eq!(in_table(&top).len(), 2);
     assert_eq!(days(&top).len(), 2, "nothing is left beside");

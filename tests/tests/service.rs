@@ -91,6 +91,13 @@ fn transitions(daemon: &Daemon, root: &Path) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Waits until that many changes of state are in the log, which may come a moment after the state.
+fn wait_transitions(daemon: &Daemon, root: &Path, count: usize) -> Vec<(String, String)> {
+    wait_for("changes of state in the log", || {
+        Some(transitions(daemon, root)).filter(|told| told.len() >= count)
+    })
+}
+
 fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
     of.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect()
 }
@@ -107,7 +114,7 @@ fn a_lost_root_is_red_with_one_line_and_green_when_it_is_back() {
     assert_eq!(get(&state, "/healthz").status, 200);
     assert_eq!(daemon.run(&[&"status", &"--check"]).status.code(), Some(0));
     assert_eq!(
-        transitions(&daemon, &root),
+        wait_transitions(&daemon, &root, 3),
         pairs(&[("none", "starting"), ("starting", "seeding"), ("seeding", "live")])
     );
 
@@ -125,12 +132,15 @@ fn a_lost_root_is_red_with_one_line_and_green_when_it_is_back() {
     let status = daemon.status();
     assert_eq!(status["state"], "degraded", "{status}");
     assert_eq!(status["problems"][0]["code"], "root_lost", "{status}");
-    assert_eq!(transitions(&daemon, &root)[3..], pairs(&[("live", "lost")]));
+    assert_eq!(wait_transitions(&daemon, &root, 4)[3..], pairs(&[("live", "lost")]));
 
     fs::rename(&away, &root).unwrap();
     wait_for("the root to be found and green", || (get(&state, "/healthz").status == 200).then_some(()));
     assert_eq!(daemon.status()["state"], "live");
-    assert_eq!(transitions(&daemon, &root)[4..], pairs(&[("lost", "sweeping"), ("sweeping", "live")]));
+    assert_eq!(
+        wait_transitions(&daemon, &root, 6)[4..],
+        pairs(&[("lost", "sweeping"), ("sweeping", "live")])
+    );
 }
 
 #[test]

@@ -327,7 +327,7 @@ fn an_unmount_is_never_busy_for_long() {
                 fs::write(mount.path().join(format!("deep/{round}")), b"x").unwrap();
                 assert!(daemon.run(&[&"sweep"]).status.success());
                 daemon.settle();
-                mount.unmount();
+                mount.unmount_soon();
                 wait_state(daemon, "lost");
                 mount.mount().unwrap();
                 wait_state(daemon, "live");

@@ -398,15 +398,19 @@ fn levels_links_and_its_own_files() {
 #[test]
 fn what_changes_between_two_runs_is_taken_as_it_is_found() {
     let ground = ground(150);
-    let output = ground.beside("x.parquet");
     let words = ["--compat", "none", "--resume", "--rows-per-chunk", "30", "-t", "1"];
-    let mut child = begin(&ground, &output, &words);
-    wait_for("two chunks", || chunk(&output, 2).is_file().then_some(()));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // On a busy machine it may be over before it is killed: then once more, into other files.
+    let cut_off = |output: PathBuf| {
+        let mut child = begin(&ground, &output, &words);
+        wait_for("two chunks", || chunk(&output, 2).is_file().then_some(()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let manifest = manifest_at(&output).unwrap();
+        (manifest["completed"] == false).then_some((output, manifest))
+    };
+    let mut attempts = (0..20).map(|nth| ground.beside(&format!("{nth}.parquet")));
+    let (output, manifest) = attempts.find_map(cut_off).unwrap();
     let before = in_chunks(&output);
-    let manifest = manifest_at(&output).unwrap();
-    assert_eq!(manifest["completed"], false, "cut off too late");
     // A directory whose listing is in a chunk gets another one, which nobody has listed.
     let listed = manifest["listed_directories"][0]["path"].as_str().unwrap();
     let new = Path::new(listed).join("new directory");

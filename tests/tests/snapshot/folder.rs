@@ -6,13 +6,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::time::Instant;
 
 use indexer_tests::{
-    Ground, Place, Rng, TmpfsMount, done, independent_walk, indexer, indexer_binary, parquet_footer,
-    parquet_rows, skipped, stderr, unprivileged,
+    Killer, Place, TmpfsMount, done, independent_walk, indexer, indexer_binary, parquet_footer, parquet_rows,
+    skipped, stderr, unprivileged,
 };
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{digest, fill, scanned, summary};
@@ -167,19 +168,6 @@ fn a_folder_without_the_right_to_write_is_said() {
     done(&run(&[&"snapshot"]));
 }
 
-/// A snapshot that is killed after a part of the time that it takes.
-fn killed(ground: &Ground, output: &Path, after: Duration) -> bool {
-    let mut command = Command::new(indexer_binary());
-    command.arg("--state").arg(ground.state()).arg("snapshot").arg("--force").arg("--output").arg(output);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while began.elapsed() < after {
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    !child.wait().unwrap().success()
-}
-
 #[test]
 fn killed_at_any_moment_it_leaves_no_half_file_and_the_next_run_tidies() {
     let ground = Place::Here.open().unwrap();
@@ -191,16 +179,16 @@ fn killed_at_any_moment_it_leaves_no_half_file_and_the_next_run_tidies() {
     }
     done(&indexer(&ground.state(), &[&"scan", &ground.root()]));
     let rows = independent_walk(ground.root()).len();
-    let mut rng = Rng::new(7);
     let outputs = [ground.beside("x.parquet"), ground.beside("folder")];
     let mut died = 0;
     for output in &outputs {
         let began = Instant::now();
         done(&indexer(&ground.state(), &[&"snapshot", &"--output", output]));
-        let whole = began.elapsed();
+        let mut killer = Killer::new(7, began.elapsed());
         for _ in 0..20 {
-            let after = whole.mul_f64(rng.below(1000) as f64 / 900.0);
-            died += u32::from(killed(&ground, output, after));
+            let mut command = Command::new(indexer_binary());
+            command.arg("--state").arg(ground.state()).args(["snapshot", "--force", "--output"]).arg(output);
+            killer.run(command, Signal::KILL);
             // What is under a final name is whole, be it the old or the new.
             let file = if output.is_dir() { leaf(output).join("snapshot.parquet") } else { output.clone() };
             assert_eq!(parquet_rows(&file).len(), rows);
@@ -208,6 +196,7 @@ fn killed_at_any_moment_it_leaves_no_half_file_and_the_next_run_tidies() {
                 check_folder(&leaf(output), ground.root());
             }
         }
+        died += killer.died();
         done(&indexer(&ground.state(), &[&"snapshot", &"--force", &"--output", output]));
     }
     assert!(died >= 20, "only {died} of 40 were killed before their end");
